@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Every map: what for, size, who writes, who reads, what happens when it is full.
+ *
+ * Base tables hold two copies in one flat array, copy (epoch & 1) behind copy × size: a map in a map costs 41-52 ns
+ * more a lookup. Array maps are BPF_F_MMAPABLE: user space fills them as memory. Sizes marked (load) are set by the
+ * loader from the snapshot; struct settings carries them, and they are too small only until it has loaded larger ones.
+ */
+#pragma once
+
+#include "abi.h"
+
+#define ARRAY_OF(value_type, entries)                                                                                  \
+	__uint(type, BPF_MAP_TYPE_ARRAY);                                                                              \
+	__uint(map_flags, BPF_F_MMAPABLE);                                                                             \
+	__uint(max_entries, entries);                                                                                  \
+	__type(key, __u32);                                                                                            \
+	__type(value, value_type)
+
+/* 1 element. Writer: daemon. Reader: both programs, epoch first thing. */
+struct {
+	ARRAY_OF(struct control, 1);
+} control SEC(".maps");
+
+/* ---- base: compiled lists, two copies ---- */
+
+/* Does the base say anything about this /24? 2 × 2 MB. Writer: daemon, idle copy. Reader: programs. */
+struct {
+	ARRAY_OF(__u64, 2 * V4_FRONT_WORDS);
+} base_front SEC(".maps");
+
+/* Cells of all /24s, 2 × 64 MB. Writer: daemon, idle copy. Reader: programs, where base_front has the bit. */
+struct {
+	ARRAY_OF(struct cell_line, 2 * V4_CELL_LINES);
+} base_cells SEC(".maps");
+
+/* Bitmaps of /24s with longer prefixes in them: 32 bytes each, 2 × settings.bitmaps (load). Full: the daemon asks the
+ * loader for larger maps before it fills. */
+struct {
+	ARRAY_OF(struct bitmap, 2);
+} base_bitmaps SEC(".maps");
+
+/* Does the base say anything about this IPv6 address? Short prefixes by /16, others by hashed /48. 2 × 1 MB. */
+struct {
+	ARRAY_OF(__u64, 2 * (V6_SHORT_WORDS + V6_BASE_LONG_WORDS));
+} base_v6_filter SEC(".maps");
+
+/* Hash table of IPv6 prefixes: bucket → its slots. 2 × settings.v6_buckets (load). Full: as base_bitmaps. */
+struct {
+	ARRAY_OF(struct v6_bucket, 2);
+} base_v6_buckets SEC(".maps");
+
+/* Slots in the order of their bucket, 24 bytes each. 2 × settings.v6_slots (load). Full: as base_bitmaps. */
+struct {
+	ARRAY_OF(struct v6_slot, 2);
+} base_v6_slots SEC(".maps");
+
+struct {
+	ARRAY_OF(struct base_meta, 2);
+} base_meta SEC(".maps");
+
+/* ---- overlay and grants: one entry at a time ---- */
+
+/* Does any overlay or green entry touch this /24? 2 MB. Writer: daemon (set before the entry, cleared after it). */
+struct {
+	ARRAY_OF(__u64, V4_FRONT_WORDS);
+} touch_v4 SEC(".maps");
+
+/* The same for IPv6, laid out as base_v6_filter. */
+struct {
+	ARRAY_OF(__u64, V6_SHORT_WORDS + V6_TOUCH_LONG_WORDS);
+} touch_v6 SEC(".maps");
+
+/* Single addresses. Writer: daemon. Full: the daemon refuses the entry (OVERLAY_ENTRIES_MAX counts both maps). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OVERLAY_ENTRIES_MAX);
+	__type(key, struct address);
+	__type(value, struct overlay_value);
+} overlay_hosts SEC(".maps");
+
+/* Prefixes shorter than a host. Writer, full: as overlay_hosts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, OVERLAY_ENTRIES_MAX);
+	__type(key, struct prefix_key);
+	__type(value, struct overlay_value);
+} overlay_prefixes SEC(".maps");
+
+/* Granted inside prefixes, hosts too. Writer: daemon. Full: the daemon refuses the grant. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, GREEN_ENTRIES_MAX);
+	__type(key, struct prefix_key);
+	__type(value, struct green_value);
+} green SEC(".maps");
+
+/* ---- made anew at every load, never taken over ---- */
+
+/* Inside prefixes and bogons with the flags of all that cover them. Writer: loader, before the programs run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, GUARD_ENTRIES_MAX);
+	__type(key, struct prefix_key);
+	__type(value, struct guard_value);
+} guard SEC(".maps");
+
+/* ---- state of the programs ---- */
+
+/* First fragments and what became of them. Writer: programs; the daemon sweeps those over FRAGMENT_LIFE_SECONDS.
+ * Full: the fragment passes by its addresses and FACT_FRAGMENT_TABLE_FULL counts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_value);
+} fragments SEC(".maps");
+
+/* All packets: index (lane × DIRECTIONS + direction) × DROP_REASONS_MAX + drop reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LANES * DIRECTIONS * DROP_REASONS_MAX);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps");
+
+/* With --observe: what would have been dropped, by drop reason. These packets are forwarded in counters. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DROP_REASONS_MAX);
+	__type(key, __u32);
+	__type(value, struct counter);
+} observed SEC(".maps");
+
+/* By enum fact. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FACTS_MAX);
+	__type(key, __u32);
+	__type(value, struct counter);
+} facts SEC(".maps");
+
+/* Sampled drops, 1 MB. Writer: programs. Reader: daemon. Full: the event is skipped and the next one's weight grows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_BYTES);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct event_budget);
+} event_budgets SEC(".maps");
