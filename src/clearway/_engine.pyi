@@ -1,0 +1,218 @@
+"""Face of the Rust crate in engine/. Closed lists come from bpf/abi.h by way of BTF; a test holds this stub to them.
+
+Addresses cross this border as 16 bytes, big-endian, IPv4 mapped (::ffff:a.b.c.d) with prefix lengths 96 longer.
+Clocks are integers in nanoseconds of CLOCK_BOOTTIME. Every call that touches much memory releases the GIL.
+"""
+
+from collections.abc import Buffer  # Python 3.12; typing_extensions.Buffer below that
+from enum import IntEnum
+
+class Reason(IntEnum): ...  # members are listed in full, and held to BTF by a test
+class Lane(IntEnum): ...
+class Verdict(IntEnum): ...
+class Direction(IntEnum): ...
+class DropReason(IntEnum): ...
+class Fact(IntEnum): ...
+
+LIMITS: dict[str, int]
+"""enum limit of abi.h by name."""
+
+def boot_clock_ns() -> int: ...
+def membarrier() -> None:
+    """Waits until every CPU has left the programs that it ran at the call (MEMBARRIER_CMD_GLOBAL)."""
+
+class PrefixLines:
+    """What parse_prefixes found. Arrays are bytes of little-endian integers, sorted and distinct."""
+
+    v4: bytes  # uint64: address << 8 | length
+    v6: bytes  # 24 bytes each: uint64 high, uint64 low, uint64 length; bits past the length are 0
+    blank: int  # lines with nothing on them (blank, comment)
+    entries: int  # lines that gave an entry, duplicates included
+    malformed: int
+    rejected: list[tuple[int, str]]  # the first 100: line number from 1, text cut at 200 characters
+
+def parse_prefixes(data: Buffer, separators: str) -> PrefixLines:
+    """One address, CIDR prefix or range `a-b` at the start of each line; '#', ';' and '//' open a comment.
+
+    `separators`: characters that end the first column (";" for Spamhaus DROP, "" for plain lists: white space ends
+    it always). A range becomes its smallest set of prefixes. Host bits past the length are cut, as routers do.
+    """
+
+class Settings:
+    """struct settings of abi.h, and what the guard map holds."""
+
+    def __init__(
+        self,
+        *,
+        inside_ifindex: int,
+        outside_ifindex: int,
+        observe: bool = False,
+        xdp_forward: bool = False,
+        guard: list[tuple[bytes, int, int]] = ...,  # address, length, flags; covering flags are added by the engine
+        guard_inside: bool = False,
+        guard_bogons: bool = False,
+    ) -> None: ...
+
+class Capacity:
+    """Elements a copy of the maps that grow."""
+
+    bitmaps: int
+    v6_buckets: int  # a power of two
+    v6_slots: int
+    def __init__(self, bitmaps: int, v6_buckets: int, v6_slots: int) -> None: ...
+
+class Loader:
+    """Programs and maps of one gateway. Needs root; everything here happens in the privileged process.
+
+    Pins below pin_directory (a bpffs): maps/NAME, programs/{tcx,xdp}, links/{tcx,xdp}-{inside,outside}.
+    """
+
+    def __init__(self, pin_directory: str | None) -> None:
+        """None: nothing is pinned and nothing taken over (tests, bench)."""
+
+    def load(self, settings: Settings, capacity: Capacity, *, xdp: bool) -> list[str]:
+        """Opens every pinned map that fits, makes the others, loads the programs. Names of the maps made anew.
+
+        Maps of the base are taken over together or not at all. guard and ports are always new.
+        """
+
+    def map_fds(self) -> dict[str, int]:
+        """Open descriptors by map name; the caller sends or duplicates them."""
+
+    def capacity(self) -> Capacity: ...
+    def attach(self) -> dict[str, str]:
+        """Puts the loaded programs on both ports: bpf_link_update of a pinned link, or a new link, then pins it, the
+        programs and the maps. {"tcx-inside": "attached"|"updated"|"replaced"}; "replaced": the pinned link had lost
+        its port. With xdp=False a pinned XDP link is taken off after the TCX ones stand."""
+
+    def probe(self, hook: str, direction: Direction, frame: bytes) -> ProbeOutcome:
+        """One frame through the loaded program by BPF_PROG_TEST_RUN, marked by the nonce of struct control.
+        hook: "tcx" or "xdp". Of a Loader that did not load itself, the pinned programs are used."""
+
+    def probe_many(self, hook: str, directions: bytes, frames: list[bytes]) -> list[ProbeOutcome]: ...
+    def cost_ns(self, hook: str, direction: Direction, frame: bytes, repeat: int) -> int:
+        """Mean run time of one packet, unmarked (counted as a packet): for bench."""
+
+    def close_programs(self) -> None:
+        """Closes program and link descriptors, keeps the maps'."""
+
+    def links(self) -> dict[str, int]:
+        """Pinned links and the ifindex each is on; 0: its port is gone."""
+
+    def detach(self) -> list[str]:
+        """Takes links off, then removes every pin. Names of the links taken off. Nothing pinned: []."""
+
+class ProbeOutcome:
+    verdict: Verdict
+    drop_reason: DropReason
+    lane: Lane
+    epoch: int
+    facts: frozenset[Fact]
+    action: int  # what the program returned: TCX_DROP 2, TCX_REDIRECT 7; XDP_DROP 1, XDP_PASS 2, XDP_REDIRECT 4
+
+class Base:
+    """One compiled base in memory: the parts of a snapshot as buffers, checked for shape. Cheap to make."""
+
+    def __init__(
+        self,
+        *,
+        v4_cell_numbers: Buffer,  # uint32, ascending: /24s whose cell isn't CELL_NOTHING
+        v4_cells: Buffer,  # uint32: CELL_LISTED or CELL_BITMAP + n
+        v4_bitmaps: Buffer,  # 32 bytes each
+        v6_buckets: Buffer,  # 8 bytes each: uint32 first, uint32 count; a power of two of them
+        v6_slots: Buffer,  # 24 bytes each, struct v6_slot
+        v6_lengths: bytes,  # longest first
+        v6_seed: int,
+    ) -> None: ...
+    def needs(self) -> Capacity:
+        """The least capacity that holds it."""
+
+class Difference:
+    """What the kernel holds against what it should. 0 everywhere: they agree."""
+
+    wanted: int  # cells + bitmaps + slots + overlay and green entries that should be there
+    missing: int
+    foreign: int  # there, and should not be
+    wrong: int  # there with another value
+    examples: list[str]  # at most ten, as text
+
+class Tables:
+    """The maps of a loaded gateway, by descriptors; needs no capability. Remembers the overlay and grants it wrote."""
+
+    def __init__(self, map_fds: dict[str, int], capacity: Capacity) -> None: ...
+    # base
+    def fill(self, base: Base) -> None:
+        """Writes the idle copy whole. Raises CapacityExceeded when it does not fit; nothing is written then."""
+
+    def flip(self, *, grace: bool = True) -> int:
+        """Publishes the idle copy; waits the grace period, after which the other copy may be filled. New epoch.
+        grace=False exists for the test that shows why it is needed."""
+
+    def compare_base(self, base: Base) -> Difference:
+        """The live copy, every cell of it."""
+
+    @property
+    def epoch(self) -> int: ...
+    # overlay and grants
+    def put_overlay(self, address: bytes, length: int, block_until_ns: int, exception_until_ns: int) -> None: ...
+    def remove_overlay(self, address: bytes, length: int) -> None: ...
+    def put_green(self, address: bytes, length: int, until_ns: int) -> None: ...
+    def remove_green(self, address: bytes, length: int) -> None: ...
+    def reconcile(
+        self,
+        overlay: list[tuple[bytes, int, int, int]],  # address, length, block_until_ns, exception_until_ns
+        green: list[tuple[bytes, int, int]],
+    ) -> None:
+        """Start and clock steps: makes kernel and memory hold exactly this, touching only what differs."""
+
+    def compare_overlay(self) -> Difference:
+        """Reads back overlay, grants and touch bitmaps."""
+
+    def mend_overlay(self) -> None: ...
+    # control
+    def set_bypass_until(self, boot_ns: int) -> None: ...
+    def bypass_until(self) -> int: ...
+    def set_probe_nonce(self, nonce: int) -> None: ...
+    def beat(self, boot_ns: int) -> None: ...
+    # counters
+    def counters(self) -> list[tuple[Lane, Direction, DropReason, int, int]]:
+        """Rows that are not 0: packets, bytes, summed over CPUs."""
+
+    def observed(self) -> list[tuple[DropReason, int, int]]: ...
+    def facts(self) -> dict[Fact, tuple[int, int]]: ...
+    def sweep_fragments(self, now_ns: int) -> int: ...
+    def memory_bytes(self) -> dict[str, int]:
+        """Kernel memory of each map, from its fdinfo (memlock)."""
+
+class DropEvent:
+    boot_ns: int
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    protocol: int
+    ip_version: int
+    ttl: int
+    vlan: int
+    length: int
+    weight: int
+    epoch: int
+    drop_reason: DropReason
+    direction: Direction
+    lane: Lane
+    observed: bool
+
+class Events:
+    """Reader of the events ring; by descriptor, needs no capability."""
+
+    def __init__(self, ring_fd: int) -> None: ...
+    def poll(self, timeout_ms: int) -> list[DropEvent]: ...
+
+def live_frames(
+    ifindex: int, frame: bytes, count: int, batch: int, *, randomize: str, seed: int, prefixes: Buffer
+) -> float:
+    """For bench: sends `count` copies out of a port as XDP live frames from this core. Seconds it took.
+
+    randomize: "" (as given), "source", "destination", "both": IPv4 addresses drawn from `prefixes` (uint32 pairs:
+    address, mask in host order; one pair of zeros: any address), checksum of the IP header mended.
+    """
