@@ -132,7 +132,7 @@ struct {
 	__uint(max_entries, DROP_REASONS_MAX);
 	__type(key, __u32);
 	__type(value, struct counter);
-} observed SEC(".maps");
+} observed_drops SEC(".maps");
 
 /* By enum fact. */
 struct {

@@ -2,7 +2,15 @@
 /* Lookups in base, overlay and grants. They only look; policy/evaluate.py is the slow reference they are held to. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
 #include "maps.h"
+
+const volatile struct settings settings;
 
 /* Splitmix64's finalizer (public domain, Vigna 2015) over both words and the length; wraps modulo 2^64.
  * The same in engine/src/tables.rs and policy/compile.py, held together by a test. */
@@ -24,4 +32,227 @@ static __always_inline __u64 v6_hash(__u64 seed, __u64 high, __u64 low, __u32 le
 static __always_inline __u32 v6_long_bit(__u64 high, __u32 words)
 {
 	return v6_mix(high >> 16) & (words * 64 - 1);
+}
+
+/* An address as two words in host order. IPv4 is ::ffff:a.b.c.d, whichever header it stood in. */
+struct words {
+	__u64 high;
+	__u64 low;
+};
+
+static __always_inline bool is_v4(struct words a)
+{
+	return !a.high && a.low >> 32 == 0xffff;
+}
+
+static __always_inline bool bit_of(void *map, __u32 word, __u32 bit)
+{
+	__u64 *w = bpf_map_lookup_elem(map, &word);
+
+	return w && *w >> (bit & 63) & 1;
+}
+
+enum filter_hit {
+	FILTER_SHORT = 1, /* an entry shorter than /48 may cover it */
+	FILTER_LONG = 2,
+};
+
+/* `first`: word at which the copy begins; `words`: of the long part. */
+static __always_inline __u32 v6_filter(void *map, __u32 first, __u32 words, __u64 high)
+{
+	__u32 bit = high >> 48, hit = 0;
+
+	if (bit_of(map, first + bit / 64, bit))
+		hit = FILTER_SHORT;
+	bit = v6_long_bit(high, words);
+	if (bit_of(map, first + V6_SHORT_WORDS + bit / 64, bit))
+		hit |= FILTER_LONG;
+	return hit;
+}
+
+/* ---- base ---- */
+
+static __always_inline bool base_v4_listed(__u32 copy, __u32 address)
+{
+	__u32 cell_number = address >> 8, line_number = copy * V4_CELL_LINES + (cell_number >> 4), n;
+	struct cell_line *line;
+	struct bitmap *bitmap;
+
+	if (!bit_of(&base_front, copy * V4_FRONT_WORDS + cell_number / 64, cell_number))
+		return false;
+	line = bpf_map_lookup_elem(&base_cells, &line_number);
+	if (!line)
+		return false;
+	n = line->cell[cell_number & 15];
+	if (n < CELL_BITMAP)
+		return n == CELL_LISTED;
+	n = n - CELL_BITMAP + copy * settings.bitmaps;
+	bitmap = bpf_map_lookup_elem(&base_bitmaps, &n);
+	return bitmap && bitmap->word[(address >> 6) & 3] >> (address & 63) & 1;
+}
+
+static __always_inline __u64 mask_of(__u32 bits)
+{
+	return bits ? ~0ull << (64 - bits) : 0;
+}
+
+static __always_inline struct words masked(struct words a, __u32 length)
+{
+	if (length <= 64)
+		return (struct words){a.high & mask_of(length), 0};
+	return (struct words){a.high, a.low & mask_of(length - 64)};
+}
+
+enum slot_answer {
+	SLOT_ABSENT = 0,
+	SLOT_LISTED,
+	SLOT_EXCEPTION,
+};
+
+/* enum slot_answer of one prefix. A global function, as is its caller: the verifier walks their loops once each. */
+__noinline int base_v6_slot(__u32 copy, __u64 high, __u64 low, __u32 length)
+{
+	struct base_meta *meta = bpf_map_lookup_elem(&base_meta, &copy);
+	struct v6_bucket *bucket;
+	struct v6_slot *slot;
+	__u32 n;
+
+	if (!meta)
+		return SLOT_ABSENT;
+	n = (v6_hash(meta->v6_seed, high, low, length) & meta->v6_bucket_mask) + copy * settings.v6_buckets;
+	bucket = bpf_map_lookup_elem(&base_v6_buckets, &n);
+	if (!bucket)
+		return SLOT_ABSENT;
+	for (__u32 i = 0; i < V6_BUCKET_SLOTS_MAX && i < bucket->count; i++) {
+		n = bucket->first + i + copy * settings.v6_slots;
+		slot = bpf_map_lookup_elem(&base_v6_slots, &n);
+		if (!slot)
+			return SLOT_ABSENT;
+		if (slot->high == high && slot->low == low && slot->length == length)
+			return slot->listed ? SLOT_LISTED : SLOT_EXCEPTION;
+	}
+	return SLOT_ABSENT;
+}
+
+/* Longest prefix first. Few packets come here. */
+__noinline int base_v6_listed(__u32 copy, __u32 hit, __u64 high, __u64 low)
+{
+	struct base_meta *meta = bpf_map_lookup_elem(&base_meta, &copy);
+	struct words a = {high, low}, prefix;
+	__u32 length;
+	int answer;
+
+	if (!meta)
+		return 0;
+	for (__u32 i = 0; i < 129 && i < meta->v6_length_count; i++) {
+		length = meta->v6_length[i];
+		if (!(hit & (length < 48 ? FILTER_SHORT : FILTER_LONG)) || length > 128)
+			continue;
+		prefix = masked(a, length);
+		answer = base_v6_slot(copy, prefix.high, prefix.low, length);
+		if (answer)
+			return answer == SLOT_LISTED;
+	}
+	return 0;
+}
+
+static __always_inline bool base_listed(__u32 copy, struct words a)
+{
+	__u32 hit;
+
+	if (is_v4(a))
+		return base_v4_listed(copy, a.low);
+	hit = v6_filter(&base_v6_filter, copy * (V6_SHORT_WORDS + V6_BASE_LONG_WORDS), V6_BASE_LONG_WORDS, a.high);
+	return hit && base_v6_listed(copy, hit, a.high, a.low);
+}
+
+/* ---- overlay and grants ---- */
+
+/* Does any overlay or green entry touch it? Most addresses stop here. */
+static __always_inline bool touched(struct words a)
+{
+	__u32 cell_number;
+
+	if (!is_v4(a))
+		return v6_filter(&touch_v6, 0, V6_TOUCH_LONG_WORDS, a.high);
+	cell_number = (__u32)a.low >> 8;
+	return bit_of(&touch_v4, cell_number / 64, cell_number);
+}
+
+static __always_inline void key_of(struct prefix_key *key, struct words a)
+{
+	__be64 words_be[2] = {bpf_cpu_to_be64(a.high), bpf_cpu_to_be64(a.low)};
+
+	key->length = 128;
+	__builtin_memcpy(&key->address, words_be, sizeof(key->address));
+}
+
+/* Prefixes of IPv6 that cover ::ffff:0:0/96 say nothing of IPv4. */
+static __always_inline __u32 shortest_length(struct words a)
+{
+	return is_v4(a) ? 96 : 0;
+}
+
+/* The trie knows the longest prefix only; an expired one is stepped over to the next shorter. The daemon sweeps
+ * expired entries, so a second turn is rare. */
+__noinline int granted(__u64 high, __u64 low, __u64 now_ns)
+{
+	struct words a = {high, low};
+	struct green_value *value;
+	struct prefix_key key;
+
+	key_of(&key, a);
+	for (int i = 0; i < 129; i++) {
+		value = bpf_map_lookup_elem(&green, &key);
+		if (!value || value->length < shortest_length(a))
+			return 0;
+		if (now_ns < value->until_ns)
+			return 1;
+		if (value->length == 0 || value->length > 128)
+			return 0;
+		key.length = value->length - 1;
+	}
+	return 0;
+}
+
+enum overlay_answer {
+	OVERLAY_NOTHING = 0,
+	OVERLAY_BLOCK,
+	OVERLAY_EXCEPTION,
+};
+
+static __always_inline enum overlay_answer overlay_says(const struct overlay_value *value, __u64 now_ns)
+{
+	if (now_ns < value->exception_until_ns)
+		return OVERLAY_EXCEPTION;
+	return now_ns < value->block_until_ns ? OVERLAY_BLOCK : OVERLAY_NOTHING;
+}
+
+/* enum overlay_answer of the longest live entry. Steps over expired ones as granted() does. */
+__noinline int overlay_answer(__u64 high, __u64 low, __u64 now_ns)
+{
+	struct words a = {high, low};
+	struct overlay_value *value;
+	enum overlay_answer answer;
+	struct prefix_key key;
+
+	key_of(&key, a);
+	value = bpf_map_lookup_elem(&overlay_hosts, &key.address);
+	if (value) {
+		answer = overlay_says(value, now_ns);
+		if (answer)
+			return answer;
+	}
+	for (int i = 0; i < 129; i++) {
+		value = bpf_map_lookup_elem(&overlay_prefixes, &key);
+		if (!value || value->length < shortest_length(a))
+			return OVERLAY_NOTHING;
+		answer = overlay_says(value, now_ns);
+		if (answer)
+			return answer;
+		if (value->length == 0 || value->length > 128)
+			return OVERLAY_NOTHING;
+		key.length = value->length - 1;
+	}
+	return OVERLAY_NOTHING;
 }
