@@ -58,20 +58,27 @@ static __always_inline __u32 spoofed(const struct packet *p, const struct decisi
 	return settings.guard_bogons && flags & GUARD_BOGON ? DROP_SPOOFED_BOGON : CONTINUE;
 }
 
-/* The grant is asked for the inside address only. */
-static __always_inline bool is_green(const struct packet *p, struct decision *d)
-{
-	struct words inside = d->direction == DIRECTION_OUTBOUND ? source_of(p) : destination_of(p);
+/* The two addresses of a packet, and whether an overlay or green entry may say something of them. */
+struct sides {
+	struct words inside;
+	struct words outside;
+	bool inside_touched;
+	bool outside_touched;
+};
 
-	return touched(inside) && granted(inside.high, inside.low, now_of(d));
+/* The grant is asked for the inside address only. */
+static __always_inline bool is_green(struct sides *s, struct decision *d)
+{
+	s->inside_touched = touched(s->inside);
+	return s->inside_touched && granted(s->inside.high, s->inside.low, now_of(d));
 }
 
 /* One address: the overlay beats the base whatever the lengths, and an exception there ends the question. */
-static __always_inline __u32 address_rule(struct words a, struct decision *d, __u32 blocked, __u32 listed)
+static __always_inline __u32 address_rule(struct words a, bool touched, struct decision *d, __u32 blocked, __u32 listed)
 {
 	int answer;
 
-	if (touched(a)) {
+	if (touched) {
 		answer = overlay_answer(a.high, a.low, now_of(d));
 		if (answer)
 			return answer == OVERLAY_BLOCK ? blocked : CONTINUE;
@@ -79,13 +86,19 @@ static __always_inline __u32 address_rule(struct words a, struct decision *d, __
 	return base_listed(d->epoch & 1, a) ? listed : CONTINUE;
 }
 
-static __always_inline __u32 blocked(const struct packet *p, struct decision *d)
+static __always_inline __u32 blocked(struct sides *s, struct decision *d)
 {
-	__u32 reason = address_rule(source_of(p), d, DROP_BLOCKED_SOURCE, DROP_LISTED_SOURCE);
+	bool outbound = d->direction == DIRECTION_OUTBOUND;
+	struct words source = outbound ? s->inside : s->outside, destination = outbound ? s->outside : s->inside;
+	__u32 reason;
 
+	s->outside_touched = touched(s->outside);
+	reason = address_rule(source, outbound ? s->inside_touched : s->outside_touched, d, DROP_BLOCKED_SOURCE,
+			      DROP_LISTED_SOURCE);
 	if (reason)
 		return reason;
-	return address_rule(destination_of(p), d, DROP_BLOCKED_DESTINATION, DROP_LISTED_DESTINATION);
+	return address_rule(destination, outbound ? s->outside_touched : s->inside_touched, d, DROP_BLOCKED_DESTINATION,
+			    DROP_LISTED_DESTINATION);
 }
 
 static __always_inline void fragment_key_of(struct fragment_key *key, const struct packet *p)
@@ -122,6 +135,11 @@ static __always_inline __u32 fragment_rule(struct packet *p, struct decision *d)
 /* The order of decision. `parsed` is what parse() answered: a malformed packet comes with its reason. */
 static __always_inline __u32 decide(struct packet *p, struct decision *d, int parsed)
 {
+	bool outbound = d->direction == DIRECTION_OUTBOUND;
+	struct sides sides = {
+		.inside = outbound ? source_of(p) : destination_of(p),
+		.outside = outbound ? destination_of(p) : source_of(p),
+	};
 	__u32 reason;
 
 	if (parsed > 0)
@@ -131,11 +149,11 @@ static __always_inline __u32 decide(struct packet *p, struct decision *d, int pa
 	reason = spoofed(p, d);
 	if (reason)
 		return reason;
-	if (is_green(p, d)) {
+	if (is_green(&sides, d)) {
 		d->lane = LANE_GREEN;
 		return DROP_FORWARDED;
 	}
-	reason = blocked(p, d);
+	reason = blocked(&sides, d);
 	if (reason)
 		return reason;
 	return fragment_rule(p, d);
