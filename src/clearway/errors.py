@@ -1,0 +1,262 @@
+"""Every error that Clearway tells a person, by a permanent id: what happened, the way out, whose turn it is.
+
+CATALOG is the one list; docs/errors.md has a heading for each id, and a test holds the two together. An id is never
+used again for something else. Nothing here does I/O or imports the rest of the package: the extension takes its
+exception classes from this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any, Self
+
+ANSWER_IS_NO = 1
+"""Exit code: understood, and the answer is no."""
+MISUSE = 2
+"""Exit code: the request cannot be meant as it was written."""
+MACHINE_CANNOT = 3
+"""Exit code: rights, kernel, ports, disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One row of CATALOG. Both templates take the keyword arguments of ClearwayError.of."""
+
+    message: str
+    fix: str
+    exit_code: int
+    retry: bool = False  # the same request may do later, with nothing changed by the caller
+
+    def fields(self) -> frozenset[str]:
+        """Names that the two templates use."""
+        parsed = [*Formatter().parse(self.message), *Formatter().parse(self.fix)]
+        return frozenset(name for _, name, _, _ in parsed if name)
+
+
+class ClearwayError(Exception):
+    """An error with an id. Operators see its message and fix, never a traceback."""
+
+    def __init__(self, id: str, message: str, fix: str, exit_code: int, retry: bool = False) -> None:
+        super().__init__(message)
+        self.id = id
+        self.message = message
+        self.fix = fix
+        self.exit_code = exit_code
+        self.retry = retry
+
+    @classmethod
+    def of(cls, id: str, **values: object) -> ClearwayError:
+        """The error of that id, its templates filled in. KeyError for an unknown id or a missing value."""
+        kind = CATALOG[id]
+        message, fix = kind.message.format(**values), kind.fix.format(**values)
+        return ClearwayError(id, message, fix, kind.exit_code, kind.retry)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ClearwayError:
+        """What as_json made, as the daemon sends it. An id of a newer daemon counts as MACHINE_CANNOT."""
+        error = document["error"]
+        kind = CATALOG.get(error["id"])
+        exit_code = kind.exit_code if kind else MACHINE_CANNOT
+        return ClearwayError(error["id"], error["message"], error["fix"], exit_code, bool(error["retry"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """The one shape in which an error leaves as JSON, from the command line and over HTTP."""
+        return {"error": {"id": self.id, "message": self.message, "fix": self.fix, "retry": self.retry}}
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.id}]"
+
+
+class EngineError(ClearwayError):
+    """Raised by the extension with a finished message. Only its subclasses are raised."""
+
+    catalog_id = ""
+
+    def __init__(self, message: str) -> None:
+        kind = CATALOG[self.catalog_id]
+        super().__init__(self.catalog_id, message, kind.fix, kind.exit_code, kind.retry)
+
+    @classmethod
+    def of(cls, id: str, **values: object) -> Self:
+        """Not for these: their message comes from the extension."""
+        raise TypeError("an EngineError is made from its message")
+
+
+class KernelRefused(EngineError):
+    """The kernel refused a program, a map or an attachment."""
+
+    catalog_id = "engine.E001"
+
+
+class CapacityExceeded(EngineError):
+    """What should be written does not fit the maps that are loaded."""
+
+    catalog_id = "engine.E002"
+
+
+class PinsUnusable(EngineError):
+    """Pinned programs or maps are not what this version can go on with."""
+
+    catalog_id = "engine.E003"
+
+
+class BadSnapshotPart(EngineError):
+    """A part of a snapshot has not the shape it must have."""
+
+    catalog_id = "engine.E004"
+
+
+CATALOG: dict[str, ErrorKind] = {
+    # engine: the message comes from the extension whole
+    "engine.E001": ErrorKind(
+        "{message}", "Run `clearway doctor`; it says what this kernel lacks and how to mend it.", MACHINE_CANNOT
+    ),
+    "engine.E002": ErrorKind(
+        "{message}", "Remove a list (`clearway feed remove NAME`) or give the machine more memory.", MACHINE_CANNOT
+    ),
+    "engine.E003": ErrorKind(
+        "{message}", "Take the gateway off with `clearway detach`, then start it again.", MACHINE_CANNOT
+    ),
+    "engine.E004": ErrorKind(
+        "{message}", "The old policy stands. `clearway feed update` compiles the lists anew.", MACHINE_CANNOT, True
+    ),
+    # store: the state directory and its database
+    "store.E001": ErrorKind(
+        "the database is locked by another process for more than {seconds} s: {path}",
+        "Find it with `fuser -v {path}`, end it, and try again.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "store.E002": ErrorKind(
+        "no space left where the state is kept: {path}",
+        "Make room (`df -h {path}`) and try again; nothing was stored, the old policy stands.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "store.E003": ErrorKind(
+        "the state directory cannot be written by {user}: {path}",
+        "Use sudo, or name a directory of yours with --state DIR.",
+        MACHINE_CANNOT,
+    ),
+    "store.E004": ErrorKind(
+        "the database is damaged or is none: {path} ({detail})",
+        "Put it back from a backup; or move it away (`mv {path} {path}.damaged`) and start with an empty one. "
+        "A running gateway enforces on.",
+        MACHINE_CANNOT,
+    ),
+    "store.E005": ErrorKind(
+        "the database was written by a newer Clearway (migration {migration}): {path}",
+        "Install that version or a later one.",
+        MACHINE_CANNOT,
+    ),
+    "store.E006": ErrorKind(
+        "rows of {table} are never changed or deleted",
+        "Write another decision; `clearway history` shows both.",
+        MISUSE,
+    ),
+    "store.E007": ErrorKind(
+        "the database server cannot be used: {detail}",
+        "Check CLEARWAY_DATABASE and that the server runs.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "store.E008": ErrorKind(
+        "CLEARWAY_DATABASE is no database address that is known: {value}",
+        "Write postgresql://USER:PASSWORD@HOST:PORT/NAME, or unset it for SQLite in the state directory.",
+        MISUSE,
+    ),
+    "store.E009": ErrorKind(
+        "PostgreSQL is asked for, and its driver is not installed",
+        "Install it: pip install 'clearway[postgresql]'.",
+        MACHINE_CANNOT,
+    ),
+    "store.E010": ErrorKind(
+        "another command has been writing to {path} for more than {seconds} s (pid {pid})",
+        "Wait for it, or end it, and try again.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "store.E011": ErrorKind(
+        "nothing is stored in {path} yet",
+        "Name the state directory with --state DIR, or begin with `clearway feed add` or `clearway run`.",
+        ANSWER_IS_NO,
+    ),
+    "store.E012": ErrorKind(
+        "{path}: {detail}",
+        "Check the disk and its rights, and try again; nothing was stored.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    # store: requests and decisions
+    "store.E020": ErrorKind("{field}: {detail}", "See `clearway {command} --help` for an example.", MISUSE),
+    "store.E021": ErrorKind(
+        "{prefix} is too wide: a single entry holds at most a /{shortest}",
+        "Write the prefixes that are meant, one by one, or put them into a list (`clearway feed add`).",
+        MISUSE,
+    ),
+    "store.E022": ErrorKind(
+        "{prefix} covers {inside}, which is inside this gateway",
+        "Block addresses outside; to cut off a host inside, block its single address.",
+        MISUSE,
+    ),
+    "store.E023": ErrorKind(
+        "{name} is a name, and this version enforces addresses only",
+        "Block its addresses; nothing was stored, since nothing is stored that is not enforced.",
+        MISUSE,
+    ),
+    "store.E024": ErrorKind(
+        "{limit} single entries are in force, and no more fit",
+        "Lift some (`clearway unblock`), or put them into a list (`clearway feed add`).",
+        ANSWER_IS_NO,
+    ),
+    "store.E025": ErrorKind(
+        "{limit} grants are in force, and no more fit",
+        "Revoke some (`clearway revoke`), or grant a wider prefix in place of many.",
+        ANSWER_IS_NO,
+    ),
+    "store.E026": ErrorKind(
+        "{target} is still held by {holder}",
+        "Say until when it is to be spared: clearway unblock {target} --until 7d.",
+        MISUSE,
+    ),
+    "store.E027": ErrorKind(
+        "nothing blocks {target}", "`clearway explain {target}` shows every rule that touches it.", ANSWER_IS_NO
+    ),
+    "store.E028": ErrorKind(
+        "no grant stands at {prefix}{near}", "`clearway explain {prefix}` shows the grants that touch it.", ANSWER_IS_NO
+    ),
+    "store.E029": ErrorKind(
+        "a list named {name} exists, from {source}",
+        "Fetch it again with `clearway feed update {name}`, or remove it first with `clearway feed remove {name}`.",
+        ANSWER_IS_NO,
+    ),
+    "store.E030": ErrorKind(
+        "there is no list named {name}", "`clearway feed list` shows those there are.", ANSWER_IS_NO
+    ),
+    "store.E031": ErrorKind(
+        "the content of list {name} is missing or damaged in {path}",
+        "Fetch it again: clearway feed update {name}.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    # cli
+    "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
+    "cli.E002": ErrorKind(
+        "no gateway runs on {path}; what is stored there is shown",
+        "Start one: clearway run --inside IF --outside IF --state {path}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "cli.E003": ErrorKind(
+        "`{command}` needs a running gateway, and none runs on {path}",
+        "Start one: clearway run --inside IF --outside IF --state {path}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "cli.E004": ErrorKind(
+        "unexpected: {detail}",
+        "This is a defect. Run it again with CLEARWAY_TRACEBACK=1 and report what it prints.",
+        MACHINE_CANNOT,
+    ),
+}
