@@ -240,6 +240,15 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
+    # setup: what this machine is
+    "setup.E001": ErrorKind(
+        "this machine cannot run a gateway: {name}: {found}", "{mend}. `clearway doctor` shows all of it.", MACHINE_CANNOT
+    ),
+    "setup.E002": ErrorKind(
+        "{path} holds no recorded answer: {detail}",
+        "Record one on the machine in question: clearway doctor --json > answer.json.",
+        MISUSE,
+    ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
     "cli.E002": ErrorKind(
