@@ -249,6 +249,110 @@ CATALOG: dict[str, ErrorKind] = {
         "Record one on the machine in question: clearway doctor --json > answer.json.",
         MISUSE,
     ),
+    # gateway: ports, rights, the daemon
+    "gateway.E001": ErrorKind(
+        "there is no port {port} in this network namespace", "`ip link` shows the ports there are.", MACHINE_CANNOT
+    ),
+    "gateway.E002": ErrorKind(
+        "inside and outside are the same port: {port}", "A wire has two ends: name two different ports.", MISUSE
+    ),
+    "gateway.E003": ErrorKind(
+        "the ports differ in MTU: {inside} has {inside_mtu}, {outside} has {outside_mtu}",
+        "Make them equal, or large packets are lost: ip link set {outside} mtu {inside_mtu}.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E004": ErrorKind(
+        "the rights to load programs into the kernel are missing: {missing}",
+        "Start it as root: sudo clearway run …; rights are given up once everything is loaded.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E005": ErrorKind(
+        "kernel {release} cannot run the gateway: {lacks}",
+        "Boot Linux 6.6 or later with BTF; `clearway doctor` names the package.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E006": ErrorKind(
+        "{port} belongs to {master}",
+        "A port of the wire is nobody else's: ip link set {port} nomaster.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E007": ErrorKind(
+        "a gateway runs already, as process {pid}: it holds {held}",
+        "Stop it first: kill {pid}, or take it off the wire with `clearway detach`.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E008": ErrorKind(
+        "the programs of gateway {name} stand on {port}",
+        "Take them off first: clearway detach --name {name}.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E009": ErrorKind(
+        "{name!r} is no name for a gateway",
+        "Use up to 32 small letters, digits and '-', a letter or digit first.",
+        MISUSE,
+    ),
+    "gateway.E010": ErrorKind("{hook!r} is no hook", "Choose auto, tcx or xdp.", MISUSE),
+    "gateway.E011": ErrorKind(
+        "the file system for pins cannot be used: {why}",
+        "Start it as root outside of any sandbox; by hand: mount -t bpf bpf /sys/fs/bpf.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E012": ErrorKind(
+        "there is no account {user} on this machine", "Make it (useradd --system {user}) or leave --user away.", MISUSE
+    ),
+    "gateway.E013": ErrorKind(
+        "user number {uid}, which the gateway runs as, cannot reach {path}: {why}",
+        "Open it (chmod a+rX {path}), or run with --user root.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E014": ErrorKind(
+        "the gateway, process {pid}, did not end within {seconds} s",
+        "It still enforces. End it with kill -9 {pid}, then run `clearway detach` again.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E015": ErrorKind(
+        "no gateway answers on {path}",
+        "Start one: clearway run --inside IF --outside IF --state {path}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "gateway.E016": ErrorKind(
+        "the process that loads programs has ended ({why}); the last policy is enforced on",
+        "Start the gateway again: it takes over what the kernel holds.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E017": ErrorKind(
+        "the process that compiles lists has ended ({why}); the old policy stands",
+        "Try again; when it keeps happening, give the machine more memory.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E018": ErrorKind(
+        "the gateway is about to end", "Ask again once it runs; the kernel enforces meanwhile.", ANSWER_IS_NO, True
+    ),
+    "gateway.E019": ErrorKind("the gateway knows no {method} {path}", "Are both of the same version?", MISUSE),
+    "gateway.E020": ErrorKind(
+        "the gateway did not answer within {seconds} s",
+        "It may be loading a large list; `clearway status` shows whether it is done.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E021": ErrorKind(
+        "{port} carries no Ethernet frames of its own", "Name a port with a wire.", MACHINE_CANNOT
+    ),
+    "gateway.E022": ErrorKind(
+        "{path} cannot be read by the gateway, which runs as user number {uid}",
+        "Put the list where everybody may read it (chmod a+r), folders included.",
+        MACHINE_CANNOT,
+    ),
+    "gateway.E023": ErrorKind(
+        "something unforeseen went wrong in the gateway: {what}",
+        "The policy in the kernel stands. `clearway status` shows it; the daemon's log has the details.",
+        MACHINE_CANNOT,
+        True,
+    ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
     "cli.E002": ErrorKind(
