@@ -147,7 +147,9 @@ def _judge_may_goto(answer: KernelAnswer) -> Check:
 def _judge_btf(answer: KernelAnswer) -> Check:
     if answer.btf:
         return Check("kernel types (BTF)", Level.OK, "/sys/kernel/btf/vmlinux")
-    mend = "mount -t sysfs sysfs /sys; still absent: boot your distribution's own kernel, built with CONFIG_DEBUG_INFO_BTF"
+    mend = (
+        "mount -t sysfs sysfs /sys; still absent: boot your distribution's own kernel, built with CONFIG_DEBUG_INFO_BTF"
+    )
     return Check("kernel types (BTF)", Level.CANNOT, "/sys/kernel/btf/vmlinux is absent", mend)
 
 
