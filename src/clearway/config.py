@@ -40,7 +40,7 @@ FILE_LIFE = Setting("--life", "duration", "30d", "How long the entries of a list
 URL_EVERY = Setting(
     "--every", "duration", "24h", "How often a URL is fetched; its entries are enforced for twice that."
 )
-GATEWAY_NAME = Setting("--name", "", "clearway", "Names the gateway's pins, where several run on one machine.")
+GATEWAY_NAME = Setting("--name", "", "main", "Names the gateway's pins, where several run on one machine.")
 HOOK = Setting("--hook", "auto, tcx, xdp", "auto", "Where the programs sit; auto takes XDP on physical ports only.")
 INSIDE_PREFIX = Setting("--inside-prefix", "prefix", "", "Prefixes inside; with them, inside sources are guarded.")
 DROP_BOGONS = Setting("--drop-bogons", "", "no", "Drops sources from outside that nobody may use on the internet.")

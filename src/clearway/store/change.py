@@ -1,0 +1,98 @@
+"""What the store answers with: plain values, importable before the database is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clearway.policy.model import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a stored decision changed, for whoever brings it into the kernel; the row stands when this is returned."""
+
+    decision_id: int
+    answer: dict[str, Any]
+    """For the person who asked: JSON-ready; the gateway adds `enforced`."""
+    overlay: tuple[Prefix, ...] = ()
+    """Keys to write anew from wanted.overlay_at."""
+    green: tuple[Prefix, ...] = ()
+    """Keys to write anew from wanted.grant_at."""
+    base_changed: bool = False
+    bypass_until: datetime | None = None
+    """Set by bypass only: until then a plain wire; a time not after `now` ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayWanted:
+    """One key of the overlay. At least one of the two times is set, and both may be."""
+
+    prefix: Prefix
+    block_until: datetime | None
+    exception_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantWanted:
+    """One key of the green table."""
+
+    prefix: Prefix
+    until: datetime
+    organisation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListWanted:
+    """One list in force: the newest version of an active feed, not yet expired."""
+
+    feed: str
+    reason: str
+    content: str
+    """Content hash: the folder below feeds/."""
+    fetched_at: datetime
+    until: datetime
+    source: str
+    version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One single entry or grant in force, with the decision that put it there."""
+
+    kind: str
+    """block, exception or grant."""
+    prefix: Prefix
+    since: datetime
+    until: datetime
+    actor: str
+    reason: str
+    note: str
+    organisation: str
+    decision_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListHit:
+    """An entry of a list that covers an address or prefix, or lies within it."""
+
+    feed: str
+    reason: str
+    prefix: Prefix
+    since: datetime
+    until: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """Entries that were fetched, read and stored in feeds/, about to become a version of a list."""
+
+    content: str
+    counts: dict[str, int] = field(hash=False)
+    origin: str
+    """Where the bytes really came from: a path, or the URL after redirects."""
+    etag: str = ""
+    last_modified: str = ""

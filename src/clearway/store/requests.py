@@ -1,0 +1,136 @@
+"""What can be asked of a gateway, as pydantic models: the command line and the HTTP API read requests by these alone.
+
+They check shape: kinds, lengths, closed forms. What a request means against the clock, the lists and what stands
+already is checked where it is decided (decide.py). Times stay text until then, since `2h` counts from the decision.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+
+from clearway.errors import ClearwayError
+
+TEXT_MAX = 1000
+"""Characters of a note."""
+FEED_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=TEXT_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
+FeedName = Annotated[str, StringConstraints(pattern=rf"^{FEED_NAME.pattern}$")]
+ContentHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Request(BaseModel):
+    """What all have. `actor` is who asks, as the command line says; a daemon puts the peer's uid where it is empty."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    actor: Line = ""
+
+
+class BlockRequest(Request):
+    """Refuse an address or prefix from now until `until`."""
+
+    target: Word
+    reason: Word
+    until: Word
+    note: Line = ""
+
+
+class UnblockRequest(Request):
+    """Lift a manual block; spare the address until `until` where something else still holds it."""
+
+    target: Word
+    until: Word | None = None
+    note: Line = ""
+
+
+class GrantRequest(Request):
+    """Put an inside prefix into the green lane until `until`."""
+
+    prefix: Word
+    organisation: Word
+    until: Word
+    note: Line = ""
+
+
+class RevokeRequest(Request):
+    """Take an inside prefix out of the green lane."""
+
+    prefix: Word
+    note: Line = ""
+
+
+class StoredContent(BaseModel):
+    """Entries that the caller fetched, read and stored in feeds/ already: a file only it may read, for one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    content: ContentHash
+    counts: dict[str, int]
+    origin: Word
+    etag: str = ""
+    last_modified: str = ""
+
+
+class FeedAddRequest(Request):
+    """Take a list from a file or URL. Without `stored`, whoever decides fetches it."""
+
+    name: FeedName
+    source: Word
+    reason: Word
+    format: Word | None = None
+    every: Word | None = None
+    life: Word | None = None
+    stored: StoredContent | None = None
+
+
+class FeedUpdateRequest(Request):
+    """Fetch a list again now."""
+
+    stored: StoredContent | None = None
+
+
+class FeedRemoveRequest(Request):
+    """Enforce a list no longer."""
+
+    note: Line = ""
+
+
+class BypassRequest(Request):
+    """A plain wire for a while (`on`, `duration`), or no longer."""
+
+    on: bool
+    duration: Word | None = None
+    note: Line = ""
+
+    @model_validator(mode="after")
+    def _for_how_long(self) -> Self:
+        if self.on and self.duration is None:
+            raise ValueError("a bypass needs --for, so that it ends by itself")
+        return self
+
+
+class ProbeRequest(Request):
+    """One frame through the loaded program; nothing is sent and nothing is counted but the probe."""
+
+    frame: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){14,9216}$")]
+    """Bytes from the Ethernet header on, in hexadecimal."""
+    direction: Literal["outbound", "inbound"]
+
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+
+
+def parse(model: type[AnyRequest], values: dict[str, Any], command: str = "") -> AnyRequest:
+    """The request that `values` describe. Raises store.E020, which names the first field that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "request"
+        detail = first["msg"].removeprefix("Value error, ")
+        raise ClearwayError.of("store.E020", field=field, detail=detail, command=command or "clearway") from None
