@@ -218,11 +218,12 @@ def refused(error: OSError, path: Path) -> ClearwayError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ClearwayError.of("store.E002", path=path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ClearwayError.of("store.E003", path=path, user=_user_name())
+        return ClearwayError.of("store.E003", path=path, user=user_name())
     return ClearwayError.of("store.E012", path=where, detail=error.strerror or str(error))
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """Who this process acts as, for a person to read."""
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(os.geteuid()).pw_name
     return f"uid {os.geteuid()}"

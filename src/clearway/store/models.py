@@ -66,7 +66,7 @@ class Decision(AppendOnly):
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField()
     actor = models.CharField(max_length=255)
-    kind = models.CharField(max_length=16, choices=Kind.choices)
+    kind = models.CharField(max_length=16)  # of Kind
     target = models.CharField(max_length=255, blank=True)  # a prefix, or a list's name
     reason = models.CharField(max_length=32, blank=True)
     until = models.DateTimeField(null=True)
@@ -91,7 +91,7 @@ class StandingRow(models.Model):
     )  # its first address in 32 hexadecimal digits, IPv4 mapped: sorts as numbers do
     length = models.SmallIntegerField()  # IPv4 96 longer
     until = models.DateTimeField()
-    decision = models.ForeignKey(Decision, on_delete=models.PROTECT, related_name="+")
+    decision = models.ForeignKey(Decision, on_delete=models.PROTECT, related_name="+", db_index=False)
 
     class Meta:
         db_table = "standing"
@@ -124,7 +124,7 @@ class Feed(models.Model):
 class FeedVersion(AppendOnly):
     """What a list held when it was fetched: the entries lie in feeds/ under their content hash."""
 
-    feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="versions")
+    feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="versions", db_index=False)
     decision = models.OneToOneField(Decision, on_delete=models.PROTECT, related_name="+")
     content = models.CharField(max_length=64)
     fetched_at = models.DateTimeField()
