@@ -240,6 +240,114 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
+    # policy: what a person writes
+    "policy.E001": ErrorKind(
+        "{value} is no address and no prefix", "Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32.", MISUSE
+    ),
+    "policy.E002": ErrorKind(
+        "{value} has bits set beyond its length", "Write {cut} if the network is meant, or the address alone.", MISUSE
+    ),
+    "policy.E003": ErrorKind(
+        "{value} names a zone, which means something on its own machine only", "Write {without}.", MISUSE
+    ),
+    "policy.E004": ErrorKind(
+        "{value} is no time and no duration", "Write 30m, 2h, 7d, or RFC 3339: 2030-01-31T12:00:00Z.", MISUSE
+    ),
+    "policy.E005": ErrorKind(
+        "{value} is over already: it is {now}", "Name a time to come, or a duration such as 7d.", MISUSE
+    ),
+    "policy.E006": ErrorKind("{value} is none of the words there are", "Choose one of {known}.", MISUSE),
+    "policy.E007": ErrorKind(
+        "an entry for {target} without an end", "Say until when: --until 7d. Nothing is refused for good.", MISUSE
+    ),
+    "policy.E008": ErrorKind(
+        "{value} is no address, no prefix and no name",
+        "Write names in ASCII with at least one dot; others as A-labels (xn--…).",
+        MISUSE,
+    ),
+    # policy: compiled snapshots
+    "policy.E010": ErrorKind(
+        "{part} of the snapshot in {path} is damaged: {detail}",
+        "The last good policy stands. `clearway feed update` compiles the lists anew.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "policy.E011": ErrorKind(
+        "{path} is no snapshot of Clearway: {detail}",
+        "The last good policy stands. `clearway feed update` compiles the lists anew.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "policy.E012": ErrorKind(
+        "the snapshot in {path} has {what} {found}, and this version works with {wanted}",
+        "The last good policy stands. `clearway feed update` compiles the lists for this version.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    # feeds: lists from elsewhere; a refused list changes nothing
+    "feeds.E001": ErrorKind("{value} is no format of lists", "Choose one of {known} with --format.", MISUSE),
+    "feeds.E002": ErrorKind(
+        "{origin} holds no entry ({lines} lines)",
+        "Look at it: it may have moved or ended. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E003": ErrorKind(
+        "{origin} is {what}, not a list",
+        "Open it in a browser: it may want a key, or have moved. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E004": ErrorKind(
+        "{malformed} of {lines} lines of {origin} cannot be read as {format}; the first is line {number}: {text}",
+        "Mend those lines, or name another --format. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E005": ErrorKind(
+        "{origin} holds {prefix}, wider than the /{limit} that a list may refuse at once",
+        "Take that line out of the list. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E006": ErrorKind(
+        "{origin} holds {prefix}, which covers {inside}, inside this gateway",
+        "Take that line out of the list. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E007": ErrorKind(
+        "{origin} is larger than {limit_mib} MiB", "Split it, or take a list without redundant entries.", ANSWER_IS_NO
+    ),
+    "feeds.E008": ErrorKind(
+        "{origin} is compressed and cannot be unpacked: {detail}",
+        "Fetch it again, or give the plain list. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E009": ErrorKind(
+        "{origin} is no text: {detail}", "Give a list in UTF-8 or ASCII. Nothing of it is applied.", ANSWER_IS_NO, True
+    ),
+    "feeds.E010": ErrorKind(
+        "{origin} cannot be fetched: {detail}",
+        "Check the address and the network. The last good list stays in force until it runs out.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "feeds.E011": ErrorKind(
+        "the server of {origin} answered {status}",
+        "Check the address; some sources want a key. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E012": ErrorKind(
+        "{value} is no source of a list", "Name a file, or an address that begins with https:// or http://.", MISUSE
+    ),
+    "feeds.E013": ErrorKind("{path} cannot be read: {detail}", "Check the path and its rights.", MACHINE_CANNOT),
+    "feeds.E014": ErrorKind(
+        "the stored entries in {path} are missing or damaged: {detail}",
+        "Fetch the list again: clearway feed update NAME.",
+        MACHINE_CANNOT,
+        True,
+    ),
     # setup: what this machine is
     "setup.E001": ErrorKind(
         "this machine cannot run a gateway: {name}: {found}", "{mend}. `clearway doctor` shows all of it.", MACHINE_CANNOT
@@ -259,16 +367,6 @@ CATALOG: dict[str, ErrorKind] = {
     "gateway.E003": ErrorKind(
         "the ports differ in MTU: {inside} has {inside_mtu}, {outside} has {outside_mtu}",
         "Make them equal, or large packets are lost: ip link set {outside} mtu {inside_mtu}.",
-        MACHINE_CANNOT,
-    ),
-    "gateway.E004": ErrorKind(
-        "the rights to load programs into the kernel are missing: {missing}",
-        "Start it as root: sudo clearway run …; rights are given up once everything is loaded.",
-        MACHINE_CANNOT,
-    ),
-    "gateway.E005": ErrorKind(
-        "kernel {release} cannot run the gateway: {lacks}",
-        "Boot Linux 6.6 or later with BTF; `clearway doctor` names the package.",
         MACHINE_CANNOT,
     ),
     "gateway.E006": ErrorKind(
