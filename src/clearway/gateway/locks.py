@@ -1,0 +1,128 @@
+"""Locks held for life, with the holder's pid inside: by flock, so they end with the process however it ends.
+
+The kernel takes a second TCX program on a port without a word; only these refuse a second daemon.
+"""
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+RUN_DIRECTORY = Path("/run/clearway")
+_POLL_S = 0.01
+
+
+class LockHeld(Exception):
+    """Somebody else holds the lock; `pid` is theirs, 0 when they wrote none."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"{path} is held by process {pid}")
+        self.path = path
+        self.pid = pid
+
+
+class FileLock:
+    """An flock on a file that stays there. Not inherited by programs started from here; a forked child closes it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path, *, timeout_s: float = 0.0, write_pid: bool = True, mode: int = 0o644) -> "FileLock":
+        """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that."""
+        descriptor = open_lock_file(path, mode)
+        try:
+            _wait(path, descriptor, timeout_s)
+            if write_pid:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def release(self) -> None:
+        """Gives the lock back. The file stays: removing it would let two holders have two files of one name."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> "FileLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def open_lock_file(path: Path, mode: int = 0o644) -> int:
+    """A descriptor to lock, made if need be; read-only where the file is somebody else's (flock needs no more)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def holder(path: Path) -> int | None:
+    """Pid of the process that holds the lock, 0 when it wrote none; None when nobody holds it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def wait_free(path: Path, timeout_s: float) -> bool:
+    """Waits until nobody holds the lock. False when it is still held after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while holder(path) is not None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def network_namespace() -> int:
+    """Inode of this process's network namespace: its identity while it exists."""
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+def name_lock(name: str) -> Path:
+    return RUN_DIRECTORY / f"{name}.lock"
+
+
+def port_lock(namespace: int, ifindex: int) -> Path:
+    return RUN_DIRECTORY / f"port-{namespace}-{ifindex}.lock"
+
+
+def _wait(path: Path, descriptor: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if time.monotonic() >= deadline:
+            raise LockHeld(path, _pid(descriptor))
+        time.sleep(_POLL_S)
+
+
+def _pid(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,64 @@
+"""Network namespaces with a gateway between two hosts, for tests: in --veth-- gw --veth-- out. Always cleaned up."""
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from clearway.gateway import libc
+
+_numbers = itertools.count()
+INSIDE_ADDRESS, OUTSIDE_ADDRESS = "192.0.2.10", "192.0.2.20"
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Names of the three namespaces. The gateway's ports are called `inside` and `outside`, the hosts' `eth0`."""
+
+    inner: str
+    gateway: str
+    outer: str
+
+
+def ip(*words: str, namespace: str | None = None) -> str:
+    """Runs `ip`; its output. Fails the test with its message when it fails."""
+    command = ["ip", *(["-n", namespace] if namespace else []), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def wire() -> Iterator[Wire]:
+    """A bare wire: ports exist and are down, hosts have an address each in one subnet."""
+    stem = f"cwg-{os.getpid()}-{next(_numbers)}"
+    made = Wire(f"{stem}-in", f"{stem}-gw", f"{stem}-out")
+    names = (made.inner, made.gateway, made.outer)
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        for host, port, address in ((made.inner, "inside", INSIDE_ADDRESS), (made.outer, "outside", OUTSIDE_ADDRESS)):
+            ip("link", "add", port, "netns", made.gateway, "type", "veth", "peer", "name", "eth0", "netns", host)
+            ip("address", "add", f"{address}/24", "dev", "eth0", namespace=host)
+            ip("link", "set", "eth0", "up", namespace=host)
+            ip("link", "set", "lo", "up", namespace=host)
+        yield made
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+
+
+@contextlib.contextmanager
+def inside_of(namespace: str) -> Iterator[None]:
+    """Puts this thread into a network namespace for a while; its mounts stay the caller's."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc.setns(target, libc.CLONE_NEWNET)
+        yield
+    finally:
+        libc.setns(before, libc.CLONE_NEWNET)
+        os.close(before)
+        os.close(target)
