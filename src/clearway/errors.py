@@ -350,7 +350,9 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     # setup: what this machine is
     "setup.E001": ErrorKind(
-        "this machine cannot run a gateway: {name}: {found}", "{mend}. `clearway doctor` shows all of it.", MACHINE_CANNOT
+        "this machine cannot run a gateway: {name}: {found}",
+        "{mend}. `clearway doctor` shows all of it.",
+        MACHINE_CANNOT,
     ),
     "setup.E002": ErrorKind(
         "{path} holds no recorded answer: {detail}",
@@ -450,6 +452,22 @@ CATALOG: dict[str, ErrorKind] = {
         "The policy in the kernel stands. `clearway status` shows it; the daemon's log has the details.",
         MACHINE_CANNOT,
         True,
+    ),
+    # lab and demo
+    "lab.E001": ErrorKind("no right to make network namespaces here", "They need root: {command}", MACHINE_CANNOT),
+    "lab.E002": ErrorKind("the lab has no {place}", "It has: {places}.", MISUSE),
+    "lab.E003": ErrorKind("{name!r} is no name for a lab", "Use up to 24 letters, digits and '-'.", MISUSE),
+    "lab.E004": ErrorKind("no lab named {name} is up", "Build it: clearway lab up --name {name}.", ANSWER_IS_NO, True),
+    "lab.E005": ErrorKind("the lab's servers did not start", "{log} says why.", MACHINE_CANNOT),
+    "lab.E006": ErrorKind("{program} is not installed", "apt install {package}", MACHINE_CANNOT),
+    "lab.E007": ErrorKind(
+        "not all that the demo promises was seen: {missed}",
+        "Look around in the lab: clearway demo --keep; machine and rights: clearway doctor.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "lab.E008": ErrorKind(
+        "the gateway did not come up in the lab: {detail}", "{log} has its last words; clearway doctor.", MACHINE_CANNOT
     ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
