@@ -1,0 +1,1 @@
+"""Clearway: an inline kernel firewall gateway."""
