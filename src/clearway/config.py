@@ -13,9 +13,8 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from clearway.errors import ClearwayError
@@ -118,8 +117,13 @@ class StateDirectory:
         return self.path / "runtime.json"
 
     @property
+    def inside(self) -> Path:
+        """The inside prefixes of the last `run`, {"inside_prefixes": […]}."""
+        return self.path / "inside.json"
+
+    @property
     def clock(self) -> Path:
-        """The largest wall time ever seen, {"wall_ns": N}."""
+        """The largest wall time ever seen. Written by the daemon; gateway.clock reads it."""
         return self.path / "clock.json"
 
     @property
@@ -158,18 +162,18 @@ class StateDirectory:
                     os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def inside_prefixes(self) -> tuple[str, ...]:
-        """--inside-prefix of the last `run`, as text; () when there was none."""
-        with contextlib.suppress(OSError, ValueError):
-            document = json.loads(self.runtime.read_text())
-            return tuple(str(prefix) for prefix in document.get("inside_prefixes", ()))
+        """--inside-prefix of the last `run`, as text: commands without a gateway hold decisions to them too."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return tuple(str(prefix) for prefix in json.loads(self.inside.read_text())["inside_prefixes"])
         return ()
 
-    def now(self) -> datetime:
-        """Wall time, never before the largest that was seen here: a clock set back revives nothing."""
-        seen_ns = 0
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            seen_ns = int(json.loads(self.clock.read_text())["wall_ns"])
-        return datetime.fromtimestamp(max(time.time_ns(), seen_ns) / 1e9, UTC)
+    def remember_inside(self, prefixes: Iterable[str]) -> None:
+        """For `inside_prefixes`; called by `run`. Raises store.E002, E003 or E012."""
+        with storing(self.path):
+            beside = self.inside.with_suffix(".new")
+            beside.write_text(json.dumps({"inside_prefixes": list(prefixes)}) + "\n")
+            self.adopt(beside)
+            beside.replace(self.inside)
 
     @contextlib.contextmanager
     def writing(self, wait_s: float = WRITER_WAIT_S) -> Iterator[None]:

@@ -162,10 +162,11 @@ def _configure(database: dict[str, Any]) -> None:
     held = connections.databases["default"]
     if any(held.get(key) != value for key, value in database.items()):
         connections.close_all()
-        del connections["default"]
-        del connections.settings
-        settings.DATABASES = {"default": database}
-        connections._settings = None
+        with contextlib.suppress(AttributeError):  # this thread has made no connection yet
+            del connections["default"]
+        held.clear()
+        held.update(database)
+        connections.configure_settings(connections.databases)
 
 
 def _newest() -> str:

@@ -1,66 +1,172 @@
 """Decisions: each is checked, becomes a row, and comes back as the Change that the kernel has yet to see.
 
-Pure of kernel and network. A refusal raises and stores nothing. Imported after `store.setup`.
+Pure of kernel and network. A refusal raises and stores nothing. At one prefix the last decision counts: a block lifts
+the exception that stood there, an exception the block. Imported after `store.setup`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
-from clearway.policy.model import Prefix
-from clearway.store.change import Change, ListHit, NewVersion
-from clearway.store.requests import (
-    BlockRequest,
-    BypassRequest,
-    FeedAddRequest,
-    GrantRequest,
-    RevokeRequest,
-    UnblockRequest,
-)
+from django.db import transaction
+
+from clearway.errors import ClearwayError
+from clearway.policy.model import Name, Prefix, Reason, duration, parse_target, parse_word, until, word
+from clearway.store import standing
+from clearway.store.change import Change, ListHit, stamp
+from clearway.store.database import told
+from clearway.store.models import Decision, Kind
+from clearway.store.requests import BlockRequest, BypassRequest, GrantRequest, RevokeRequest, UnblockRequest
 
 Holders = Callable[[Prefix], Sequence[ListHit]]
 """Which lists in force hold an address or prefix: lists.holders with its other arguments bound."""
 
+SHORTEST = {4: 8, 6: 16}
+"""Shortest prefix that a single entry or grant may have, by IP version."""
+OVERLAY_ENTRIES_MAX = 100_000
+"""As in abi.h."""
+GREEN_ENTRIES_MAX = 65_536
+"""As in abi.h."""
+NEAR_MAX = 5
+"""Entries nearby that an answer names."""
 
+
+@told
 def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[Prefix] = ()) -> Change:
     """Refuses a prefix. Raises store.E021 (too wide), E022 (covers the inside), E023 (a name), E024 (full)."""
-    raise NotImplementedError
+    prefix = _address_target(request.target)
+    reason = parse_word(Reason, request.reason)
+    end = until(request.until, now)
+    _check_width(prefix)
+    for covered in inside:
+        if prefix.covers(covered):
+            raise ClearwayError.of("store.E022", prefix=prefix, inside=covered)
+    with transaction.atomic():
+        standing.make_room(standing.OVERLAY, prefix, now, OVERLAY_ENTRIES_MAX, "store.E024")
+        spared = standing.within([standing.EXCEPTION], prefix, now, NEAR_MAX)
+        row = _write(Kind.BLOCK, str(prefix), now, actor, reason=word(reason), until=end, note=request.note)
+        standing.lift(standing.EXCEPTION, prefix)
+        standing.put(standing.BLOCK, prefix, end, row)
+    answer = _answer(row, spared_within=[str(each.prefix) for each in spared])
+    return Change(row.pk, answer, overlay=(prefix,))
 
 
+@told
 def unblock(request: UnblockRequest, now: datetime, actor: str, *, holders: Holders) -> Change:
     """Lifts a manual block, or writes an exception where a list or a wider block still holds the target.
 
     Raises store.E026 (an exception is needed, and no `until` given), E027 (nothing blocks it).
     """
-    raise NotImplementedError
+    prefix = _address_target(request.target)
+    _check_width(prefix)
+    end = until(request.until, now) if request.until else None
+    hits = holders(prefix)
+    with transaction.atomic():
+        lifted = standing.at(standing.BLOCK, prefix, now)
+        spared = standing.at(standing.EXCEPTION, prefix, now)
+        holder = _holder(prefix, now, hits)
+        if (spared and not end) or not (lifted or holder):
+            raise ClearwayError.of("store.E027", target=prefix)
+        if holder and not end:
+            raise ClearwayError.of("store.E026", target=prefix, holder=holder)
+        rows: list[Decision] = []
+        if lifted:
+            rows.append(_write(Kind.UNBLOCK, str(prefix), now, actor, note=request.note))
+            standing.lift(standing.BLOCK, prefix)
+        if holder and end:
+            standing.make_room(standing.OVERLAY, prefix, now, OVERLAY_ENTRIES_MAX, "store.E024")
+            detail = {"held_by": holder}
+            rows.append(_write(Kind.EXCEPTION, str(prefix), now, actor, until=end, note=request.note, detail=detail))
+            standing.put(standing.EXCEPTION, prefix, end, rows[-1])
+        blocked = standing.within([standing.BLOCK], prefix, now, NEAR_MAX)
+    answer = _answer(rows[-1], lifted=bool(lifted), blocked_within=[str(each.prefix) for each in blocked])
+    return Change(rows[-1].pk, answer, overlay=(prefix,))
 
 
-def grant(request: GrantRequest, now: datetime, actor: str) -> Change:
-    """Puts a prefix into the green lane. Raises store.E021 (too wide), E025 (full)."""
-    raise NotImplementedError
+@told
+def grant(request: GrantRequest, now: datetime, actor: str, *, inside: Sequence[Prefix] = ()) -> Change:
+    """Puts a prefix into the green lane. Raises store.E021 (too wide), E025 (full).
+
+    The answer warns where inside prefixes are known and the grant touches none of them: it would change nothing.
+    """
+    prefix = Prefix.parse(request.prefix)
+    end = until(request.until, now)
+    _check_width(prefix)
+    with transaction.atomic():
+        standing.make_room([standing.GRANT], prefix, now, GREEN_ENTRIES_MAX, "store.E025")
+        row = _write(
+            Kind.GRANT, str(prefix), now, actor, until=end, note=request.note, organisation=request.organisation
+        )
+        standing.put(standing.GRANT, prefix, end, row)
+    touches = not inside or any(each.covers(prefix) or prefix.covers(each) for each in inside)
+    warning = "" if touches else f"{prefix} lies in no inside prefix of this gateway: the grant changes nothing here"
+    return Change(row.pk, _answer(row, warning=warning), green=(prefix,))
 
 
+@told
 def revoke(request: RevokeRequest, now: datetime, actor: str) -> Change:
     """Takes a prefix out of the green lane. Raises store.E028 (no grant at exactly that prefix)."""
-    raise NotImplementedError
+    prefix = Prefix.parse(request.prefix)
+    with transaction.atomic():
+        held = standing.at(standing.GRANT, prefix, now)
+        near = [
+            *standing.covering([standing.GRANT], prefix, now),
+            *standing.within([standing.GRANT], prefix, now, NEAR_MAX),
+        ]
+        if not held:
+            text = f"; near it: {', '.join(str(each.prefix) for each in near)}" if near else ""
+            raise ClearwayError.of("store.E028", prefix=prefix, near=text)
+        row = _write(Kind.REVOKE, str(prefix), now, actor, note=request.note, organisation=held.organisation)
+        standing.lift(standing.GRANT, prefix)
+    others = [str(each.prefix) for each in near if each.prefix != prefix]
+    return Change(row.pk, _answer(row, grants_near=others), green=(prefix,))
 
 
-def feed_add(request: FeedAddRequest, version: NewVersion, now: datetime, actor: str) -> Change:
-    """A list and its first version. Raises store.E029 (the name is taken). lists.add does all of it."""
-    raise NotImplementedError
-
-
-def feed_version(name: str, version: NewVersion, now: datetime, actor: str) -> Change:
-    """A new version of a list. Raises store.E030 (no such list). lists.update does all of it."""
-    raise NotImplementedError
-
-
-def feed_remove(name: str, now: datetime, actor: str, note: str = "") -> Change:
-    """Enforces a list no longer. Raises store.E030 (no such list)."""
-    raise NotImplementedError
-
-
+@told
 def bypass(request: BypassRequest, now: datetime, actor: str) -> Change:
     """A plain wire until now + duration, or no longer; Change.bypass_until."""
-    raise NotImplementedError
+    end = now + duration(request.duration) if request.on and request.duration else None
+    row = _write(Kind.BYPASS, "", now, actor, until=end, note=request.note, detail={"on": request.on})
+    return Change(row.pk, _answer(row, on=request.on), bypass_until=end or now)
+
+
+def _address_target(text: str) -> Prefix:
+    target = parse_target(text)
+    if isinstance(target, Name):
+        raise ClearwayError.of("store.E023", name=target)
+    return target
+
+
+def _check_width(prefix: Prefix) -> None:
+    if prefix.length < SHORTEST[prefix.version]:
+        raise ClearwayError.of("store.E021", prefix=prefix, shortest=SHORTEST[prefix.version])
+
+
+def _holder(prefix: Prefix, now: datetime, hits: Sequence[ListHit]) -> str:
+    """What would refuse `prefix` if no single entry stood at it, in words; "" for nothing."""
+    for each in standing.covering(standing.OVERLAY, prefix, now):
+        if each.prefix != prefix:  # the longest of the wider ones decides, and no list is asked
+            return f"the block of {each.prefix}" if each.kind == standing.BLOCK else ""
+    if not hits:
+        return ""
+    names = list(dict.fromkeys(hit.feed for hit in hits))
+    reasons = list(dict.fromkeys(hit.reason for hit in hits))
+    return f"{'list' if len(names) == 1 else 'lists'} {', '.join(names)} ({', '.join(reasons)})"
+
+
+def _write(kind: Kind, target: str, now: datetime, actor: str, **values: Any) -> Decision:
+    row = Decision(at=now, actor=actor or "unknown", kind=kind.value, target=target, **values)
+    row.save()
+    return row
+
+
+def _answer(row: Decision, **more: object) -> dict[str, Any]:
+    """What the person is told: the row, and what is worth knowing beside it."""
+    answer: dict[str, Any] = {"decision": row.pk, "kind": row.kind, "at": stamp(row.at), "actor": row.actor}
+    fields = {"target": row.target, "reason": row.reason, "organisation": row.organisation, "note": row.note}
+    answer |= {name: value for name, value in fields.items() if value}
+    if row.until:
+        answer["until"] = stamp(row.until)
+    return answer | {name: value for name, value in more.items() if value not in ("", [], None)}

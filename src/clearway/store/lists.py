@@ -15,7 +15,7 @@ from clearway.store.change import Change, ListHit, NewVersion
 from clearway.store.requests import FeedAddRequest, FeedUpdateRequest
 
 Progress = Callable[[str, int, int | None], None]
-"""Told (step, done, total): "fetch" in bytes (total None when unknown), "read", "store" and "compile" as 0 of 1, 1 of 1."""
+"""Told (step, done, total): "fetch" in bytes (total None when unknown); "read", "store", "compile": 0 of 1, 1 of 1."""
 
 
 def no_progress(step: str, done: int, total: int | None) -> None:

@@ -8,6 +8,7 @@ Whoever could write to it could change what is enforced at the next start: it is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
@@ -63,16 +64,16 @@ class AppendOnlyRows(models.QuerySet[Any]):
 class Decision(AppendOnly):
     """Who decided what, when, until when. Its id is its place in the history."""
 
-    id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField()
-    actor = models.CharField(max_length=255)
-    kind = models.CharField(max_length=16)  # of Kind
-    target = models.CharField(max_length=255, blank=True)  # a prefix, or a list's name
-    reason = models.CharField(max_length=32, blank=True)
-    until = models.DateTimeField(null=True)
-    organisation = models.CharField(max_length=255, blank=True)
-    note = models.TextField(blank=True)
-    detail = models.JSONField(default=dict)
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    actor: models.CharField[str, str] = models.CharField(max_length=255)
+    kind: models.CharField[str, str] = models.CharField(max_length=16)  # of Kind
+    target: models.CharField[str, str] = models.CharField(max_length=255, blank=True)  # a prefix, or a list's name
+    reason: models.CharField[str, str] = models.CharField(max_length=32, blank=True)
+    until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    organisation: models.CharField[str, str] = models.CharField(max_length=255, blank=True)
+    note: models.TextField[str, str] = models.TextField(blank=True)
+    detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
 
     objects = AppendOnlyRows.as_manager()
 
@@ -84,14 +85,16 @@ class Decision(AppendOnly):
 class StandingRow(models.Model):
     """One single entry or grant that a decision put in force; an expired one stays until it is swept."""
 
-    kind = models.CharField(max_length=16)  # block, exception or grant
-    target = models.CharField(max_length=64)  # the prefix as text
-    first = models.CharField(
+    kind: models.CharField[str, str] = models.CharField(max_length=16)  # block, exception or grant
+    target: models.CharField[str, str] = models.CharField(max_length=64)  # the prefix as text
+    first: models.CharField[str, str] = models.CharField(
         max_length=32
     )  # its first address in 32 hexadecimal digits, IPv4 mapped: sorts as numbers do
-    length = models.SmallIntegerField()  # IPv4 96 longer
-    until = models.DateTimeField()
-    decision = models.ForeignKey(Decision, on_delete=models.PROTECT, related_name="+", db_index=False)
+    length: models.SmallIntegerField[int, int] = models.SmallIntegerField()  # IPv4 96 longer
+    until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
+        Decision, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
 
     class Meta:
         db_table = "standing"
@@ -105,14 +108,16 @@ class StandingRow(models.Model):
 class Feed(models.Model):
     """A list from elsewhere. Only removed_at is ever written again; a name may come back as another row."""
 
-    name = models.CharField(max_length=64)
-    source = models.CharField(max_length=2048)
-    format = models.CharField(max_length=32)
-    reason = models.CharField(max_length=32)
-    every_s = models.PositiveBigIntegerField(null=True)  # null: fetched when somebody asks
-    life_s = models.PositiveBigIntegerField()
-    added_at = models.DateTimeField()
-    removed_at = models.DateTimeField(null=True)
+    name: models.CharField[str, str] = models.CharField(max_length=64)
+    source: models.CharField[str, str] = models.CharField(max_length=2048)
+    format: models.CharField[str, str] = models.CharField(max_length=32)
+    reason: models.CharField[str, str] = models.CharField(max_length=32)
+    every_s: models.PositiveBigIntegerField[int | None, int | None] = models.PositiveBigIntegerField(
+        null=True
+    )  # null: fetched when somebody asks
+    life_s: models.PositiveBigIntegerField[int, int] = models.PositiveBigIntegerField()
+    added_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    removed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "feed"
@@ -124,15 +129,19 @@ class Feed(models.Model):
 class FeedVersion(AppendOnly):
     """What a list held when it was fetched: the entries lie in feeds/ under their content hash."""
 
-    feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="versions", db_index=False)
-    decision = models.OneToOneField(Decision, on_delete=models.PROTECT, related_name="+")
-    content = models.CharField(max_length=64)
-    fetched_at = models.DateTimeField()
-    until = models.DateTimeField()
-    counts = models.JSONField(default=dict)
-    origin = models.CharField(max_length=2048)
-    etag = models.CharField(max_length=255, blank=True)
-    last_modified = models.CharField(max_length=64, blank=True)
+    feed: models.ForeignKey[Feed, Feed] = models.ForeignKey(
+        Feed, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    decision: models.OneToOneField[Decision, Decision] = models.OneToOneField(
+        Decision, on_delete=models.PROTECT, related_name="+"
+    )
+    content: models.CharField[str, str] = models.CharField(max_length=64)
+    fetched_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    counts: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    origin: models.CharField[str, str] = models.CharField(max_length=2048)
+    etag: models.CharField[str, str] = models.CharField(max_length=255, blank=True)
+    last_modified: models.CharField[str, str] = models.CharField(max_length=64, blank=True)
 
     objects = AppendOnlyRows.as_manager()
 

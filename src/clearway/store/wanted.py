@@ -8,50 +8,102 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db.models import OuterRef, Subquery
+
 from clearway.policy.model import Prefix
+from clearway.store import standing
 from clearway.store.change import GrantWanted, ListWanted, OverlayWanted, Standing
+from clearway.store.database import told
+from clearway.store.models import Decision, Feed, FeedVersion, Kind
+
+TOUCHING_MAX = 100
+"""Entries within a prefix that `touching` shows."""
 
 
+@told
 def overlay(now: datetime, inside: Sequence[Prefix] = ()) -> list[OverlayWanted]:
     """All live single entries, by prefix. Blocks that cover a prefix of `inside` are left out; see held_back."""
-    raise NotImplementedError
+    entries: dict[Prefix, OverlayWanted] = {}
+    for each in standing.live(standing.OVERLAY, now):
+        if _is_held_back(each, inside):
+            continue
+        other = entries.get(each.prefix)
+        block_until = each.until if each.kind == standing.BLOCK else other.block_until if other else None
+        exception_until = each.until if each.kind == standing.EXCEPTION else other.exception_until if other else None
+        entries[each.prefix] = OverlayWanted(each.prefix, block_until, exception_until)
+    return list(entries.values())
 
 
-def overlay_at(prefix: Prefix, now: datetime) -> OverlayWanted | None:
+@told
+def overlay_at(prefix: Prefix, now: datetime, inside: Sequence[Prefix] = ()) -> OverlayWanted | None:
     """The live entry at exactly that prefix; None: the key should not be there."""
-    raise NotImplementedError
+    block = standing.at(standing.BLOCK, prefix, now)
+    exception = standing.at(standing.EXCEPTION, prefix, now)
+    if block and _is_held_back(block, inside):
+        block = None
+    if not block and not exception:
+        return None
+    return OverlayWanted(prefix, block.until if block else None, exception.until if exception else None)
 
 
+@told
 def held_back(now: datetime, inside: Sequence[Prefix]) -> list[Standing]:
     """Live blocks that cover a prefix of `inside`, stored before the gateway was told of it. Never enforced."""
-    raise NotImplementedError
+    return [each for each in standing.live([standing.BLOCK], now) if _is_held_back(each, inside)]
 
 
+@told
 def grants(now: datetime) -> list[GrantWanted]:
     """All live grants, by prefix."""
-    raise NotImplementedError
+    return [GrantWanted(each.prefix, each.until, each.organisation) for each in standing.live([standing.GRANT], now)]
 
 
+@told
 def grant_at(prefix: Prefix, now: datetime) -> GrantWanted | None:
     """The live grant at exactly that prefix."""
-    raise NotImplementedError
+    found = standing.at(standing.GRANT, prefix, now)
+    return GrantWanted(found.prefix, found.until, found.organisation) if found else None
 
 
+@told
 def lists(now: datetime) -> list[ListWanted]:
-    """Lists in force, by name."""
-    raise NotImplementedError
+    """Lists in force, by name: the newest version of each feed that was not removed, unless it has run out."""
+    newest = FeedVersion.objects.filter(feed=OuterRef("pk")).order_by("-id").values("pk")[:1]
+    feeds = Feed.objects.filter(removed_at__isnull=True)
+    versions = FeedVersion.objects.filter(pk__in=Subquery(feeds.annotate(newest=Subquery(newest)).values("newest")))
+    return [
+        ListWanted(
+            feed=version.feed.name,
+            reason=version.feed.reason,
+            content=version.content,
+            fetched_at=version.fetched_at,
+            until=version.until,
+            source=version.feed.source,
+            version_id=version.pk,
+        )
+        for version in versions.filter(until__gt=now).select_related("feed").order_by("feed__name")
+    ]
 
 
+@told
 def next_list_expiry(now: datetime) -> datetime | None:
     """When the first list in force runs out, and the base must be compiled anew. None: no list is in force."""
-    raise NotImplementedError
+    return min((each.until for each in lists(now)), default=None)
 
 
+@told
 def touching(prefix: Prefix, now: datetime) -> list[Standing]:
-    """Live single entries and grants that cover `prefix` or lie within it; those that cover it first, longest first."""
-    raise NotImplementedError
+    """Live single entries and grants that touch `prefix`: those that cover it, longest first, then those within it."""
+    kinds = (*standing.OVERLAY, standing.GRANT)
+    return [*standing.covering(kinds, prefix, now), *standing.within(kinds, prefix, now, TOUCHING_MAX)]
 
 
+@told
 def bypass_until(now: datetime) -> datetime | None:
     """The end of the bypass that was decided last, if that is still to come."""
-    raise NotImplementedError
+    last = Decision.objects.filter(kind=Kind.BYPASS).order_by("-id").first()
+    return last.until if last and last.until and last.until > now else None
+
+
+def _is_held_back(each: Standing, inside: Sequence[Prefix]) -> bool:
+    return each.kind == standing.BLOCK and any(each.prefix.covers(prefix) for prefix in inside)

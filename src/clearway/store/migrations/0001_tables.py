@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="versions",
+                        related_name="+",
                         to="store.feed",
                     ),
                 ),
