@@ -1,0 +1,82 @@
+"""The shortest wire for tests: left --veth-- [inside gateway outside] --veth-- right, each in a namespace of its own.
+
+The hosts have no address and run no IPv6: what crosses is what the test sends. Names begin with cww-; leftovers of a
+test run that was killed are removed by the next one.
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
+from clearway.lab.numbered import Address
+
+PREFIX = "cww"
+_numbers = itertools.count()
+
+LEFT = Address("02:c1:ea:00:00:01", "192.0.2.1", "2001:db8:1::1")
+RIGHT = Address("02:c1:ea:00:00:02", "198.51.100.1", "2001:db8:64::1")
+
+
+@dataclass(frozen=True)
+class ShortWire:
+    left: End
+    right: End
+    inside: End
+    outside: End
+
+    @property
+    def gateway(self) -> Namespace:
+        return self.inside.namespace
+
+
+def sweep_leftovers() -> None:
+    """Removes namespaces of test processes that are gone. Another's that still runs are left alone."""
+    for path in NETNS_DIRECTORY.glob(f"{PREFIX}-*") if NETNS_DIRECTORY.exists() else []:
+        owner = path.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            Namespace(path.name).remove()
+
+
+@contextlib.contextmanager
+def namespaces(*names: str) -> Iterator[list[Namespace]]:
+    """Fresh ones, removed at the end whatever happens."""
+    stem = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
+    made = [Namespace(f"{stem}-{name}") for name in names]
+    try:
+        for namespace in made:
+            namespace.create()
+        yield made
+    finally:
+        for namespace in made:
+            namespace.remove()
+
+
+def quiet(namespace: Namespace) -> None:
+    """No IPv6 on interfaces made from now on: the hosts send nothing of their own."""
+    namespace.sysctl({"ipv6/conf/default/disable_ipv6": "1", "ipv6/conf/all/disable_ipv6": "1"})
+
+
+@contextlib.contextmanager
+def short_wire(**attributes: object) -> Iterator[ShortWire]:
+    """`attributes` as `ip link add`, for both veth pairs (mtu=9000)."""
+    with namespaces("left", "gateway", "right") as (left, gateway, right):
+        quiet(left)
+        quiet(right)
+        made = ShortWire(End(left, "eth0"), End(right, "eth0"), End(gateway, "inside"), End(gateway, "outside"))
+        wire(made.inside, made.left, **attributes)
+        wire(made.outside, made.right, **attributes)
+        yield made
+
+
+def bridge(namespace: Namespace, *ports: str) -> None:
+    """Joins ports by a kernel bridge that says nothing of its own."""
+    with namespace.links() as links:
+        links.link("add", ifname="bridge", kind="bridge", br_stp_state=0, br_mcast_snooping=0)
+        index = links.link_lookup(ifname="bridge")[0]
+        for port in ports:
+            links.link("set", index=links.link_lookup(ifname=port)[0], master=index)
+        links.link("set", index=index, state="up")
