@@ -1,0 +1,189 @@
+"""`clearway`: the table of commands, and how each way out of one is told.
+
+COMMANDS is the one list; `--help` is printed from it, and a command's module is imported only when it is called. Exit
+codes: 0 done, 1 the answer is no, 2 misuse, 3 the machine cannot. Nobody sees a traceback who did not ask for one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+from clearway.errors import ClearwayError
+
+INTERRUPTED = 130
+
+
+class Row(NamedTuple):
+    """A command: where its function or Typer app is, and its sentence in `--help`."""
+
+    module: str
+    attribute: str
+    sentence: str
+
+
+COMMANDS: dict[str, dict[str, Row]] = {
+    "The gateway": {
+        "run": Row("clearway.cli.run", "run", "become a wire between two ports, under the stored policy"),
+        "status": Row("clearway.cli.status", "status", "lanes, drops, health; what is wanted against what is enforced"),
+        "bypass": Row("clearway.cli.run", "bypass", "a plain wire for a while"),
+        "detach": Row("clearway.cli.run", "detach", "off the wire, and the ports as they were before"),
+    },
+    "Decisions": {
+        "block": Row("clearway.cli.decisions", "block", "refuse an address or prefix"),
+        "unblock": Row("clearway.cli.decisions", "unblock", "lift a block, or spare an address that a list holds"),
+        "grant": Row("clearway.cli.decisions", "grant", "put an inside prefix into the green lane"),
+        "revoke": Row("clearway.cli.decisions", "revoke", "take it out again"),
+        "feed": Row("clearway.cli.feed", "app", "lists from elsewhere: add, list, update, remove"),
+    },
+    "Why": {
+        "explain": Row("clearway.cli.explain", "explain", "what happens to an address, by which rule, until when"),
+        "history": Row("clearway.cli.history", "history", "who decided what, when"),
+    },
+    "Trying it": {
+        "demo": Row("clearway.cli.demo", "demo", "a small internet on this machine, with a gateway in it"),
+        "lab": Row("clearway.cli.lab", "app", "the same small internet, for hands"),
+        "bench": Row("clearway.cli.bench", "app", "what the published figures come from"),
+        "doctor": Row("clearway.cli.doctor", "doctor", "whether a gateway can run here, and what mends it"),
+    },
+}
+
+USAGE = """\
+Clearway drops what lists and people refuse, lets registered businesses pass untouched, and says why.
+
+Usage: clearway COMMAND [OPTIONS]
+       clearway COMMAND --help
+"""
+ENDING = """\
+Options: --version, --help, --install-completion, --show-completion
+Each command takes --state DIR (or CLEARWAY_STATE) and --json. Times are RFC 3339 or a duration: 30m, 2h, 7d.
+"""
+
+
+def main() -> None:
+    """The entry point. Ends the process."""
+    arguments = sys.argv[1:]
+    if "_CLEARWAY_COMPLETE" not in os.environ and arguments[:1] in ([], ["--help"], ["-h"], ["help"]):
+        print(help_text(sys.stdout.isatty() and "NO_COLOR" not in os.environ), end="")
+        sys.exit(0)
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"clearway {version('clearway')}")
+        sys.exit(0)
+    sys.exit(call(arguments))
+
+
+def rows() -> dict[str, Row]:
+    """All commands by name, in the order of `--help`."""
+    return {name: row for group in COMMANDS.values() for name, row in group.items()}
+
+
+def help_text(bold: bool) -> str:
+    """What `clearway --help` prints."""
+    width = max(map(len, rows())) + 2
+    parts = [USAGE]
+    for title, group in COMMANDS.items():
+        heading = f"\x1b[1m{title}\x1b[0m" if bold else title
+        parts.append("\n".join([heading, *(f"  {name:{width}}{row.sentence}" for name, row in group.items()), ""]))
+    return "\n".join([*parts, ENDING])
+
+
+def call(arguments: list[str]) -> int:
+    """Runs one command line to its exit code; every error is told here."""
+    as_json = "--json" in arguments
+    from clearway.cli import show
+
+    try:
+        return _dispatch(arguments)
+    except ClearwayError as error:
+        show.error(error, as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 0
+    except Exception as error:
+        if os.environ.get("CLEARWAY_TRACEBACK") == "1":
+            raise
+        told = ClearwayError.of("cli.E004", detail=f"{type(error).__name__}: {error}")
+        show.error(told, as_json)
+        return told.exit_code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    import typer
+
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # its name is at home in another package since 0.26
+    root = _group()
+    try:
+        code = root.main(arguments, prog_name="clearway", complete_var="_CLEARWAY_COMPLETE", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except usage_error as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "clearway"
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise ClearwayError.of("cli.E001", message=_sentence(message), command=command) from None
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(message: str) -> str:
+    """Typer's messages in the form of ours: a small letter first, no full stop."""
+    message = " ".join(message.split()).removesuffix(".")
+    return message[:1].lower() + message[1:]
+
+
+def load(name: str) -> Any:
+    """The Typer command behind a name of COMMANDS; imports its module."""
+    from importlib import import_module
+
+    import typer
+    from typer.main import get_command
+
+    row = rows()[name]
+    found = getattr(import_module(row.module), row.attribute)
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(name)(found)
+        found = app
+    command = get_command(found)
+    command.name = name
+    return command
+
+
+def _group() -> Any:
+    """The root as a Typer group that knows its commands by name, and imports the one that is called."""
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+    from typer.main import get_command
+
+    class Commands(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(rows())
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            row = rows().get(cmd_name)
+            return TyperCommand(name=cmd_name, help=row.sentence) if row else None
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            name, stub, rest = super().resolve_command(ctx, args)
+            return name, load(name) if stub is not None and name else stub, rest
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            formatter.write(help_text(False))
+
+    app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+        """Clearway."""
+
+    return get_command(app)
+
+
+if __name__ == "__main__":
+    main()

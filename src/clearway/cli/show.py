@@ -1,0 +1,113 @@
+"""How answers look: errors, JSON, tables, times and numbers. Colour only on a terminal; nothing is cut in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TextIO
+
+from clearway.errors import ClearwayError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH = 200
+"""Columns of a table that goes into a file or another program."""
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether that stream wants colour."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def error(told: ClearwayError, as_json: bool) -> None:
+    """An error: two lines on standard error, or one document on standard output."""
+    if as_json:
+        document(told.as_json())
+        return
+    red, dim, end = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if colours(sys.stderr) else ("", "", "")
+    print(f"{red}error:{end} {told.message} {dim}[{told.id}]{end}", file=sys.stderr)
+    print(f"  fix: {told.fix}", file=sys.stderr)
+
+
+def document(answer: Mapping[str, Any]) -> None:
+    """One JSON document. On a terminal it is indented."""
+    print(json.dumps(answer, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def line(answer: Mapping[str, Any]) -> None:
+    """One JSON object of a stream, on one line, at once."""
+    print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def console(stderr: bool = False) -> Console:
+    """A Rich console that guesses nothing from what it prints."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=True, soft_wrap=False)
+
+
+def table(*columns: str, right: tuple[str, ...] = (), title: str = "") -> Table:
+    """A table without lines: names of columns dim, numbers right-aligned where `right` says so."""
+    from rich.table import Table
+
+    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
+    made.title, made.title_style = title or None, "bold"
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    return made
+
+
+def parse_stamp(text: str) -> datetime:
+    """The opposite of store.change.stamp."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def moment(text: str | None) -> str:
+    """A stamp for people: `2026-11-24 09:36 UTC`."""
+    return f"{parse_stamp(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else ""
+
+
+def span(length: timedelta) -> str:
+    """About how long: `45 s`, `12 min`, `5 h`, `9 days`."""
+    seconds = abs(int(length.total_seconds()))
+    for unit, size, above in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < above:
+            return f"{seconds // size} {unit}"
+    return f"{seconds // 86400} days"
+
+
+def ago(text: str | None, now: datetime) -> str:
+    """How long since a stamp."""
+    return f"{span(now - parse_stamp(text))} ago" if text else ""
+
+
+def left(text: str | None, now: datetime) -> str:
+    """How long until a stamp: `in 2 h`, or `expired`."""
+    if not text:
+        return ""
+    rest = parse_stamp(text) - now
+    return f"in {span(rest)}" if rest > timedelta(0) else "expired"
+
+
+def count(number: int | None) -> str:
+    """1 234 567 with narrow spaces kept plain, `–` for unknown."""
+    return "–" if number is None else f"{number:,}".replace(",", " ")
+
+
+def size(number: int | None) -> str:
+    """Bytes in decimal units: `1.2 GB`."""
+    if number is None:
+        return "–"
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("the last unit has no end")
