@@ -447,6 +447,9 @@ CATALOG: dict[str, ErrorKind] = {
         "Put the list where everybody may read it (chmod a+r), folders included.",
         MACHINE_CANNOT,
     ),
+    "gateway.E024": ErrorKind(
+        "the gateway may not be spoken to by this user: {path}", "Use sudo, or join the group clearway.", MACHINE_CANNOT
+    ),
     "gateway.E023": ErrorKind(
         "something unforeseen went wrong in the gateway: {what}",
         "The policy in the kernel stands. `clearway status` shows it; the daemon's log has the details.",
@@ -468,6 +471,11 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "lab.E008": ErrorKind(
         "the gateway did not come up in the lab: {detail}", "{log} has its last words; clearway doctor.", MACHINE_CANNOT
+    ),
+    "store.E032": ErrorKind(
+        "the grant of {prefix} is held by {organisation}",
+        "Name that organisation, or leave --organisation out.",
+        ANSWER_IS_NO,
     ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),

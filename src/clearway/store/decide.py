@@ -81,7 +81,10 @@ def unblock(request: UnblockRequest, now: datetime, actor: str, *, holders: Hold
             rows.append(_write(Kind.EXCEPTION, str(prefix), now, actor, until=end, note=request.note, detail=detail))
             standing.put(standing.EXCEPTION, prefix, end, rows[-1])
         blocked = standing.within([standing.BLOCK], prefix, now, NEAR_MAX)
-    answer = _answer(rows[-1], lifted=bool(lifted), blocked_within=[str(each.prefix) for each in blocked])
+    held_by = holder if end else ""
+    answer = _answer(
+        rows[-1], lifted=bool(lifted), held_by=held_by, blocked_within=[str(each.prefix) for each in blocked]
+    )
     return Change(rows[-1].pk, answer, overlay=(prefix,))
 
 
@@ -107,7 +110,7 @@ def grant(request: GrantRequest, now: datetime, actor: str, *, inside: Sequence[
 
 @told
 def revoke(request: RevokeRequest, now: datetime, actor: str) -> Change:
-    """Takes a prefix out of the green lane. Raises store.E028 (no grant at exactly that prefix)."""
+    """Takes a prefix out of the green lane. Raises store.E028 (no grant at exactly that prefix), E032 (not theirs)."""
     prefix = Prefix.parse(request.prefix)
     with transaction.atomic():
         held = standing.at(standing.GRANT, prefix, now)
@@ -115,6 +118,8 @@ def revoke(request: RevokeRequest, now: datetime, actor: str) -> Change:
             *standing.covering([standing.GRANT], prefix, now),
             *standing.within([standing.GRANT], prefix, now, NEAR_MAX),
         ]
+        if held and request.organisation and request.organisation != held.organisation:
+            raise ClearwayError.of("store.E032", prefix=prefix, organisation=held.organisation)
         if not held:
             text = f"; near it: {', '.join(str(each.prefix) for each in near)}" if near else ""
             raise ClearwayError.of("store.E028", prefix=prefix, near=text)

@@ -58,9 +58,10 @@ class GrantRequest(Request):
 
 
 class RevokeRequest(Request):
-    """Take an inside prefix out of the green lane."""
+    """Take an inside prefix out of the green lane; only if it is that organisation's, where one is named."""
 
     prefix: Word
+    organisation: Word | None = None
     note: Line = ""
 
 

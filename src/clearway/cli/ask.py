@@ -1,0 +1,113 @@
+"""How a command reaches what it is about: the running gateway over its socket, else the database.
+
+A request to a gateway is sent as it was typed and checked there. Without one it is checked and stored here, under the
+writer lock, and enforced at the gateway's next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clearway.config import DATABASE, StateDirectory, state_path
+from clearway.errors import ClearwayError
+
+if TYPE_CHECKING:
+    from clearway.policy.model import Prefix
+    from clearway.store.change import Change
+
+TURNS_MAX = 5
+"""Times that a gateway may come and go between looking for it and writing, before that counts as a defect."""
+
+
+def actor() -> str:
+    """Who asks: the login behind sudo, else that of this process. A claim of the caller's, as in any log of root's."""
+    behind = os.environ.get("SUDO_USER")
+    if behind and os.geteuid() == 0:
+        return behind
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return f"uid {os.getuid()}"
+
+
+def directory(option: Path | None) -> StateDirectory:
+    """The state directory that a command is about."""
+    return StateDirectory(state_path(option))
+
+
+def gateway_runs(state: StateDirectory) -> bool:
+    """Whether a daemon answers on the socket of that state directory."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        folder = os.open(state.path, os.O_PATH | os.O_CLOEXEC)
+        try:  # a path of more than 107 bytes fits no socket address, but one by way of its folder does
+            probe.connect(f"/proc/self/fd/{folder}/{state.socket.name}")
+            return True
+        finally:
+            os.close(folder)
+    return False
+
+
+def change(
+    state: StateDirectory,
+    method: str,
+    path: str,
+    body: dict[str, Any],
+    store: Callable[[datetime, list[Prefix]], Change],
+) -> dict[str, Any]:
+    """Brings a decision into force. `store(now, inside)` stores it, and is called when no gateway runs.
+
+    The answer carries `enforced`: by a gateway, or only stored. Raises what either of them refuses.
+    """
+    body = {"actor": actor(), **{name: value for name, value in body.items() if value is not None}}
+    for _ in range(TURNS_MAX):
+        if gateway_runs(state):
+            with contextlib.suppress(_no_gateway()):  # it ended in between
+                return request(state, method, path, body)
+        state.create()
+        with state.writing():
+            if not gateway_runs(state):
+                now = open_store(state)
+                return {**store(now, inside(state)).answer, "enforced": False}
+    raise ClearwayError.of("cli.E004", detail="a gateway comes and goes too fast to be asked")
+
+
+def request(state: StateDirectory, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the running gateway answers. Raises its refusal, or NoGateway."""
+    from clearway.gateway.client import Gateway
+
+    return Gateway(state.path).request(method, path, body)
+
+
+def _no_gateway() -> type[Exception]:
+    from clearway.gateway.client import NoGateway
+
+    return NoGateway
+
+
+def open_store(state: StateDirectory) -> datetime:
+    """Makes the database ready. The time by the gateway's clock, which is never set back."""
+    from clearway import store
+    from clearway.gateway.clock import Clock
+
+    store.setup(state.path)
+    return Clock(state.clock).now()
+
+
+def read_store(state: StateDirectory) -> datetime:
+    """The same for a command that only looks. Raises store.E011 where nothing was ever stored."""
+    if not state.exists() and not os.environ.get(DATABASE.name):
+        raise ClearwayError.of("store.E011", path=state.path)
+    return open_store(state)
+
+
+def inside(state: StateDirectory) -> list[Prefix]:
+    """The inside prefixes of the last `run`."""
+    from clearway.policy.model import Prefix
+
+    return [Prefix.parse(text) for text in state.inside_prefixes()]
