@@ -1,0 +1,80 @@
+# Every way into the project. `make demo` and `make test` set the machine up by themselves; a second run takes seconds.
+#   make demo    a small internet in namespaces, a real gateway, a list of a million addresses
+#   make test    cargo test, pytest (its closing line is the last)      make lint    formatters, linters, types
+#   make setup   system packages, .venv, the extension                  make bench   what the figures come from
+#   make bpf     compiles the kernel's programs                         make lock    renews requirements.lock
+#   make wheel   one wheel in target/wheels                             make docs    renews docs/reference.md
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.PHONY: setup packages toolchain demo test lint bpf bench lock wheel docs format
+
+# Where the toolchain is, also when HOME is empty or the shell never read cargo's environment.
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME)/bin,$(if $(HOME),$(HOME)/.cargo/bin,/root/.cargo/bin))
+ifeq ($(CARGO_HOME)$(HOME),)
+export CARGO_HOME := $(CURDIR)/target/cargo
+endif
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport PYTHONPATH PYTHONHOME
+
+BIN := .venv/bin
+STAMPS := .venv/stamps
+# The kernel's gate: what needs it runs as root, by sudo where one is not.
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH" $(foreach v,CARGO_HOME RUSTUP_HOME CI,$(if $($(v)),$(v)="$($(v))")))
+C_FILES := $(wildcard bpf/*.[ch] engine/bpf/*.[ch])
+RUST_FILES := $(wildcard engine/*.rs engine/build/*.rs engine/src/*.rs)
+
+setup: $(STAMPS)/engine
+
+packages:
+	@setup/packages.sh
+toolchain:
+	@setup/toolchain.sh
+
+$(STAMPS)/environment: requirements.lock setup/environment.sh | packages
+	@setup/environment.sh
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/engine: $(STAMPS)/environment pyproject.toml Cargo.toml Cargo.lock engine/Cargo.toml $(C_FILES) $(RUST_FILES) | packages toolchain
+	$(BIN)/maturin develop --release --locked --uv --skip-install
+	@touch $@
+	@$(BIN)/clearway doctor >/dev/null || { $(BIN)/clearway doctor >&2 || true; }
+
+demo: setup
+	@$(ROOT) $(BIN)/clearway demo $(DEMO)
+
+test: setup
+	cargo test --locked --release --quiet
+	$(ROOT) $(BIN)/python -m pytest $(PYTEST)
+
+bench: setup
+	$(ROOT) $(BIN)/clearway bench wire $(BENCH)
+
+lint: setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	cargo fmt --check
+	cargo clippy --locked --release --all-targets --quiet -- -D warnings
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(C_FILES)
+	cargo fmt
+
+bpf: | packages toolchain
+	cargo check --locked --release
+
+wheel: setup
+	$(BIN)/maturin build --release --locked --out target/wheels
+
+lock: $(STAMPS)/environment
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-emit-index-url --group dev \
+		--all-extras --output-file requirements.lock pyproject.toml
+
+docs: setup
+	$(BIN)/python tests/setup/reference.py --write
