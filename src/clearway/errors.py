@@ -491,6 +491,12 @@ CATALOG: dict[str, ErrorKind] = {
         ANSWER_IS_NO,
         True,
     ),
+    "cli.E005": ErrorKind(
+        "the gateway on {path} ended before it answered",
+        "`clearway history` shows whether it was stored; what is stored is enforced at the next start.",
+        MACHINE_CANNOT,
+        True,
+    ),
     "cli.E004": ErrorKind(
         "unexpected: {detail}",
         "This is a defect. Run it again with CLEARWAY_TRACEBACK=1 and report what it prints.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -41,18 +40,6 @@ def directory(option: Path | None) -> StateDirectory:
     return StateDirectory(state_path(option))
 
 
-def gateway_runs(state: StateDirectory) -> bool:
-    """Whether a daemon answers on the socket of that state directory."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-        folder = os.open(state.path, os.O_PATH | os.O_CLOEXEC)
-        try:  # a path of more than 107 bytes fits no socket address, but one by way of its folder does
-            probe.connect(f"/proc/self/fd/{folder}/{state.socket.name}")
-            return True
-        finally:
-            os.close(folder)
-    return False
-
-
 def change(
     state: StateDirectory,
     method: str,
@@ -64,30 +51,23 @@ def change(
 
     The answer carries `enforced`: by a gateway, or only stored. Raises what either of them refuses.
     """
+    from clearway.gateway.client import Gateway, NoGateway
+
+    gateway = Gateway(state.path)
     body = {"actor": actor(), **{name: value for name, value in body.items() if value is not None}}
     for _ in range(TURNS_MAX):
-        if gateway_runs(state):
-            with contextlib.suppress(_no_gateway()):  # it ended in between
-                return request(state, method, path, body)
+        if gateway.runs():
+            try:
+                return gateway.request(method, path, body)
+            except NoGateway as error:
+                if not isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError):
+                    raise ClearwayError.of("cli.E005", path=state.path) from error
         state.create()
         with state.writing():
-            if not gateway_runs(state):
+            if not gateway.runs():
                 now = open_store(state)
                 return {**store(now, inside(state)).answer, "enforced": False}
     raise ClearwayError.of("cli.E004", detail="a gateway comes and goes too fast to be asked")
-
-
-def request(state: StateDirectory, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the running gateway answers. Raises its refusal, or NoGateway."""
-    from clearway.gateway.client import Gateway
-
-    return Gateway(state.path).request(method, path, body)
-
-
-def _no_gateway() -> type[Exception]:
-    from clearway.gateway.client import NoGateway
-
-    return NoGateway
 
 
 def open_store(state: StateDirectory) -> datetime:

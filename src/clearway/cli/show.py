@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 PIPE_WIDTH = 200
@@ -54,14 +54,33 @@ def console(stderr: bool = False) -> Console:
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str = "") -> Table:
-    """A table without lines: names of columns dim, numbers right-aligned where `right` says so."""
+    """A table without lines: names of columns dim, those in `right` right-aligned; only the last column is folded."""
     from rich.table import Table
 
     made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
     made.title, made.title_style = title or None, "bold"
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+        last = column == columns[-1]
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
+        )
     return made
+
+
+def put(*parts: RenderableType) -> None:
+    """Prints tables and text with markup; without the spaces that tables end their lines with."""
+    printer = console()
+    with printer.capture() as capture:
+        printer.print(*parts, sep="\n")
+    print("\n".join(text.rstrip() for text in capture.get().splitlines()))
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, in which Rich must see no markup."""
+    return text.replace("[", "\\[")
 
 
 def parse_stamp(text: str) -> datetime:
@@ -69,18 +88,19 @@ def parse_stamp(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def moment(text: str | None) -> str:
+def moment(text: str | None, zone: bool = True) -> str:
     """A stamp for people: `2026-11-24 09:36 UTC`."""
-    return f"{parse_stamp(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if text else ""
+    return f"{parse_stamp(text).astimezone(UTC):%Y-%m-%d %H:%M}{' UTC' if zone else ''}" if text else ""
 
 
 def span(length: timedelta) -> str:
     """About how long: `45 s`, `12 min`, `5 h`, `9 days`."""
-    seconds = abs(int(length.total_seconds()))
-    for unit, size, above in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+    seconds = abs(length.total_seconds())
+    for unit, size, above in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 129_600)):
         if seconds < above:
-            return f"{seconds // size} {unit}"
-    return f"{seconds // 86400} days"
+            return f"{round(seconds / size)} {unit}"
+    days = round(seconds / 86400)
+    return f"{days} day{'s' if days > 1 else ''}"
 
 
 def ago(text: str | None, now: datetime) -> str:

@@ -19,6 +19,9 @@ from clearway.store.change import Change, ListHit, stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Kind
 from clearway.store.requests import BlockRequest, BypassRequest, GrantRequest, RevokeRequest, UnblockRequest
+from clearway.store.subscribe import feed_add, feed_remove, feed_version
+
+__all__ = ["block", "bypass", "feed_add", "feed_remove", "feed_version", "grant", "revoke", "unblock"]
 
 Holders = Callable[[Prefix], Sequence[ListHit]]
 """Which lists in force hold an address or prefix: lists.holders with its other arguments bound."""

@@ -1,0 +1,113 @@
+"""history: who decided what, when. Read from the database, so it needs no gateway."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from clearway.cli import ask, show
+from clearway.cli.options import JsonOption, StateOption
+
+KINDS = "block, unblock, exception, grant, revoke, feed-add, feed-version, feed-remove or bypass."
+
+
+def history(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[PREFIX|LIST]", help="Only decisions about exactly that.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="K", help=f"Only that kind: {KINDS}")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="WHO", help="Only that login.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="RFC 3339, or a duration back from now: 7d.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 20,
+    state: StateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show who decided what, when; the newest first.
+
+    Example: clearway history --since 7d --kind block
+    """
+    now = ask.read_store(ask.directory(state))
+    from clearway.store.history import decisions
+
+    rows = decisions(limit=limit + 1, target=_canonical(target), kind=_kind(kind), actor=by, since=_back(since, now))
+    more, rows = len(rows) > limit, rows[:limit]
+    if json:
+        show.document({"decisions": rows, "more": more})
+        return
+    if not rows:
+        print("no decision fits")
+        return
+    table = show.table("id", "when, UTC", "who", "what", "target", "why", right=("id",))
+    for row in rows:
+        table.add_row(
+            str(row["decision"]),
+            show.moment(row["at"], zone=False),
+            show.plain(row["actor"]),
+            row["kind"],
+            show.plain(row["target"]),
+            show.plain(why(row)),
+        )
+    show.put(table)
+    if more:
+        print(f"\nolder ones: --limit {limit * 5}")
+
+
+def why(row: dict[str, Any]) -> str:
+    """What is worth a column: reason or organisation, until when, what a list's version held, the note."""
+    detail = row["detail"]
+    parts = [row["reason"], row["organisation"]]
+    if row["until"]:
+        parts.append(f"until {show.moment(row['until'], zone=False)}")
+    if row["kind"] == "feed-version":
+        parts.append(f"{show.count(sum(detail.get('counts', {}).get(key, 0) for key in ('v4', 'v6')))} entries")
+    elif row["kind"] == "feed-add":
+        parts.append(detail.get("source", ""))
+    elif row["kind"] == "exception":
+        parts.append(f"over {detail.get('held_by', '')}")
+    elif row["kind"] == "bypass":
+        parts.append("on" if detail.get("on") else "off")
+    return " · ".join(part for part in (*parts, row["note"]) if part)
+
+
+def _canonical(target: str | None) -> str | None:
+    """A prefix in the form that is stored; anything else is a list's name."""
+    if target is None:
+        return None
+    from clearway.errors import ClearwayError
+    from clearway.policy.model import Prefix
+
+    try:
+        return str(Prefix.parse(target))
+    except ClearwayError:
+        return target
+
+
+def _kind(text: str | None) -> str | None:
+    from clearway.store.models import Kind
+
+    known = [member.value for member in Kind]
+    if text is not None and text not in known:
+        from clearway.errors import ClearwayError
+
+        detail = f"{text} is none of {', '.join(known)}"
+        raise ClearwayError.of("store.E020", field="--kind", detail=detail, command="history")
+    return text
+
+
+def _back(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    if "T" in text.upper() and "-" in text:
+        from clearway.errors import ClearwayError
+
+        try:
+            return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).astimezone(UTC)
+        except ValueError:
+            raise ClearwayError.of("policy.E004", value=text) from None
+    from clearway.policy.model import duration
+
+    return now - duration(text)
