@@ -1,0 +1,325 @@
+"""Lists of prefixes → the arrays that the kernel looks addresses up in. Pure numpy; no clock, no files.
+
+The longest prefix wins, over all lists together; at the same prefix an exception beats a block. The result depends on
+which prefixes are listed, not on the order of lists or on duplicates. Layouts: bpf/abi.h, bpf/maps.h.
+
+IPv4 in two steps. Prefixes up to /24 paint whole cells, shorter ones first, so that longer ones win. Then, /24 by /24,
+longer prefixes paint the 256 bits of their cell, again shorter ones first. Prefixes of one length never overlap, so
+each step is a handful of array operations. A bitmap that comes out empty or full becomes a plain cell.
+
+IPv6 is a hash table of prefixes: bucket → slots. Its seed comes from the content; an overfull bucket takes the next.
+
+Memory at its peak, beyond the lists: 30 to 70 bytes an IPv4 prefix (the more /24s, the more), 130 an IPv6 prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from clearway._engine import LIMITS
+from clearway.policy.model import Reason
+
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+
+CELLS = 1 << 24
+CELL_LISTED = 1
+CELL_BITMAP = 256
+"""enum cell of abi.h."""
+
+SLOT = np.dtype(
+    [("high", "<u8"), ("low", "<u8"), ("length", "u1"), ("listed", "u1"), ("unused", "u1", (6,))], align=False
+)
+"""struct v6_slot of abi.h."""
+SEEDS_MAX = 64
+"""Tries before giving up; with two slots a bucket the first one does but once in thousands of times."""
+_CHUNK = 1 << 18
+"""Prefixes painted at once: the arrays in between stay in the CPU's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntries:
+    """The entries of one list. `exception`: what it holds is spared, not refused."""
+
+    name: str
+    reason: Reason
+    v4: U64
+    """address << 8 | length; bits past the length are 0."""
+    v6: U64
+    """Rows of high, low, length: shape (n, 3); bits past the length are 0."""
+    exception: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledBase:
+    """What engine.Base takes, part by part."""
+
+    v4_cell_numbers: U32
+    """Ascending: the /24s that hold something."""
+    v4_cells: U32
+    """CELL_LISTED, or CELL_BITMAP + number of its bitmap."""
+    v4_bitmaps: U64
+    """Shape (n, 4): struct bitmap."""
+    v6_buckets: U32
+    """Shape (power of two, 2): first slot, count."""
+    v6_slots: npt.NDArray[np.void]
+    """Of dtype SLOT, in the order of their bucket."""
+    v6_lengths: bytes
+    """Those that occur, longest first."""
+    v6_seed: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """v4_prefixes and v6_prefixes (distinct, exceptions with them), exceptions, cells, bitmaps, slots, buckets."""
+
+
+def compile_base(lists: Sequence[ListEntries]) -> CompiledBase:
+    """Compiles all lists together. ValueError for an array that is not what ListEntries says."""
+    for entries in lists:
+        _check(entries)
+    mapped = [_split_mapped(entries.v6) for entries in lists]
+    v4 = _merge_v4(
+        [(np.concatenate([entries.v4, inner]) if len(inner) else entries.v4, entries.exception)
+         for entries, (_, inner) in zip(lists, mapped, strict=True)]
+    )  # fmt: skip
+    numbers, cells, bitmaps = _compile_v4(v4)
+    v6, v6_listed = _merge_v6([(outer, entries.exception) for entries, (outer, _) in zip(lists, mapped, strict=True)])
+    buckets, slots, lengths, seed = _compile_v6(v6, v6_listed)
+    counts = {
+        "v4_prefixes": len(v4),
+        "v6_prefixes": len(v6),
+        "exceptions": int(np.count_nonzero(v4 & _ONE == 0)) + int(np.count_nonzero(~v6_listed)),
+        "cells": len(cells),
+        "bitmaps": len(bitmaps),
+        "slots": len(slots),
+        "buckets": len(buckets),
+    }
+    return CompiledBase(numbers, cells, bitmaps, buckets, slots, lengths, seed, counts)
+
+
+def v4_array(prefixes: Sequence[tuple[int, int]]) -> U64:
+    """(address, length) pairs in the form of ListEntries.v4, sorted and distinct."""
+    return np.array(sorted({address << 8 | length for address, length in prefixes}), dtype=np.uint64)
+
+
+def v6_array(prefixes: Sequence[tuple[int, int]]) -> U64:
+    """(address, length) pairs in the form of ListEntries.v6, sorted and distinct."""
+    rows = sorted({(address >> 64, address & (1 << 64) - 1, length) for address, length in prefixes})
+    return np.array(rows, dtype=np.uint64).reshape(-1, 3)
+
+
+def _check(entries: ListEntries) -> None:
+    v4, v6 = entries.v4, entries.v6
+    if v4.dtype != np.uint64 or v4.ndim != 1 or v6.dtype != np.uint64 or v6.ndim != 2 or v6.shape[1] != 3:
+        raise ValueError(f"list {entries.name}: entries of the wrong type or shape")
+    if len(v4) and int(v4.max()) >> 40:
+        raise ValueError(f"list {entries.name}: an IPv4 address of more than 32 bits")
+    lengths = (v4 & _FF).astype(np.uint8)
+    if len(v4) and (lengths.max() > 32 or (v4 >> _EIGHT & _HOST_BITS[lengths]).any()):
+        raise ValueError(f"list {entries.name}: an IPv4 prefix with bits beyond its length")
+    if len(v6) and (v6[:, 2].max() > 128 or (_masked_v6(v6) != v6[:, :2]).any()):
+        raise ValueError(f"list {entries.name}: an IPv6 prefix with bits beyond its length")
+
+
+_ONE, _EIGHT, _FF = np.uint64(1), np.uint64(8), np.uint64(0xFF)
+_HOST_BITS = np.array([(1 << 32 - length) - 1 for length in range(33)], dtype=np.uint64)
+_MASKS = [(1 << 64) - (1 << 64 - bits) for bits in range(65)]
+_HIGH_MASKS = np.array([_MASKS[min(length, 64)] for length in range(129)], dtype=np.uint64)
+_LOW_MASKS = np.array([_MASKS[max(length - 64, 0)] for length in range(129)], dtype=np.uint64)
+
+
+def _masked_v6(v6: U64) -> U64:
+    lengths = v6[:, 2].astype(np.uint8)
+    return np.column_stack([v6[:, 0] & _HIGH_MASKS[lengths], v6[:, 1] & _LOW_MASKS[lengths]])
+
+
+# ---- IPv4 ----
+
+
+def _merge_v4(lists: Sequence[tuple[U64, bool]]) -> U64:
+    """Sorted distinct address << 9 | length << 1 | listed: an exception sorts before the block of its prefix."""
+    parts = [keys << _ONE | np.uint64(not exception) for keys, exception in lists if len(keys)]
+    if not parts:
+        return np.empty(0, dtype=np.uint64)
+    keys = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    del parts
+    if not (keys[1:] > keys[:-1]).all():
+        keys.sort()
+    prefixes = keys >> _ONE
+    first = np.empty(len(keys), dtype=bool)
+    first[0] = True
+    np.not_equal(prefixes[1:], prefixes[:-1], out=first[1:])
+    return keys if first.all() else keys[first]
+
+
+def _compile_v4(keys: U64) -> tuple[U32, U32, U64]:
+    """Cell numbers, cells, bitmaps."""
+    length = (keys >> _ONE).astype(np.uint8)
+    short = length <= 24
+    painted = _paint_cells(keys[short], length[short])
+    cell_numbers, bitmaps = _paint_bitmaps(keys if not short.any() else keys[~short], painted)
+    del short, length
+    first, second, third, fourth = bitmaps.T  # column by column: numpy reduces short rows slowly
+    full = first & second & third & fourth == ~np.uint64(0)
+    empty = first | second | third | fourth == 0
+    painted[cell_numbers] = ~empty
+    mixed = ~(full | empty)
+    if not mixed.all():
+        cell_numbers, bitmaps = cell_numbers[mixed], bitmaps[mixed]
+    numbers = np.flatnonzero(painted).astype(np.uint32)
+    cells = np.full(len(numbers), CELL_LISTED, dtype=np.uint32)
+    cells[np.searchsorted(numbers, cell_numbers)] = np.arange(CELL_BITMAP, CELL_BITMAP + len(bitmaps), dtype=np.uint32)
+    return numbers, cells, bitmaps
+
+
+def _paint_cells(keys: U64, lengths: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """For each /24: is it listed whole by its longest prefix of at most 24 bits?"""
+    painted = np.zeros(CELLS, dtype=bool)
+    for length in np.flatnonzero(np.bincount(lengths, minlength=25)).tolist():
+        of_length = keys[lengths == length]
+        rows = painted.reshape(1 << length, -1)
+        rows[of_length >> np.uint64(41 - length)] = (of_length & _ONE).astype(bool)[:, None]
+    return painted
+
+
+def _paint_bitmaps(keys: U64, painted: npt.NDArray[np.bool_]) -> tuple[U32, U64]:
+    """For each /24 with longer prefixes in it, ascending: its number, and its 256 bits in four words."""
+    numbers, bitmaps = [np.empty(0, dtype=np.uint32)], [np.empty((0, 4), dtype=np.uint64)]
+    for chunk in _chunks_of_cells(keys):
+        cells = (chunk >> np.uint64(17)).astype(np.uint32)
+        starts = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]]))
+        distinct = cells[starts]
+        ranks = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(chunk)))
+        words = np.where(painted[distinct], ~np.uint64(0), np.uint64(0)).repeat(4)
+        for positions, masks, listed in _by_length(chunk, ranks):
+            _paint(words, positions[listed], masks[listed], listed=True)
+            _paint(words, positions[~listed], masks[~listed], listed=False)
+        numbers.append(distinct)
+        bitmaps.append(words.reshape(-1, 4))
+    return np.concatenate(numbers), np.concatenate(bitmaps)
+
+
+def _chunks_of_cells(keys: U64) -> Iterator[U64]:
+    """Pieces of about _CHUNK keys that never divide a /24."""
+    start = 0
+    while start < len(keys):
+        end = start + _CHUNK
+        if end < len(keys):
+            last_cell = keys[end - 1] >> np.uint64(17)
+            end = int(np.searchsorted(keys, (last_cell + _ONE) << np.uint64(17)))
+        yield keys[start:end]
+        start = end
+
+
+def _by_length(
+    chunk: U64, ranks: npt.NDArray[np.intp]
+) -> Iterator[tuple[npt.NDArray[np.intp], U64, npt.NDArray[np.bool_]]]:
+    """Shortest first: word positions (ascending), bits within the word, listed or not."""
+    lengths = (chunk >> _ONE).astype(np.uint8)
+    for length in np.flatnonzero(np.bincount(lengths, minlength=33)).tolist():
+        chosen = lengths == length
+        of_length, rank = (chunk, ranks) if chosen.all() else (chunk[chosen], ranks[chosen])
+        listed = (of_length & _ONE).astype(bool)
+        address = of_length >> np.uint64(9)
+        positions = rank * 4 + (address >> np.uint64(6) & np.uint64(3)).astype(np.intp)
+        if length == 25:  # two words
+            full = np.full(2 * len(rank), ~np.uint64(0))
+            yield np.column_stack([positions, positions + 1]).ravel(), full, listed.repeat(2)
+        else:
+            run = np.uint64((1 << (1 << 32 - length)) - 1)
+            yield positions, run << (address & np.uint64(63)), listed
+
+
+def _paint(words: U64, positions: npt.NDArray[np.intp], masks: U64, *, listed: bool) -> None:
+    """Sets or clears bits; positions ascend, so those of one word stand together."""
+    if not len(positions):
+        return
+    starts = np.flatnonzero(np.concatenate([[True], positions[1:] != positions[:-1]]))
+    merged = np.bitwise_or.reduceat(masks, starts)
+    if listed:
+        words[positions[starts]] |= merged
+    else:
+        words[positions[starts]] &= ~merged
+
+
+# ---- IPv6 ----
+
+
+def _split_mapped(v6: U64) -> tuple[U64, U64]:
+    """IPv6 rows, and those within ::ffff:0:0/96 as the IPv4 keys that they are."""
+    mapped = (v6[:, 0] == 0) & (v6[:, 1] >> np.uint64(32) == 0xFFFF) & (v6[:, 2] >= 96)
+    if not mapped.any():
+        return v6, np.empty(0, dtype=np.uint64)
+    inner = v6[mapped]
+    keys = (inner[:, 1] & np.uint64(0xFFFFFFFF)) << _EIGHT | (inner[:, 2] - np.uint64(96))
+    return v6[~mapped], keys
+
+
+def v6_mix(x: U64) -> U64:
+    """As in bpf/tables.h: the finalizer of splitmix64, modulo 2^64."""
+    x = x ^ x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+def v6_hash(seed: int, v6: U64) -> U64:
+    """As in bpf/tables.h, of rows of high, low, length."""
+    x = v6_mix(v6[:, 0] ^ np.uint64(seed))
+    x += v6[:, 1]
+    x += v6[:, 2]
+    return v6_mix(x)
+
+
+def _merge_v6(lists: Sequence[tuple[U64, bool]]) -> tuple[U64, npt.NDArray[np.bool_]]:
+    """Distinct rows in an order that their content gives, and whether each is listed or an exception."""
+    parts = [(rows, exception) for rows, exception in lists if len(rows)]
+    if not parts:
+        return np.empty((0, 3), dtype=np.uint64), np.empty(0, dtype=bool)
+    rows = np.concatenate([rows for rows, _ in parts])
+    listed = np.repeat([not exception for _, exception in parts], [len(part) for part, _ in parts])
+    prints = v6_hash(0, rows)
+    order = np.argsort(prints)
+    prints, rows, listed = prints[order], rows.take(order, axis=0), listed[order]
+    same = prints[1:] == prints[:-1]
+    if not same.any():
+        return rows, listed
+    if (rows[1:][same] != rows[:-1][same]).any():  # two prefixes of one fingerprint: sort by the prefixes themselves
+        order = np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))
+        rows, listed = rows.take(order, axis=0), listed[order]
+        same = (rows[1:] == rows[:-1]).all(axis=1)
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))
+    return rows.take(starts, axis=0), np.logical_and.reduceat(listed, starts)
+
+
+def _compile_v6(rows: U64, listed: npt.NDArray[np.bool_]) -> tuple[U32, npt.NDArray[np.void], bytes, int]:
+    """Buckets, slots, lengths longest first, seed."""
+    count = len(rows)
+    bucket_count = 1 << max(count.bit_length() - 1, 0)
+    first_seed = v6_mix(
+        np.array([(int(v6_hash(0, rows).sum(dtype=np.uint64)) + count) & (1 << 64) - 1], dtype=np.uint64)
+    )
+    for turn in range(SEEDS_MAX):
+        seed = int(v6_mix(first_seed + np.uint64(turn))[0])
+        bucket_of = v6_hash(seed, rows) & np.uint64(bucket_count - 1)
+        counts = np.bincount(bucket_of.astype(np.int64), minlength=bucket_count)
+        if counts.max(initial=0) <= LIMITS["V6_BUCKET_SLOTS_MAX"]:
+            break
+    else:
+        raise ValueError(f"no seed of {SEEDS_MAX} spreads {count} IPv6 prefixes over {bucket_count} buckets")
+    packed = bucket_of << np.uint64(32) | np.arange(count, dtype=np.uint64)
+    packed.sort()
+    order = (packed & np.uint64(0xFFFFFFFF)).astype(np.intp)
+    slots = np.zeros(count, dtype=SLOT)
+    rows = rows.take(order, axis=0)
+    slots["high"], slots["low"], slots["length"] = rows.T
+    slots["listed"] = listed[order]
+    buckets = np.empty((bucket_count, 2), dtype=np.uint32)
+    buckets[:, 0] = np.cumsum(counts) - counts
+    buckets[:, 1] = counts
+    lengths = bytes(np.flatnonzero(np.bincount(rows[:, 2].astype(np.uint8)))[::-1].tolist())
+    return buckets, slots, lengths, seed
