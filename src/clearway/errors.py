@@ -477,6 +477,25 @@ CATALOG: dict[str, ErrorKind] = {
         "Name that organisation, or leave --organisation out.",
         ANSWER_IS_NO,
     ),
+    # bench: measuring
+    "bench.E001": ErrorKind(
+        "{value} is no figure", "Choose among {known}; `clearway bench list` says what each one is.", MISUSE
+    ),
+    "bench.E002": ErrorKind(
+        "figures of one core need two, and this process may use {count}",
+        "Give it a second core, or name other figures with --only.",
+        MACHINE_CANNOT,
+    ),
+    "bench.E003": ErrorKind(
+        "the wire to measure on cannot be built: {detail}",
+        "`clearway doctor` names what this machine lacks.",
+        MACHINE_CANNOT,
+    ),
+    "bench.E004": ErrorKind(
+        "{command} failed: {detail}",
+        "Run it by hand to see why; leave its figure out with --only meanwhile.",
+        MACHINE_CANNOT,
+    ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
     "cli.E002": ErrorKind(
