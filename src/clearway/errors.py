@@ -459,7 +459,9 @@ CATALOG: dict[str, ErrorKind] = {
     # lab and demo
     "lab.E001": ErrorKind("no right to make network namespaces here", "They need root: {command}", MACHINE_CANNOT),
     "lab.E002": ErrorKind("the lab has no {place}", "It has: {places}.", MISUSE),
-    "lab.E003": ErrorKind("{name!r} is no name for a lab", "Use up to 24 letters, digits and '-'.", MISUSE),
+    "lab.E003": ErrorKind(
+        "{name!r} is no name for a lab", "Use up to 24 small letters, digits and '-', a letter or digit first.", MISUSE
+    ),
     "lab.E004": ErrorKind("no lab named {name} is up", "Build it: clearway lab up --name {name}.", ANSWER_IS_NO, True),
     "lab.E005": ErrorKind("the lab's servers did not start", "{log} says why.", MACHINE_CANNOT),
     "lab.E006": ErrorKind("{program} is not installed", "apt install {package}", MACHINE_CANNOT),
@@ -496,10 +498,12 @@ CATALOG: dict[str, ErrorKind] = {
         "Run it by hand to see why; leave its figure out with --only meanwhile.",
         MACHINE_CANNOT,
     ),
+    "lab.E009": ErrorKind("a lab cannot last for {value}", "Write 30m or 2h; 7d at most.", MISUSE),
+    "lab.E010": ErrorKind("there is no program {program} here", "Write a program and its arguments.", MISUSE),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
     "cli.E002": ErrorKind(
-        "no gateway runs on {path}; what is stored there is shown",
+        "no gateway runs on {path}",
         "Start one: clearway run --inside IF --outside IF --state {path}.",
         ANSWER_IS_NO,
         True,

@@ -17,6 +17,7 @@ is past its time. Its record stands in RUN_DIRECTORY.
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ from clearway.lab.namespace import CLONE_NEWNET, End, Namespace, libc, wire
 
 RUN_DIRECTORY = Path("/run/clearway-lab")
 NAME_DEFAULT = "lab"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 FOR_S_DEFAULT = 3600.0
 KEEPER_READY_S_MAX = 10.0
 KEEPER_END_S_MAX = 3.0
@@ -88,10 +90,15 @@ class Lab:
     """A lab by name; its namespaces are NAME-HOST."""
 
     def __init__(self, name: str = NAME_DEFAULT) -> None:
-        if not name.replace("-", "").isalnum() or len(name) > 24:
+        if not NAME.fullmatch(name):
             raise ClearwayError.of("lab.E003", name=name)
         self.name = name
         self.record_path = RUN_DIRECTORY / f"{name}.json"
+
+    @property
+    def gateway_name(self) -> str:
+        """Of a gateway in it, which so takes its pins along when the lab goes."""
+        return f"lab-{self.name}"
 
     # ---- places ----
 
@@ -248,6 +255,7 @@ class Lab:
             namespace = self.namespace(place)
             found = found or namespace.path.exists()
             namespace.remove()
+        remove_pins(self.gateway_name)
         for suffix in (".json", ".new", ".log"):
             self.record_path.with_suffix(suffix).unlink(missing_ok=True)
         shutil.rmtree(self.state_directory(), ignore_errors=True)
@@ -284,6 +292,20 @@ def _end_keeper(record: Record) -> None:
                 os.kill(record.keeper_pid, signal.SIGKILL)
                 return
             time.sleep(0.02)
+
+
+def remove_pins(gateway_name: str) -> None:
+    """Ends what a gateway of the lab left enforcing in the kernel, where no `detach` can run any more."""
+    from clearway.gateway.bpffs import PINS
+
+    directory = PINS / gateway_name
+    for path in sorted(directory.rglob("*"), reverse=True) if directory.is_dir() else []:
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    if directory.is_dir():
+        directory.rmdir()
 
 
 def known() -> list[Lab]:

@@ -1,0 +1,340 @@
+"""`clearway demo`: the lab, a real gateway in its middle, and everything that the gateway promises, before one's eyes.
+
+A list of steps, each of which fills in a part of the Board and knows what must come of it. Whatever was not as
+expected is named at the end, and the demo then says no. It takes away all that it made, unless it is told to keep it.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from clearway.errors import ClearwayError
+from clearway.lab import clients, generated_list
+from clearway.lab.beats import Beats
+from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
+from clearway.lab.gateway import LabGateway
+from clearway.lab.numbered import Address
+from clearway.lab.spoof import send_spoofed
+from clearway.lab.topology import BUSINESS_V4, BUSINESS_V6, HOSTS, Lab, require_rights
+from clearway.lab.traffic import Traffic
+
+ENTRIES = 1_000_000
+LIST_NAME = "generated"
+ORGANISATION = "Example Software"
+KEEP_FOR_S = 3600.0
+RUN_FOR_S = 600.0  # then the lab's keeper clears away what a killed demo left
+
+REFUSED_AFTER_S = 0.6  # the client's patience where refusal is expected
+BEATS_EVERY_S = 0.02
+BEATS_PHASE_S = 1.2
+TURNS = 3
+BULK_S = 1.0
+ROUND_TRIPS = 250
+DEATH_RATE = 5000
+DEATH_PHASE_S = 1.5
+
+Counters = dict[tuple[str, str, str], int]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a client crosses: from, to, by what, over which family."""
+
+    source: str
+    target: str
+    by: str  # "curl", "ping", "spoof"
+    v6: bool = False
+
+    def crossing(self, lane: str, refused: str = "", note: str = "") -> Crossing:
+        target = f"{self.target} (IPv6)" if self.v6 else self.target
+        return Crossing(self.source, target, self.by, lane, refused, note)
+
+
+class Demo:
+    """One run. `run` gives the board and what was not as expected."""
+
+    def __init__(self, lab: Lab, live: bool, console: Console) -> None:
+        self.lab, self.console, self.live = lab, console, live
+        self.board = Board()
+        self.gateway: LabGateway | None = None
+        self.began = time.monotonic()
+        self.missed: list[str] = []
+
+    # ---- the run ----
+
+    def run(self) -> None:
+        """All steps in order, drawn live on a terminal."""
+        with self._drawn() as draw:
+            for words, step in self._steps():
+                self.board.now = words
+                draw()
+                step(draw)
+            self.board.now = ""
+            draw()
+
+    def _steps(self) -> list[tuple[str, Callable[[Callable[[], None]], None]]]:
+        return [
+            ("building the lab: seven hosts, two switches, real veth wires", self._build),
+            ("writing a list of a million generated addresses, the malicious host among them", self._list),
+            ("starting the gateway", self._start),
+            ("ordinary programs cross it", self._cross),
+            ("an attacker is blocked by hand", self._block),
+            ("a registered business passes untouched, until its grant is revoked", self._grant),
+            ("measuring against the bare wire, turn by turn", self._measure),
+            ("killing the daemon under load, and starting it again", self._die),
+        ]
+
+    @contextlib.contextmanager
+    def _drawn(self) -> Iterator[Callable[[], None]]:
+        if not self.live:
+            said = [""]
+
+            def say() -> None:
+                if self.board.now not in ("", said[0]):
+                    said[0] = self.board.now
+                    self.console.print(f"  ▸ {self.board.now}", highlight=False)
+
+            yield say
+            self.console.print(self.board.render())
+            return
+        with Live(console=self.console, refresh_per_second=12, screen=False, transient=True) as live:
+
+            def draw() -> None:
+                self.board.elapsed_s = time.monotonic() - self.began
+                live.update(self.board.render(self.console.height), refresh=True)
+
+            yield draw
+        self.console.print(self.board.render())
+
+    # ---- steps ----
+
+    def _build(self, draw: Callable[[], None]) -> None:
+        clients.require("nsenter", "curl", "ping", "iperf3")
+        began = time.monotonic()
+        self.lab.down()
+        self.lab.up(RUN_FOR_S)
+        self.gateway = LabGateway(self.lab)
+        self.board.facts.append(("lab", f"{len(HOSTS)} hosts in {time.monotonic() - began:.1f} s"))
+
+    def _list(self, draw: Callable[[], None]) -> None:
+        gateway = self._gateway()
+        path = gateway.state / "generated.txt"
+        bad = self.lab.host("bad")
+        lines = generated_list.write(path, ENTRIES, [bad.v4, bad.v6])
+        began = time.monotonic()
+        gateway.command("feed", "add", LIST_NAME, str(path), "--reason", "botnet-c2")
+        self.board.facts.append(("list", f"{lines:,} entries read in {time.monotonic() - began:.1f} s"))
+
+    def _start(self, draw: Callable[[], None]) -> None:
+        gateway = self._gateway()
+        for prefix in (BUSINESS_V4, BUSINESS_V6):
+            gateway.command("grant", prefix, "--organisation", ORGANISATION, "--until", "1h")
+        self.board.facts.append(("gateway", f"ready after {gateway.start():.1f} s"))
+
+    def _cross(self, draw: Callable[[], None]) -> None:
+        listed = f"botnet-c2, in list {LIST_NAME}"
+        self._try(draw, Way("home1", "web1", "curl"), "inspected", note="nothing lists it")
+        self._try(draw, Way("home2", "web2", "curl", v6=True), "inspected", note="nothing lists it")
+        self._try(draw, Way("home1", "bad", "curl"), "inspected", "listed-destination", listed)
+        self._try(draw, Way("home2", "bad", "curl", v6=True), "inspected", "listed-destination", listed)
+        self._try(draw, Way("bad", "home1", "curl"), "inspected", "listed-source", listed)
+        self._try(draw, Way("business", "web1", "curl"), "green", note=f"granted to {ORGANISATION}")
+        granted = f"granted to {ORGANISATION}: held to no list"
+        self._try(draw, Way("business", "bad", "curl"), "green", note=granted)
+        spoofed = "claims an inside address from outside"
+        self._try(draw, Way("attacker", "home1", "spoof"), "inspected", "spoofed-inside", spoofed)
+
+    def _block(self, draw: Callable[[], None]) -> None:
+        attacker = self.lab.host("attacker")
+        self._try(draw, Way("attacker", "home1", "curl"), "inspected", note="not known to anybody yet")
+        body = {"target": attacker.v4, "reason": "brute-force", "until": "1h", "note": "seen in the demo"}
+        ms = self._timed("POST", "/v1/block", body)
+        blocked = f"brute-force, by hand; enforced {ms:.1f} ms after the request"
+        self._try(draw, Way("attacker", "home1", "curl"), "inspected", "blocked-source", blocked)
+
+    def _grant(self, draw: Callable[[], None]) -> None:
+        way = f"business → bad, a ping every {BEATS_EVERY_S * 1000:.0f} ms, while its grant is revoked and restored"
+        line = Timeline(way, every_s=BEATS_EVERY_S)
+        self.board.timeline = line
+        beats = Beats(self.lab.namespace("business"), self.lab.host("bad").v4, BEATS_EVERY_S)
+        line.answered = beats.answered
+        began = time.monotonic()
+        beats.start()
+        try:
+            self._watch(draw, BEATS_PHASE_S)
+            revoked_at = time.monotonic()
+            ms = self._timed("POST", "/v1/revoke", {"prefix": BUSINESS_V4})
+            line.moments.append(Moment(revoked_at - began, f"clearway revoke {BUSINESS_V4}", ms))
+            self._watch(draw, BEATS_PHASE_S)
+            restored_at = time.monotonic()
+            body = {"prefix": BUSINESS_V4, "organisation": ORGANISATION, "until": "1h"}
+            ms = self._timed("POST", "/v1/grant", body)
+            words = f'clearway grant {BUSINESS_V4} --organisation "{ORGANISATION}" --until 1h'
+            line.moments.append(Moment(restored_at - began, words, ms))
+            self._watch(draw, BEATS_PHASE_S)
+        finally:
+            beats.close()
+        line.answered = list(beats.answered)
+        phases = [beats.answered[a:b] for a, b in _phases(beats, revoked_at, restored_at)]
+        line.as_expected = all(phases[0]) and not any(phases[1]) and all(phases[2])
+        self._expect(line.as_expected, "a grant revoked and restored")
+
+    def _measure(self, draw: Callable[[], None]) -> None:
+        bulk = Cost("bulk TCP, one stream", "Gbit/s", True)
+        round_trip = Cost("round trip of a ping, median", "µs", False)
+        self.board.costs = [bulk, round_trip]
+        web = self.lab.host("web2").v4
+        for _ in range(TURNS):
+            for lane, host, by in (
+                ("bare", "home1", "bare"),
+                ("inspected", "home1", "gateway"),
+                ("green", "business", "gateway"),
+            ):
+                namespace = self.lab.namespace(host)
+                self.lab.join(by)
+                clients.ping(namespace, web, count=3, interval_s=0.01)  # everybody has learned the way again
+                trips = clients.ping(namespace, web, ROUND_TRIPS, 0.002)
+                round_trip.turns.setdefault(lane, []).append(trips.p50_us)
+                bulk.turns.setdefault(lane, []).append(clients.iperf3(namespace, web, BULK_S))
+                draw()
+        for cost in self.board.costs:
+            self._expect(all(all(turns) for turns in cost.turns.values()), f"{cost.what}: every turn gave a figure")
+
+    def _die(self, draw: Callable[[], None]) -> None:
+        gateway = self._gateway()
+        self.board.deaths = [Death("inspected", DEATH_RATE), Death("green", DEATH_RATE)]
+        with contextlib.ExitStack() as stack:
+            loads = [
+                stack.enter_context(self._load(number, inside, outside))
+                for number, (inside, outside) in enumerate((("home2", "web1"), ("business", "web2")))
+            ]
+            for load in loads:
+                load.start()
+            self._watch_loads(draw, loads, DEATH_PHASE_S)
+            gateway.kill()
+            killed_at = time.monotonic()
+            self._watch_loads(draw, loads, DEATH_PHASE_S)
+            gateway.start()
+            self.board.gone_s = time.monotonic() - killed_at
+            self._watch_loads(draw, loads, DEATH_PHASE_S)
+            for death, load in zip(self.board.deaths, loads, strict=True):
+                death.reports = load.stop()
+                draw()
+                clean = all(report.clean for report in death.reports)
+                self._expect(clean, f"nothing lost in the {death.lane} lane over the daemon's death")
+        self._try(draw, Way("home1", "bad", "curl"), "inspected", "listed-destination", "as before the daemon's death")
+
+    # ---- parts of steps ----
+
+    def _gateway(self) -> LabGateway:
+        assert self.gateway is not None
+        return self.gateway
+
+    def _timed(self, method: str, path: str, body: dict[str, Any]) -> float:
+        """A request over the daemon's socket; milliseconds until it was enforced."""
+        began = time.perf_counter()
+        self._gateway().ask(method, path, body)
+        return (time.perf_counter() - began) * 1000
+
+    def _try(self, draw: Callable[[], None], way: Way, lane: str, refused: str = "", note: str = "") -> None:
+        """One client, one way; what the kernel's counters say about it."""
+        row = way.crossing(lane, refused, note)
+        self.board.crossings.append(row)
+        draw()
+        before = counters(self._gateway().ask("GET", "/v1/status"))
+        source, target = self.lab.host(way.source), self.lab.host(way.target)
+        if way.by == "spoof":
+            row.reached, row.ms = send_spoofed(self.lab, source, target, self.lab.host("home2").v4)
+        else:
+            patience_s = REFUSED_AFTER_S if refused else 3.0
+            reply = clients.curl(self.lab.namespace(way.source), target.v6 if way.v6 else target.v4, patience_s)
+            row.reached, row.ms = reply.reached, reply.ms
+        after = counters(self._gateway().ask("GET", "/v1/status"))
+        row.seen_lane, row.seen_refused = _seen(before, after)
+        row.why = f"{row.seen_refused} · {note}" if row.seen_refused else note
+        row.done = True
+        draw()
+        self._expect(row.as_expected, f"{row.source} → {row.target}")
+
+    def _load(self, number: int, inside: str, outside: str) -> Traffic:
+        """Numbered traffic under the addresses of two hosts, between hardware addresses that are nobody's."""
+        one, other = self.lab.host(inside), self.lab.host(outside)
+        near = Address(f"02:c1:ea:00:{number:02x}:01", one.v4, one.v6)
+        far = Address(f"02:c1:ea:00:{number:02x}:02", other.v4, other.v6)
+        return Traffic((self.lab.end(inside), near), (self.lab.end(outside), far), rate=DEATH_RATE)
+
+    def _watch(self, draw: Callable[[], None], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            draw()
+            time.sleep(0.08)
+
+    def _watch_loads(self, draw: Callable[[], None], loads: list[Traffic], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for death, load in zip(self.board.deaths, loads, strict=True):
+                counts = load.counts()
+                death.sent = counts.sent_there + counts.sent_back
+            draw()
+            time.sleep(0.15)
+
+    def _expect(self, seen: bool, what: str) -> None:
+        if not seen:
+            self.missed.append(what)
+
+
+def _phases(beats: Beats, revoked_at: float, restored_at: float) -> list[tuple[int, int]]:
+    """Requests surely sent before, between and after the two changes: a margin of two beats at each."""
+    margin_s = 2 * BEATS_EVERY_S
+    edges = [
+        (0.0, revoked_at - margin_s),
+        (revoked_at + margin_s, restored_at - margin_s),
+        (restored_at + margin_s, float("inf")),
+    ]
+    inside = [[n for n, at in enumerate(beats.sent_at) if low <= at < high] for low, high in edges]
+    return [(numbers[0], numbers[-1] + 1) if numbers else (0, 0) for numbers in inside]
+
+
+def counters(status: dict[str, Any]) -> Counters:
+    """Packets by lane, direction and drop reason ("forwarded" among them), as the kernel counts them."""
+    return {(row["lane"], row["direction"], row["reason"]): row["packets"] for row in status["counters"]}
+
+
+def _seen(before: Counters, after: Counters) -> tuple[str, str]:
+    """Lane and drop reason of what was counted in between. Neighbour discovery counts as inspected, so green wins."""
+    moved = {key: count - before.get(key, 0) for key, count in after.items() if count > before.get(key, 0)}
+    refused = next((reason for _, _, reason in moved if reason != "forwarded"), "")
+    green = any(lane == "green" for lane, _, reason in moved if reason == "forwarded")
+    return "green" if green else "inspected", refused
+
+
+def run(name: str, keep: bool, console: Console) -> Board:
+    """The demo from nothing to nothing; the finished board. lab.E007 when something was not as promised."""
+    require_rights()
+    lab = Lab(name)
+    demo = Demo(lab, console.is_terminal, console)
+    kept = False
+    try:
+        demo.run()
+        if keep:
+            lab.up(KEEP_FOR_S)
+            kept = True
+    finally:
+        if not kept:
+            clear_away(lab, demo.gateway)
+    if demo.missed:
+        raise ClearwayError.of("lab.E007", missed="; ".join(demo.missed))
+    return demo.board
+
+
+def clear_away(lab: Lab, gateway: LabGateway | None) -> None:
+    """The gateway first, by its own command, so that nothing of it stays in the kernel; then the lab."""
+    with contextlib.suppress(ClearwayError):
+        if gateway:
+            gateway.detach()
+    lab.down()

@@ -1,0 +1,108 @@
+"""The gateway as the lab runs it: `clearway run` as a process of its own in the gateway's namespace.
+
+The lab speaks to it as anybody does, by its commands and its socket; it reaches into nothing.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from clearway.errors import ClearwayError
+from clearway.lab.topology import INSIDE_V4, INSIDE_V6, Lab
+
+READY_S_MAX = 30.0
+COMMAND_S_MAX = 60.0
+END_S_MAX = 10.0
+
+# the installation that this process runs from, whatever PATH says
+CLEARWAY = [sys.executable, "-m", "clearway.cli.app"]
+
+
+class LabGateway:
+    """A gateway in a lab; its pins and its state go with the lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.state = lab.state_directory()
+        self.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.log = self.state.with_suffix(".gateway.log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    def arguments(self) -> list[str]:
+        """Of `clearway run`, as a person would type them in the gateway's namespace."""
+        own = [
+            "--inside",
+            "inside",
+            "--outside",
+            "outside",
+            "--name",
+            self.lab.gateway_name,
+            "--state",
+            str(self.state),
+        ]
+        return ["run", *own, "--inside-prefix", INSIDE_V4, "--inside-prefix", INSIDE_V6]
+
+    def start(self) -> float:
+        """Starts it and waits until packets cross; seconds that took. lab.E008 when it ends or stays silent instead."""
+        began = time.monotonic()
+        command = self.lab.namespace("gateway").command([*CLEARWAY, *self.arguments()])
+        with self.log.open("ab") as log:
+            said = log.tell()
+            # a file, not a pipe: with --keep it outlives whoever started it
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        while b"ready\n" not in self._words(said).splitlines(keepends=True):
+            if self._process.poll() is not None or time.monotonic() - began > READY_S_MAX:
+                last = self._words(said).decode(errors="replace").strip().splitlines()
+                self.kill()
+                raise ClearwayError.of("lab.E008", detail=last[-1] if last else "it said nothing", log=self.log)
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def _words(self, since: int) -> bytes:
+        return self.log.read_bytes()[since:]
+
+    def kill(self) -> None:
+        """kill -9 to the daemon: no word to anybody."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM: the daemon ends, the programs stay."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.poll() is None:
+            os.kill(self._process.pid, number)
+            self._process.wait(END_S_MAX)
+
+    def command(self, *words: str) -> dict[str, Any]:
+        """`clearway WORDS --state … --json`: what it answered. The command's own error when it refused."""
+        command = [*CLEARWAY, *words, "--state", str(self.state), "--json"]
+        command = self.lab.namespace("gateway").command(command)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S_MAX, check=False)
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            detail = (done.stderr or done.stdout).strip().splitlines()
+            raise ClearwayError.of("lab.E008", detail=detail[-1] if detail else words[0], log=self.log) from None
+        if done.returncode and "error" in answer:
+            raise ClearwayError.from_json(answer)
+        return answer
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request over the daemon's socket."""
+        from clearway.gateway.client import Gateway
+
+        return Gateway(self.state).request(method, path, body)
+
+    def detach(self) -> None:
+        self.command("detach", "--name", self.lab.gateway_name)
