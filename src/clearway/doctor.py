@@ -95,11 +95,11 @@ def document(answer: MachineAnswer) -> dict[str, Any]:
     return {"can_run": can_run(checks), "checks": [asdict(check) for check in checks], "answer": answer.record()}
 
 
-def read_document(text: str, path: str) -> MachineAnswer:
-    """The answer inside what `document` made. ClearwayError setup.E002 names `path` otherwise."""
+def read_answer(path: Path) -> MachineAnswer:
+    """The answer inside a file of what `document` made. ClearwayError setup.E002 names the file otherwise."""
     try:
-        return MachineAnswer.from_record(json.loads(text)["answer"])
-    except (ValueError, KeyError, TypeError) as error:
+        return MachineAnswer.from_record(json.loads(path.read_text())["answer"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ClearwayError.of("setup.E002", path=path, detail=str(error) or type(error).__name__) from error
 
 

@@ -21,7 +21,7 @@ def doctor(
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Look whether a gateway can run on this machine: kernel, rights, memory, ports, and the hook that --hook auto takes.
+    """Look whether a gateway can run on this machine: kernel, rights, memory, ports and the hook for each.
 
     Ends with 3 when it cannot. Changes nothing.
 

@@ -1,0 +1,47 @@
+"""What tests of every room share: what this machine lets them do, and where data lies that the project does not ship.
+
+A test that needs the kernel says so by a mark, and is skipped with the reason where the machine cannot:
+`kernel` (loads programs), `namespaces` (makes network namespaces).
+"""
+
+from pathlib import Path
+
+import pytest
+
+from clearway.gateway.kernel_probe import Level, judge, probe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _why_not_kernel() -> str:
+    """Why no gateway can be loaded here; "" when one can."""
+    return next((f"{c.name}: {c.found}" for c in judge(probe()) if c.level is Level.CANNOT), "")
+
+
+def _why_not_namespaces() -> str:
+    """Why no network namespace can be made here; "" when one can."""
+    missing = {"sys_admin", "net_admin"} - set(probe().capabilities)
+    return f"rights: needs root, and {', '.join(sorted(missing))} of it" if missing else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for mark, why_not in (("kernel", _why_not_kernel), ("namespaces", _why_not_namespaces)):
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        why = why_not() if marked else ""
+        for item in marked if why else []:
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real captures, lists and ranges beside the checkout (../shared/data). Skips the test where they are not."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no ../shared/data beside the checkout")
+    return path
