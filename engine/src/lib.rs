@@ -3,14 +3,35 @@
 //! | file | what |
 //! |---|---|
 //! | abi.rs | bpf/abi.h, by way of BTF |
+//! | error.rs, difference.rs | what can go wrong; what the kernel holds against what it should |
 //! | prefix_lines.rs | lines of a list → prefixes; pure |
-//! | clock.rs | the boot clock, and the grace period after a flip |
-//! | error.rs | everything that can go wrong |
+//! | v6_bits.rs, touch.rs | which bits of the filters a prefix sets; pure |
+//! | base.rs, settings.rs | a compiled base, and what programs are told at load, checked |
+//! | kernel.rs, mapped.rs, clock.rs | bpf(2) on descriptors; maps as memory; the boot clock and the grace period |
+//! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
+//! | control.rs, base_tables.rs, overlay.rs, tables.rs | what the daemon writes and reads while packets cross |
+//! | probe.rs, events.rs | one frame through the programs; sampled drops |
 //! | python.rs | the only file that names pyo3 |
 
 pub mod abi;
+pub mod base;
+pub mod base_tables;
 pub mod clock;
+pub mod control;
+pub mod difference;
 pub mod error;
+pub mod events;
+pub mod kernel;
+pub mod loader;
+pub mod mapped;
+pub mod object;
+pub mod overlay;
+pub mod pins;
 pub mod prefix_lines;
+pub mod probe;
 #[cfg(feature = "python")]
 mod python;
+pub mod settings;
+pub mod tables;
+pub mod touch;
+pub mod v6_bits;

@@ -354,13 +354,13 @@ mod tests {
     fn counts_each_line_once_whatever_ends_it() {
         let found = parse(b"\xef\xbb\xbf1.2.3.4\r\n\r\n# c\rword\n1.2.3.4", b"");
         assert_eq!((found.entries, found.blank, found.malformed), (2, 2, 1));
-        assert_eq!(found.v4, [0x0102_0304_20]);
+        assert_eq!(found.v4, [0x0001_0203_0420]);
         assert_eq!(found.rejected, [(4, "word".to_owned())]);
     }
 
     #[test]
     fn a_separator_ends_the_first_column() {
-        assert_eq!(parse(b"192.0.2.1,c2,2026", b",").v4, [0xc000_0201_20]);
+        assert_eq!(parse(b"192.0.2.1,c2,2026", b",").v4, [0x00c0_0002_0120]);
     }
 
     #[test]

@@ -1,15 +1,31 @@
 //! The face that Python imports as `clearway._engine`, and the only file that names pyo3. It translates; it does not
-//! think. `src/clearway/_engine.pyi` is its contract.
+//! think. `src/clearway/_engine.pyi` is its contract. Long, since it is one class after another with nothing to decide.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyFrozenSet};
 
 use crate::abi;
+use crate::base;
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::events;
+use crate::kernel;
+use crate::loader;
+use crate::overlay::Until;
 use crate::prefix_lines;
+use crate::probe::{Hook, Probed};
+use crate::settings;
+use crate::tables;
+use crate::touch::Prefix;
 
 /// Classes of Python made from the closed lists.
 const LISTS: [(&str, &[(&str, u32)]); 6] = [
@@ -20,6 +36,36 @@ const LISTS: [(&str, &[(&str, u32)]); 6] = [
     ("DropReason", abi::drop_reason::NAMES),
     ("Fact", abi::fact::NAMES),
 ];
+
+/// A closed list as Python has it: members in the order of their values.
+struct List {
+    name: &'static str,
+    members: PyOnceLock<Vec<Py<PyAny>>>,
+}
+
+static LANE: List = List { name: "Lane", members: PyOnceLock::new() };
+static VERDICT: List = List { name: "Verdict", members: PyOnceLock::new() };
+static DIRECTION: List = List { name: "Direction", members: PyOnceLock::new() };
+static DROP_REASON: List = List { name: "DropReason", members: PyOnceLock::new() };
+static FACT: List = List { name: "Fact", members: PyOnceLock::new() };
+
+impl List {
+    /// The member of that value; None: of a newer ABI.
+    fn member(&self, py: Python<'_>, value: u32) -> PyResult<Option<Py<PyAny>>> {
+        let members = self.members.get_or_try_init(py, || {
+            let class = py.import("clearway._engine")?.getattr(self.name)?;
+            class.try_iter()?.map(|member| Ok(member?.unbind())).collect::<PyResult<Vec<_>>>()
+        })?;
+        let value = value as usize;
+        // abi.h numbers its lists from 0 without a gap, which a test holds
+        Ok(members.get(value).map(|member| member.clone_ref(py)))
+    }
+
+    fn known(&self, py: Python<'_>, value: u32) -> PyResult<Py<PyAny>> {
+        self.member(py, value)?
+            .ok_or_else(|| PyValueError::new_err(format!("{value} is no member of {}", self.name)))
+    }
+}
 
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -36,10 +82,28 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add("LIMITS", limits)?;
     module.add_class::<PrefixLines>()?;
+    module.add_class::<Settings>()?;
+    module.add_class::<Capacity>()?;
+    module.add_class::<Base>()?;
+    module.add_class::<Loader>()?;
+    module.add_class::<ProbeOutcome>()?;
+    module.add_class::<Difference>()?;
+    module.add_class::<Tables>()?;
+    module.add_class::<DropEvent>()?;
+    module.add_class::<Events>()?;
     module.add_function(wrap_pyfunction!(boot_clock_ns, module)?)?;
     module.add_function(wrap_pyfunction!(membarrier, module)?)?;
     module.add_function(wrap_pyfunction!(parse_prefixes, module)?)?;
     Ok(())
+}
+
+/// Works without the GIL, and raises what comes of it.
+fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    py.detach(work).map_err(|error| raise(py, error))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The one place where an error of this crate becomes an exception; they are born in clearway.errors.
@@ -75,7 +139,7 @@ fn boot_clock_ns(py: Python<'_>) -> PyResult<u64> {
 
 #[pyfunction]
 fn membarrier(py: Python<'_>) -> PyResult<()> {
-    py.detach(clock::membarrier).map_err(|error| raise(py, error))
+    detached(py, clock::membarrier)
 }
 
 #[pyclass(frozen, module = "clearway._engine", get_all)]
@@ -104,4 +168,502 @@ fn parse_prefixes(py: Python<'_>, data: &Bound<'_, PyAny>, separators: &str) -> 
         malformed: found.malformed,
         rejected: found.rejected,
     })
+}
+
+#[pyclass(frozen, module = "clearway._engine")]
+struct Settings(settings::Settings);
+
+#[pymethods]
+impl Settings {
+    #[new]
+    #[pyo3(signature = (*, inside_ifindex, outside_ifindex, observe=false, xdp_forward=false, guard=Vec::new(),
+                        guard_inside=false, guard_bogons=false))]
+    #[allow(clippy::too_many_arguments)] // by keyword
+    fn new(
+        py: Python<'_>,
+        inside_ifindex: u32,
+        outside_ifindex: u32,
+        observe: bool,
+        xdp_forward: bool,
+        guard: Vec<(Vec<u8>, u32, u32)>,
+        guard_inside: bool,
+        guard_bogons: bool,
+    ) -> PyResult<Self> {
+        let guard = guard.iter().map(|(address, length, flags)| Ok((Prefix::new(address, *length)?, *flags)));
+        let guard = guard.collect::<Result<_>>().map_err(|error| raise(py, error))?;
+        Ok(Settings(settings::Settings {
+            inside_ifindex,
+            outside_ifindex,
+            observe,
+            xdp_forward,
+            guard_inside,
+            guard_bogons,
+            guard,
+        }))
+    }
+}
+
+#[pyclass(frozen, eq, module = "clearway._engine")]
+#[derive(PartialEq)]
+struct Capacity(base::Capacity);
+
+#[pymethods]
+impl Capacity {
+    #[new]
+    fn new(py: Python<'_>, bitmaps: u32, v6_buckets: u32, v6_slots: u32) -> PyResult<Self> {
+        let capacity = base::Capacity { bitmaps, v6_buckets, v6_slots };
+        capacity.check().map_err(|error| raise(py, error))?;
+        Ok(Capacity(capacity))
+    }
+
+    #[getter]
+    fn bitmaps(&self) -> u32 {
+        self.0.bitmaps
+    }
+
+    #[getter]
+    fn v6_buckets(&self) -> u32 {
+        self.0.v6_buckets
+    }
+
+    #[getter]
+    fn v6_slots(&self) -> u32 {
+        self.0.v6_slots
+    }
+
+    fn __repr__(&self) -> String {
+        let base::Capacity { bitmaps, v6_buckets, v6_slots } = self.0;
+        format!("Capacity(bitmaps={bitmaps}, v6_buckets={v6_buckets}, v6_slots={v6_slots})")
+    }
+}
+
+/// Holds the buffers that its parts are views on.
+#[pyclass(frozen, module = "clearway._engine")]
+struct Base {
+    v4_cell_numbers: PyUntypedBuffer,
+    v4_cells: PyUntypedBuffer,
+    v4_bitmaps: PyUntypedBuffer,
+    v6_buckets: PyUntypedBuffer,
+    v6_slots: PyUntypedBuffer,
+    v6_lengths: Vec<u8>,
+    v6_seed: u64,
+    needs: base::Capacity,
+}
+
+#[pymethods]
+impl Base {
+    #[new]
+    #[pyo3(signature = (*, v4_cell_numbers, v4_cells, v4_bitmaps, v6_buckets, v6_slots, v6_lengths, v6_seed))]
+    #[allow(clippy::too_many_arguments)] // by keyword
+    fn new(
+        py: Python<'_>,
+        v4_cell_numbers: &Bound<'_, PyAny>,
+        v4_cells: &Bound<'_, PyAny>,
+        v4_bitmaps: &Bound<'_, PyAny>,
+        v6_buckets: &Bound<'_, PyAny>,
+        v6_slots: &Bound<'_, PyAny>,
+        v6_lengths: &Bound<'_, PyAny>,
+        v6_seed: u64,
+    ) -> PyResult<Self> {
+        let mut made = Base {
+            v4_cell_numbers: PyUntypedBuffer::get(v4_cell_numbers)?,
+            v4_cells: PyUntypedBuffer::get(v4_cells)?,
+            v4_bitmaps: PyUntypedBuffer::get(v4_bitmaps)?,
+            v6_buckets: PyUntypedBuffer::get(v6_buckets)?,
+            v6_slots: PyUntypedBuffer::get(v6_slots)?,
+            v6_lengths: bytes_of(&PyUntypedBuffer::get(v6_lengths)?)?.to_vec(),
+            v6_seed,
+            needs: base::Capacity::LEAST,
+        };
+        let parts = made.parts()?;
+        made.needs = detached(py, || {
+            let view = base::Base::view(parts)?;
+            view.check()?;
+            Ok(view.needs())
+        })?;
+        Ok(made)
+    }
+
+    fn needs(&self) -> Capacity {
+        Capacity(self.needs)
+    }
+}
+
+impl Base {
+    fn parts(&self) -> PyResult<base::Parts<'_>> {
+        Ok(base::Parts {
+            v4_cell_numbers: bytes_of(&self.v4_cell_numbers)?,
+            v4_cells: bytes_of(&self.v4_cells)?,
+            v4_bitmaps: bytes_of(&self.v4_bitmaps)?,
+            v6_buckets: bytes_of(&self.v6_buckets)?,
+            v6_slots: bytes_of(&self.v6_slots)?,
+            v6_lengths: &self.v6_lengths,
+            v6_seed: self.v6_seed,
+        })
+    }
+}
+
+fn hook_of(word: &str) -> PyResult<Hook> {
+    [Hook::Tcx, Hook::Xdp]
+        .into_iter()
+        .find(|hook| hook.word() == word)
+        .ok_or_else(|| PyValueError::new_err(format!("a hook is \"tcx\" or \"xdp\", not {word:?}")))
+}
+
+#[pyclass(frozen, module = "clearway._engine")]
+struct Loader(Mutex<loader::Loader>);
+
+#[pymethods]
+impl Loader {
+    #[new]
+    fn new(py: Python<'_>, pin_directory: Option<PathBuf>) -> PyResult<Self> {
+        let made = loader::Loader::new(pin_directory.as_deref()).map_err(|error| raise(py, error))?;
+        Ok(Loader(Mutex::new(made)))
+    }
+
+    #[pyo3(signature = (settings, capacity, *, xdp))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        settings: &Settings,
+        capacity: &Capacity,
+        xdp: bool,
+    ) -> PyResult<Vec<String>> {
+        detached(py, || locked(&self.0).load(settings.0.clone(), capacity.0, xdp))
+    }
+
+    fn map_fds(&self, py: Python<'_>) -> PyResult<BTreeMap<String, i32>> {
+        detached(py, || {
+            let mut loader = locked(&self.0);
+            Ok(loader.maps()?.iter().map(|(name, map)| (name.clone(), map.as_raw_fd())).collect())
+        })
+    }
+
+    fn capacity(&self, py: Python<'_>) -> PyResult<Capacity> {
+        detached(py, || locked(&self.0).capacity()).map(Capacity)
+    }
+
+    fn attach(&self, py: Python<'_>) -> PyResult<BTreeMap<String, &'static str>> {
+        let attached = detached(py, || locked(&self.0).attach())?;
+        Ok(attached.into_iter().map(|(name, how)| (name, how.word())).collect())
+    }
+
+    fn probe(&self, py: Python<'_>, hook: &str, direction: u32, frame: &[u8]) -> PyResult<ProbeOutcome> {
+        let hook = hook_of(hook)?;
+        let probed = detached(py, || locked(&self.0).probe(hook, direction, frame))?;
+        ProbeOutcome::new(py, probed)
+    }
+
+    fn probe_many(
+        &self,
+        py: Python<'_>,
+        hook: &str,
+        directions: &[u8],
+        frames: Vec<Bound<'_, PyBytes>>,
+    ) -> PyResult<Vec<ProbeOutcome>> {
+        let hook = hook_of(hook)?;
+        let frames: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes()).collect();
+        let probed = detached(py, || locked(&self.0).probe_many(hook, directions, &frames))?;
+        probed.into_iter().map(|probed| ProbeOutcome::new(py, probed)).collect()
+    }
+
+    fn cost_ns(
+        &self,
+        py: Python<'_>,
+        hook: &str,
+        direction: u32,
+        frame: &[u8],
+        repeat: u32,
+    ) -> PyResult<u32> {
+        let hook = hook_of(hook)?;
+        detached(py, || locked(&self.0).cost_ns(hook, direction, frame, repeat))
+    }
+
+    fn close_programs(&self, py: Python<'_>) {
+        py.detach(|| locked(&self.0).close_programs());
+    }
+
+    fn links(&self, py: Python<'_>) -> PyResult<BTreeMap<String, u32>> {
+        detached(py, || locked(&self.0).links())
+    }
+
+    fn detach(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        detached(py, || locked(&self.0).detach())
+    }
+}
+
+#[pyclass(frozen, module = "clearway._engine", get_all)]
+struct ProbeOutcome {
+    verdict: Py<PyAny>,
+    drop_reason: Py<PyAny>,
+    lane: Py<PyAny>,
+    epoch: u32,
+    facts: Py<PyFrozenSet>,
+    action: u32,
+}
+
+impl ProbeOutcome {
+    fn new(py: Python<'_>, probed: Probed) -> PyResult<Self> {
+        let said = probed.outcome;
+        let bits = (0..u32::BITS).filter(|bit| said.facts >> bit & 1 == 1);
+        let facts = bits.map(|bit| FACT.known(py, bit)).collect::<PyResult<Vec<_>>>()?;
+        Ok(ProbeOutcome {
+            verdict: VERDICT.known(py, said.verdict)?,
+            drop_reason: DROP_REASON.known(py, said.drop_reason)?,
+            lane: LANE.known(py, said.lane)?,
+            epoch: said.epoch,
+            facts: PyFrozenSet::new(py, facts)?.unbind(),
+            action: probed.action,
+        })
+    }
+}
+
+#[pymethods]
+impl ProbeOutcome {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let reason = self.drop_reason.bind(py).getattr("name")?;
+        let lane = self.lane.bind(py).getattr("name")?;
+        Ok(format!("ProbeOutcome({reason}, {lane}, epoch={}, action={})", self.epoch, self.action))
+    }
+}
+
+#[pyclass(frozen, module = "clearway._engine", get_all)]
+struct Difference {
+    wanted: u64,
+    missing: u64,
+    foreign: u64,
+    wrong: u64,
+    examples: Vec<String>,
+}
+
+impl From<crate::difference::Difference> for Difference {
+    fn from(found: crate::difference::Difference) -> Self {
+        let crate::difference::Difference { wanted, missing, foreign, wrong, examples } = found;
+        Difference { wanted, missing, foreign, wrong, examples }
+    }
+}
+
+#[pymethods]
+impl Difference {
+    fn __repr__(&self) -> String {
+        let Difference { wanted, missing, foreign, wrong, examples } = self;
+        format!(
+            "Difference(wanted={wanted}, missing={missing}, foreign={foreign}, wrong={wrong}, {examples:?})"
+        )
+    }
+}
+
+/// Lane, direction, drop reason, packets, bytes.
+type Row = (Py<PyAny>, Py<PyAny>, Py<PyAny>, u64, u64);
+
+#[pyclass(frozen, module = "clearway._engine")]
+struct Tables(tables::Tables);
+
+#[pymethods]
+impl Tables {
+    #[new]
+    fn new(py: Python<'_>, map_fds: BTreeMap<String, i32>, capacity: &Capacity) -> PyResult<Self> {
+        detached(py, || {
+            let mut fds: BTreeMap<String, OwnedFd> = BTreeMap::new();
+            for (name, fd) in map_fds {
+                fds.insert(name, kernel::duplicate_number(fd)?);
+            }
+            tables::Tables::open(&fds, capacity.0).map(Tables)
+        })
+    }
+
+    fn fill(&self, py: Python<'_>, base: &Base) -> PyResult<()> {
+        let parts = base.parts()?;
+        detached(py, || self.0.base().fill(&base::Base::view(parts)?))
+    }
+
+    #[pyo3(signature = (*, grace=true))]
+    fn flip(&self, py: Python<'_>, grace: bool) -> PyResult<u32> {
+        detached(py, || self.0.base().flip(grace))
+    }
+
+    fn compare_base(&self, py: Python<'_>, base: &Base) -> PyResult<Difference> {
+        let parts = base.parts()?;
+        detached(py, || self.0.base().compare(&base::Base::view(parts)?)).map(Difference::from)
+    }
+
+    #[getter]
+    fn epoch(&self) -> u32 {
+        self.0.control.epoch()
+    }
+
+    fn put_overlay(
+        &self,
+        py: Python<'_>,
+        address: &[u8],
+        length: u32,
+        block_until_ns: u64,
+        exception_until_ns: u64,
+    ) -> PyResult<()> {
+        let until = Until { block_ns: block_until_ns, exception_ns: exception_until_ns };
+        detached(py, || self.0.overlay().put(Prefix::new(address, length)?, until))
+    }
+
+    fn remove_overlay(&self, py: Python<'_>, address: &[u8], length: u32) -> PyResult<()> {
+        detached(py, || self.0.overlay().remove(Prefix::new(address, length)?))
+    }
+
+    fn put_green(&self, py: Python<'_>, address: &[u8], length: u32, until_ns: u64) -> PyResult<()> {
+        detached(py, || self.0.overlay().put_green(Prefix::new(address, length)?, until_ns))
+    }
+
+    fn remove_green(&self, py: Python<'_>, address: &[u8], length: u32) -> PyResult<()> {
+        detached(py, || self.0.overlay().remove_green(Prefix::new(address, length)?))
+    }
+
+    fn reconcile(
+        &self,
+        py: Python<'_>,
+        overlay: Vec<(Vec<u8>, u32, u64, u64)>,
+        green: Vec<(Vec<u8>, u32, u64)>,
+    ) -> PyResult<()> {
+        detached(py, || {
+            let mut entries = HashMap::with_capacity(overlay.len());
+            for (address, length, block_ns, exception_ns) in overlay {
+                entries.insert(Prefix::new(&address, length)?, Until { block_ns, exception_ns });
+            }
+            let mut grants = HashMap::with_capacity(green.len());
+            for (address, length, until_ns) in green {
+                grants.insert(Prefix::new(&address, length)?, until_ns);
+            }
+            self.0.overlay().reconcile(entries, grants)
+        })
+    }
+
+    fn compare_overlay(&self, py: Python<'_>) -> PyResult<Difference> {
+        detached(py, || self.0.overlay().compare()).map(Difference::from)
+    }
+
+    fn mend_overlay(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.overlay().mend())
+    }
+
+    fn set_bypass_until(&self, boot_ns: u64) {
+        self.0.control.set_bypass_until_ns(boot_ns);
+    }
+
+    fn bypass_until(&self) -> u64 {
+        self.0.control.bypass_until_ns()
+    }
+
+    fn set_probe_nonce(&self, nonce: u32) {
+        self.0.control.set_probe_nonce(nonce);
+    }
+
+    fn beat(&self, boot_ns: u64) {
+        self.0.control.beat(boot_ns);
+    }
+
+    fn heartbeat(&self) -> u64 {
+        self.0.control.heartbeat_ns()
+    }
+
+    fn counters(&self, py: Python<'_>) -> PyResult<Vec<Row>> {
+        let rows = detached(py, || self.0.counters())?;
+        let mut known = Vec::with_capacity(rows.len());
+        for row in rows {
+            let lane = LANE.known(py, row.lane)?;
+            let direction = DIRECTION.known(py, row.direction)?;
+            // A reason of a newer program that still runs cannot be named here
+            if let Some(reason) = DROP_REASON.member(py, row.drop_reason)? {
+                known.push((lane, direction, reason, row.count.packets, row.count.bytes));
+            }
+        }
+        Ok(known)
+    }
+
+    fn observed(&self, py: Python<'_>) -> PyResult<Vec<(Py<PyAny>, u64, u64)>> {
+        let mut known = Vec::new();
+        for (reason, count) in detached(py, || self.0.observed())? {
+            if let Some(reason) = DROP_REASON.member(py, reason)? {
+                known.push((reason, count.packets, count.bytes));
+            }
+        }
+        Ok(known)
+    }
+
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let known = PyDict::new(py);
+        for (fact, count) in detached(py, || self.0.facts())? {
+            if let Some(fact) = FACT.member(py, fact)? {
+                known.set_item(fact, (count.packets, count.bytes))?;
+            }
+        }
+        Ok(known)
+    }
+
+    fn sweep_fragments(&self, py: Python<'_>, now_ns: u64) -> PyResult<u64> {
+        detached(py, || self.0.sweep_fragments(now_ns))
+    }
+
+    fn memory_bytes(&self, py: Python<'_>) -> PyResult<BTreeMap<String, u64>> {
+        detached(py, || self.0.memory_bytes())
+    }
+}
+
+#[pyclass(frozen, module = "clearway._engine", get_all)]
+struct DropEvent {
+    boot_ns: u64,
+    source: Py<PyBytes>,
+    destination: Py<PyBytes>,
+    source_port: u16,
+    destination_port: u16,
+    protocol: u8,
+    ip_version: u8,
+    ttl: u8,
+    vlan: u16,
+    length: u32,
+    weight: u32,
+    epoch: u32,
+    drop_reason: Py<PyAny>,
+    direction: Py<PyAny>,
+    lane: Py<PyAny>,
+    observed: bool,
+}
+
+impl DropEvent {
+    fn new(py: Python<'_>, event: &abi::DropEvent) -> PyResult<Self> {
+        Ok(DropEvent {
+            boot_ns: event.boot_ns,
+            source: PyBytes::new(py, &event.source.octet).unbind(),
+            destination: PyBytes::new(py, &event.destination.octet).unbind(),
+            source_port: event.source_port,
+            destination_port: event.destination_port,
+            protocol: event.protocol,
+            ip_version: event.ip_version,
+            ttl: event.ttl,
+            vlan: event.vlan,
+            length: event.length,
+            weight: event.weight,
+            epoch: event.epoch,
+            drop_reason: DROP_REASON.known(py, event.drop_reason.into())?,
+            direction: DIRECTION.known(py, event.direction.into())?,
+            lane: LANE.known(py, event.lane.into())?,
+            observed: event.observed != 0,
+        })
+    }
+}
+
+#[pyclass(frozen, module = "clearway._engine")]
+struct Events(Mutex<events::Events>);
+
+#[pymethods]
+impl Events {
+    #[new]
+    fn new(py: Python<'_>, ring_fd: i32) -> PyResult<Self> {
+        let events = detached(py, || events::Events::open(kernel::duplicate_number(ring_fd)?))?;
+        Ok(Events(Mutex::new(events)))
+    }
+
+    fn poll(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Vec<DropEvent>> {
+        let events = detached(py, || locked(&self.0).poll(Duration::from_millis(timeout_ms)))?;
+        // A signal ends the wait: Ctrl-C is answered here
+        py.check_signals()?;
+        events.iter().map(|event| DropEvent::new(py, event)).collect()
+    }
 }

@@ -1,18 +1,76 @@
 """Face of the Rust crate in engine/. Closed lists come from bpf/abi.h by way of BTF; a test holds this stub to them.
 
 Addresses cross this border as 16 bytes, big-endian, IPv4 mapped (::ffff:a.b.c.d) with prefix lengths 96 longer.
-Clocks are integers in nanoseconds of CLOCK_BOOTTIME. Every call that touches much memory releases the GIL.
+Clocks are integers in nanoseconds of CLOCK_BOOTTIME. Every call that touches much memory releases the GIL. Objects may
+be shared between threads: the base, the overlay and the counters are locked apart, so a grant never waits for a fill.
+
+Raised: KernelRefused, CapacityExceeded, PinsUnusable, BadSnapshotPart of clearway.errors; ValueError for a caller's
+mistake (an address that isn't 16 bytes, host bits past a length, a hook that is none, attach() before load()).
+Families are kept apart by value: what lies in ::ffff:0:0/96 is IPv4, whichever header it stood in; an IPv6 prefix that
+covers that range (::/0) says nothing of IPv4.
 """
 
-from collections.abc import Buffer  # Python 3.12; typing_extensions.Buffer below that
 from enum import IntEnum
 
-class Reason(IntEnum): ...  # members are listed in full, and held to BTF by a test
-class Lane(IntEnum): ...
-class Verdict(IntEnum): ...
-class Direction(IntEnum): ...
-class DropReason(IntEnum): ...
-class Fact(IntEnum): ...
+from typing_extensions import Buffer
+
+class Reason(IntEnum):
+    NONE = 0
+    MALWARE = 1
+    PHISHING = 2
+    BOTNET_C2 = 3
+    EXPLOIT = 4
+    SCANNER = 5
+    BRUTE_FORCE = 6
+    FLOOD = 7
+    SPOOFED = 8
+
+class Lane(IntEnum):
+    INSPECTED = 0
+    GREEN = 1
+    CDN = 2
+
+class Verdict(IntEnum):
+    FORWARD = 0
+    DROP = 1
+
+class Direction(IntEnum):
+    OUTBOUND = 0
+    INBOUND = 1
+
+class DropReason(IntEnum):
+    FORWARDED = 0
+    MALFORMED_ETHERNET = 1
+    MALFORMED_PPPOE = 2
+    MALFORMED_MPLS = 3
+    MALFORMED_IPV4 = 4
+    MALFORMED_IPV6 = 5
+    MALFORMED_FRAGMENT = 6
+    MALFORMED_TCP = 7
+    MALFORMED_UDP = 8
+    MALFORMED_ICMP = 9
+    SPOOFED_INSIDE = 10
+    SPOOFED_BOGON = 11
+    SPOOFED_FOREIGN = 12
+    BLOCKED_SOURCE = 13
+    BLOCKED_DESTINATION = 14
+    LISTED_SOURCE = 15
+    LISTED_DESTINATION = 16
+    FRAGMENT_OF_DROPPED = 17
+
+class Fact(IntEnum):
+    NOT_IP = 0
+    TUNNEL = 1
+    OPAQUE = 2
+    EXTENSION_LIMIT = 3
+    FRAGMENT = 4
+    FRAGMENT_WITHOUT_FIRST = 5
+    FRAGMENT_TABLE_FULL = 6
+    FRAGMENT_TINY = 7
+    BYPASSED = 8
+    OBSERVED = 9
+    SUPER_PACKET = 10
+    PROBE = 11
 
 LIMITS: dict[str, int]
 """enum limit of abi.h by name."""
@@ -35,7 +93,9 @@ def parse_prefixes(data: Buffer, separators: str) -> PrefixLines:
     """One address, CIDR prefix or range `a-b` at the start of each line; '#', ';' and '//' open a comment.
 
     `separators`: characters that end the first column (";" for Spamhaus DROP, "" for plain lists: white space ends
-    it always). A range becomes its smallest set of prefixes. Host bits past the length are cut, as routers do.
+    it always). A range becomes its smallest set of prefixes ("a - b" too, but "a - words" is an address with a note).
+    Host bits past the length are cut, as routers do. Mapped IPv6 becomes IPv4. Malformed: octets with a leading zero,
+    short forms, zone ids, a range that ends before it begins. Lines end with \\n, \\r\\n or \\r.
     """
 
 class Settings:
@@ -48,7 +108,7 @@ class Settings:
         outside_ifindex: int,
         observe: bool = False,
         xdp_forward: bool = False,
-        guard: list[tuple[bytes, int, int]] = ...,  # address, length, flags; covering flags are added by the engine
+        guard: list[tuple[bytes, int, int]] = ...,  # address, length, flags; those of covering prefixes are added
         guard_inside: bool = False,
         guard_bogons: bool = False,
     ) -> None: ...
@@ -64,7 +124,8 @@ class Capacity:
 class Loader:
     """Programs and maps of one gateway. Needs root; everything here happens in the privileged process.
 
-    Pins below pin_directory (a bpffs): maps/NAME, programs/{tcx,xdp}, links/{tcx,xdp}-{inside,outside}.
+    Pins below pin_directory (on a bpffs; made if absent): maps-ABI_VERSION/NAME, programs/{tcx,xdp},
+    links/{tcx,xdp}-{inside,outside}. Folders are 0700, pins 0600.
     """
 
     def __init__(self, pin_directory: str | None) -> None:
@@ -73,25 +134,34 @@ class Loader:
     def load(self, settings: Settings, capacity: Capacity, *, xdp: bool) -> list[str]:
         """Opens every pinned map that fits, makes the others, loads the programs. Names of the maps made anew.
 
-        Maps of the base are taken over together or not at all. guard and ports are always new.
+        control and the maps of the base are taken over together or not at all; so are overlay, green and touch maps.
+        guard and ports are always new. A new control goes on with the epoch, bypass and nonce of the old one; a nonce
+        of 0 is replaced by a random one, so that probes work at once. Nothing changes on the wire until attach(). Of
+        another ABI version nothing is taken over but the links.
         """
 
     def map_fds(self) -> dict[str, int]:
-        """Open descriptors by map name; the caller sends or duplicates them."""
+        """Open descriptors by map name; the caller sends or duplicates them. Of a Loader that did not load itself: of
+        the pinned maps."""
 
-    def capacity(self) -> Capacity: ...
+    def capacity(self) -> Capacity:
+        """What the maps hold: may be more than load() was asked for. Of a Loader that did not load: of the pins."""
+
     def attach(self) -> dict[str, str]:
         """Puts the loaded programs on both ports: bpf_link_update of a pinned link, or a new link, then pins it, the
-        programs and the maps. {"tcx-inside": "attached"|"updated"|"replaced"}; "replaced": the pinned link had lost
-        its port. With xdp=False a pinned XDP link is taken off after the TCX ones stand."""
+        programs and the maps. {"tcx-inside": "attached"|"updated"|"replaced"|"moved"}; "replaced": the pinned link had
+        lost its port; "moved": it was on another port, or in another network namespace, and was taken off there. With
+        xdp=False a pinned XDP link is taken off after the TCX ones stand. Without a pin directory the links end with
+        this object, or with close_programs()."""
 
     def probe(self, hook: str, direction: Direction, frame: bytes) -> ProbeOutcome:
         """One frame through the loaded program by BPF_PROG_TEST_RUN, marked by the nonce of struct control.
-        hook: "tcx" or "xdp". Of a Loader that did not load itself, the pinned programs are used."""
+        hook: "tcx" or "xdp". Of a Loader that did not load itself, or closed its programs, the pinned programs are
+        used. 14 bytes at least, 3 500 or so at most. ValueError while the nonce is 0."""
 
     def probe_many(self, hook: str, directions: bytes, frames: list[bytes]) -> list[ProbeOutcome]: ...
     def cost_ns(self, hook: str, direction: Direction, frame: bytes, repeat: int) -> int:
-        """Mean run time of one packet, unmarked (counted as a packet): for bench."""
+        """Mean run time of one packet, unmarked (counted as a packet): for bench. Ports are those of load()."""
 
     def close_programs(self) -> None:
         """Closes program and link descriptors, keeps the maps'."""
@@ -100,7 +170,8 @@ class Loader:
         """Pinned links and the ifindex each is on; 0: its port is gone."""
 
     def detach(self) -> list[str]:
-        """Takes links off, then removes every pin. Names of the links taken off. Nothing pinned: []."""
+        """Takes links off, then removes every pin and the directory. Names of the links that were on a port. Nothing
+        pinned: []."""
 
 class ProbeOutcome:
     verdict: Verdict
@@ -130,7 +201,7 @@ class Base:
 class Difference:
     """What the kernel holds against what it should. 0 everywhere: they agree."""
 
-    wanted: int  # cells + bitmaps + slots + overlay and green entries that should be there
+    wanted: int  # cells + bitmaps + buckets + slots, or overlay and green entries, that should be there
     missing: int
     foreign: int  # there, and should not be
     wrong: int  # there with another value
@@ -154,8 +225,12 @@ class Tables:
     @property
     def epoch(self) -> int: ...
     # overlay and grants
-    def put_overlay(self, address: bytes, length: int, block_until_ns: int, exception_until_ns: int) -> None: ...
-    def remove_overlay(self, address: bytes, length: int) -> None: ...
+    def put_overlay(self, address: bytes, length: int, block_until_ns: int, exception_until_ns: int) -> None:
+        """One entry, new or not; 0: no block, or no exception. Both 0: ValueError, remove it instead."""
+
+    def remove_overlay(self, address: bytes, length: int) -> None:
+        """It need not be there. The same for grants."""
+
     def put_green(self, address: bytes, length: int, until_ns: int) -> None: ...
     def remove_green(self, address: bytes, length: int) -> None: ...
     def reconcile(
@@ -163,17 +238,21 @@ class Tables:
         overlay: list[tuple[bytes, int, int, int]],  # address, length, block_until_ns, exception_until_ns
         green: list[tuple[bytes, int, int]],
     ) -> None:
-        """Start and clock steps: makes kernel and memory hold exactly this, touching only what differs."""
+        """Start and clock steps: makes kernel and memory hold exactly this, touching only what differs. Refused whole
+        when it does not fit. Until then what was found in the maps is remembered."""
 
     def compare_overlay(self) -> Difference:
         """Reads back overlay, grants and touch bitmaps."""
 
-    def mend_overlay(self) -> None: ...
+    def mend_overlay(self) -> None:
+        """Makes the kernel hold what is remembered, touching only what differs."""
+
     # control
     def set_bypass_until(self, boot_ns: int) -> None: ...
     def bypass_until(self) -> int: ...
     def set_probe_nonce(self, nonce: int) -> None: ...
     def beat(self, boot_ns: int) -> None: ...
+    def heartbeat(self) -> int: ...
     # counters
     def counters(self) -> list[tuple[Lane, Direction, DropReason, int, int]]:
         """Rows that are not 0: packets, bytes, summed over CPUs."""
@@ -206,7 +285,9 @@ class Events:
     """Reader of the events ring; by descriptor, needs no capability."""
 
     def __init__(self, ring_fd: int) -> None: ...
-    def poll(self, timeout_ms: int) -> list[DropEvent]: ...
+    def poll(self, timeout_ms: int) -> list[DropEvent]:
+        """Waits for the first event; gives what is there, 4 096 at most. A signal ends the wait early."""
+
 
 def live_frames(
     ifindex: int, frame: bytes, count: int, batch: int, *, randomize: str, seed: int, prefixes: Buffer
