@@ -1,0 +1,114 @@
+"""Writes the pages of docs/ that say what the code says: errors.md, settings.md, commands.md.
+
+    python docs/make.py
+
+A test fails while a page differs from what this makes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clearway.cli.app import COMMANDS
+from clearway.config import SETTINGS
+from clearway.errors import ANSWER_IS_NO, CATALOG, MACHINE_CANNOT, MISUSE
+
+HERE = Path(__file__).parent
+COLUMNS = "80"
+"""Width that help is wrapped at."""
+
+TURN = {
+    ANSWER_IS_NO: "Exit code 1: understood, and the answer is no.",
+    MISUSE: "Exit code 2: the request cannot be meant as written.",
+    MACHINE_CANNOT: "Exit code 3: the machine cannot.",
+}
+AREAS = {
+    "bench": "Measuring",
+    "cli": "The command line",
+    "engine": "The kernel side",
+    "feeds": "Lists from elsewhere",
+    "gateway": "The gateway",
+    "lab": "The lab",
+    "policy": "Addresses, reasons, times, snapshots",
+    "setup": "This machine",
+    "store": "Decisions and the state directory",
+}
+
+
+def errors_page() -> str:
+    """Every id with its message, the way out, and whose turn it is."""
+    lines = [
+        "# Errors",
+        "",
+        "What Clearway says when it cannot do what was asked. An id stays for good and is never used again.",
+        "Words in braces stand for what a message names. On the command line an error is two lines on standard error;",
+        'with `--json`, and over HTTP, it is `{"error": {"id", "message", "fix", "retry"}}`.',
+    ]
+    for area, title in AREAS.items():
+        ids = sorted(id for id in CATALOG if id.startswith(f"{area}."))
+        if ids:
+            lines += ["", f"## {title}"]
+        for id in ids:
+            kind = CATALOG[id]
+            retry = " The same request may do later." if kind.retry else ""
+            lines += ["", f"### {id}", "", kind.message, "", f"Fix: {kind.fix}", "", TURN[kind.exit_code] + retry]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting with its unit, default and sentence."""
+    lines = [
+        "# Settings",
+        "",
+        "There is no configuration file. Names in capitals are environment variables, the others options of commands.",
+    ]
+    for row in SETTINGS:
+        facts = [f"Default: `{row.default}`." if row.default else "Default: none."]
+        if row.unit:
+            facts.insert(0, f"Takes: {row.unit}.")
+        lines += ["", f"## {row.name}", "", row.sentence, "", " ".join(facts)]
+    return "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """`--help` of every command."""
+    lines = [
+        "# Commands",
+        "",
+        "Exit codes: 0 done, 1 the answer is no, 2 misuse, 3 the machine cannot (each error says the way out).",
+    ]
+    for title, group in COMMANDS.items():
+        lines += ["", f"## {title}"]
+        for name in group:
+            lines += ["", f"### {name}", "", "```", help_of(name), "```"]
+            for below in subcommands(name):
+                lines += ["", f"#### {name} {below}", "", "```", help_of(name, below), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def help_of(*command: str) -> str:
+    """What `clearway COMMAND --help` prints."""
+    environment = {**os.environ, "COLUMNS": COLUMNS, "TERMINAL_WIDTH": COLUMNS, "NO_COLOR": "1"}
+    arguments = [sys.executable, "-m", "clearway.cli.app", *command, "--help"]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=True, timeout=60)
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def subcommands(name: str) -> list[str]:
+    """Commands below one, by name."""
+    from clearway.cli.app import load
+
+    return list(getattr(load(name), "commands", {}))
+
+
+PAGES = {"errors.md": errors_page, "settings.md": settings_page, "commands.md": commands_page}
+
+
+def main() -> None:
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page())
+
+
+if __name__ == "__main__":
+    main()

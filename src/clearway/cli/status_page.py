@@ -1,0 +1,194 @@
+"""How `status` looks: the answer of GET /v1/status, or of the store, as a few calm tables. Prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from clearway.cli import show
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+TOP_MAX = 10
+Before = tuple[float, dict[str, Any]]
+"""Seconds since an earlier answer, and that answer."""
+
+
+def page(status: dict[str, Any], before: Before | None = None) -> list[RenderableType]:
+    """A running gateway; with `before`, packets and bits a second as well."""
+    now = datetime.now(UTC)
+    parts: list[RenderableType] = [_heading(status, now), _facts_about_it(status, now), "", _lanes(status, before)]
+    for table in (_drops(status), _top(status), _lists(status.get("lists", ()), now)):
+        if table is not None:
+            parts += ["", table]
+    return parts
+
+
+def stored_page(stored: dict[str, Any]) -> list[RenderableType]:
+    """What is stored where no gateway runs."""
+    now = datetime.now(UTC)
+    rows = _pairs()
+    words = [f"{show.count(stored[kind])} {kind}" for kind in ("blocks", "exceptions", "grants")]
+    rows.add_row("stored", ", ".join(words))
+    last = stored["last_decision"]
+    if last:
+        what = f"{last['kind']} {last['target']} by {last['actor']}, {show.ago(last['at'], now)}"
+        rows.add_row("last decision", show.plain(what))
+    lists = _lists(stored["lists"], now)
+    return [rows, "", lists] if lists is not None else [rows]
+
+
+def _heading(status: dict[str, Any], now: datetime) -> str:
+    gateway, health = status.get("gateway", {}), status.get("health", {})
+    words = [
+        f"[bold]{gateway.get('name', 'gateway')}[/bold]",
+        f"{gateway.get('inside', '?')} inside, {gateway.get('outside', '?')} outside",
+        str(gateway.get("hook", "")).upper(),
+        f"up {show.span(now - show.parse_stamp(gateway['since']))}" if gateway.get("since") else "",
+        f"pid {gateway['pid']}" if gateway.get("pid") else "",
+    ]
+    lines = [" · ".join(word for word in words if word)]
+    if gateway.get("observe"):
+        lines.append("[yellow]observing: nothing is dropped; drops below are what would have been[/yellow]")
+    problems = [f"[red]• {show.plain(problem)}[/red]" for problem in health.get("problems", ())]
+    if health.get("ok"):
+        lines.append("[green]healthy[/green]")
+    return "\n".join([*lines, *problems])
+
+
+def _facts_about_it(status: dict[str, Any], now: datetime) -> Table:
+    rows = _pairs()
+    wanted, enforced = status.get("wanted"), status.get("enforced")
+    colour = "green" if wanted == enforced else "red"
+    held = f"[{colour}]{show.count(enforced)}[/{colour}] of {show.count(wanted)} wanted"
+    canary = status.get("canary") or {}
+    if canary.get("at"):
+        held += f" · canary {'crossed' if canary.get('ok') else '[red]lost[/red]'} {show.ago(canary['at'], now)}"
+    rows.add_row("enforced", held)
+    entries = f"{show.count(status.get('overlay'))} single entries, {show.count(status.get('grants'))} grants"
+    snapshot = status.get("snapshot") or {}
+    if snapshot.get("epoch") is not None:
+        entries += f" · lists of epoch {snapshot['epoch']}, compiled {show.ago(snapshot.get('created'), now)}"
+    rows.add_row("policy", entries)
+    if status.get("held_back"):
+        rows.add_row("held back", f"[yellow]{', '.join(status['held_back'])}: would cover the inside[/yellow]")
+    rows.add_row("ports", _ports(status))
+    bypass = status.get("bypass") or {}
+    if bypass.get("on"):
+        rows.add_row("bypass", f"[yellow]on: a plain wire, ends {show.left(bypass.get('until'), now)}[/yellow]")
+    else:
+        rows.add_row("bypass", "off")
+    if (status.get("clock_ahead_s") or 0) > 1:
+        rows.add_row("clock", f"[yellow]{status['clock_ahead_s']:.0f} s behind what was seen; counted on[/yellow]")
+    return rows
+
+
+def _ports(status: dict[str, Any]) -> str:
+    words = []
+    for side, port in (status.get("ports") or {}).items():
+        up = port.get("up")
+        words.append(f"{side} {'up' if up else '[red]no link[/red]' if up is False else '?'}")
+    follow = status.get("link_follow") or {}
+    words.append(f"link-follow {'on' if follow.get('on') else 'off'}")
+    if follow.get("taken_down"):
+        words.append(f"[yellow]{follow['taken_down']} taken down with the other[/yellow]")
+    gone = [name for name, on in (status.get("links") or {}).items() if on not in ("up", "attached", True)]
+    if gone:
+        words.append(f"[red]not attached: {', '.join(gone)}[/red]")
+    return " · ".join(words)
+
+
+def _lanes(status: dict[str, Any], before: Before | None) -> Table:
+    columns = ["lane", "direction", "forwarded", "bytes", "dropped"]
+    rates = ["packets/s", "Mbit/s"] if before else []
+    table = show.table(*columns, *rates, right=("forwarded", "bytes", "dropped", *rates))
+    now, then = _by_lane(status), _by_lane(before[1]) if before else {}
+    for lane, direction in _lanes_shown(now):
+        forwarded, size, dropped = now.get((lane, direction), (0, 0, 0))
+        cells = [lane, direction, show.count(forwarded), show.size(size), show.count(dropped)]
+        if before:
+            was_forwarded, was_size, was_dropped = then.get((lane, direction), (0, 0, 0))
+            packets = forwarded + dropped - was_forwarded - was_dropped
+            cells += [show.count(round(packets / before[0])), f"{(size - was_size) * 8e-6 / before[0]:.1f}"]
+        table.add_row(*cells)
+    return table
+
+
+def _by_lane(status: dict[str, Any]) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """(lane, direction) → packets and bytes forwarded, packets dropped."""
+    sums: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for row in status.get("counters", ()):
+        key = (row["lane"], row["direction"])
+        forwarded, size, dropped = sums.get(key, (0, 0, 0))
+        if row["reason"] == "forwarded":
+            sums[key] = (forwarded + row["packets"], size + row["bytes"], dropped)
+        else:
+            sums[key] = (forwarded, size, dropped + row["packets"])
+    return sums
+
+
+def _lanes_shown(sums: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The two lanes there always are, and any other that has packets."""
+    always = [(lane, direction) for lane in ("green", "inspected") for direction in ("outbound", "inbound")]
+    return [*always, *sorted(key for key in sums if key not in always)]
+
+
+def _drops(status: dict[str, Any]) -> Table | None:
+    sums: dict[str, tuple[int, int]] = {}
+    rows = status.get("observed") if (status.get("gateway") or {}).get("observe") else status.get("counters")
+    for row in rows or ():
+        if row["reason"] != "forwarded":
+            packets, size = sums.get(row["reason"], (0, 0))
+            sums[row["reason"]] = (packets + row["packets"], size + row["bytes"])
+    if not sums:
+        return None
+    table = show.table("dropped because", "packets", "bytes", right=("packets", "bytes"))
+    for reason, (packets, size) in sorted(sums.items(), key=lambda each: -each[1][0]):
+        table.add_row(reason, show.count(packets), show.size(size))
+    return table
+
+
+def _top(status: dict[str, Any]) -> Table | None:
+    if not status.get("top"):
+        return None
+    table = show.table("hit most", "by", "reason", "packets", right=("packets",))
+    for row in status["top"][:TOP_MAX]:
+        table.add_row(
+            row["entry"], show.plain(row.get("list") or "–"), row.get("reason") or "–", show.count(row["hits"])
+        )
+    return table
+
+
+def _lists(lists: Iterable[dict[str, Any]], now: datetime) -> Table | None:
+    lists = list(lists)
+    if not lists:
+        return None
+    hits = any("hits" in row for row in lists)
+    more = ("packets",) if hits else ()
+    table = show.table("list", "reason", "entries", "fetched", "runs out", *more, "", right=("entries", *more))
+    for row in lists:
+        until = show.left(row.get("until"), now)
+        cells = [
+            show.plain(row["feed"]),
+            row["reason"],
+            show.count(row.get("entries")),
+            show.ago(row.get("fetched_at"), now),
+        ]
+        cells.append(f"[red]{until}[/red]" if until == "expired" else until)
+        if hits:
+            cells.append(show.count(row.get("hits", 0)))
+        cells.append(f"[yellow]{show.plain(row['failed'])}[/yellow]" if row.get("failed") else "")
+        table.add_row(*cells)
+    return table
+
+
+def _pairs() -> Table:
+    from rich.table import Table
+
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    return made

@@ -1,0 +1,52 @@
+"""What is stored, in a few numbers and a row a list. Imported after `store.setup`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from clearway.store import standing
+from clearway.store.change import stamp
+from clearway.store.database import told
+from clearway.store.history import as_answer
+from clearway.store.models import Decision, Feed, FeedVersion, StandingRow
+
+
+@told
+def totals(now: datetime) -> dict[str, Any]:
+    """Live single entries and grants, decisions so far, and the last of them."""
+    live = StandingRow.objects.filter(until__gt=now)
+    last = Decision.objects.order_by("-id").first()
+    return {
+        "blocks": live.filter(kind=standing.BLOCK).count(),
+        "exceptions": live.filter(kind=standing.EXCEPTION).count(),
+        "grants": live.filter(kind=standing.GRANT).count(),
+        "decisions": Decision.objects.count(),
+        "last_decision": as_answer(last) if last else None,
+    }
+
+
+@told
+def feeds(now: datetime) -> list[dict[str, Any]]:
+    """Lists that were not removed, by name, each with its newest version; `in_force` is False once that ran out."""
+    return [_feed(row, now) for row in Feed.objects.filter(removed_at__isnull=True).order_by("name")]
+
+
+def _feed(row: Feed, now: datetime) -> dict[str, Any]:
+    version = FeedVersion.objects.filter(feed=row).order_by("-id").first()
+    assert version is not None, "a list is stored together with its first version"
+    return {
+        "feed": row.name,
+        "reason": row.reason,
+        "source": row.source,
+        "format": row.format,
+        "every_s": row.every_s,
+        "life_s": row.life_s,
+        "added_at": stamp(row.added_at),
+        "fetched_at": stamp(version.fetched_at),
+        "until": stamp(version.until),
+        "in_force": version.until > now,
+        "entries": version.counts.get("v4", 0) + version.counts.get("v6", 0),
+        "counts": version.counts,
+        "content": version.content,
+    }
