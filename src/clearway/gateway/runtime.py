@@ -1,6 +1,6 @@
 """runtime.json: what the gateway did to the machine, so that `detach`, and the next start, can undo or continue it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,6 @@ class Runtime:
     """By side."""
     taken_down: str | None = None
     """The side that link-follow has taken down and not lifted yet."""
-    epochs: dict[int, str] = field(default_factory=dict)
-    """Snapshot folder by epoch, the last few: a drop event of an earlier epoch can still be told."""
 
     def save(self, path: Path) -> None:
         durable.write_json(
@@ -47,7 +45,6 @@ class Runtime:
                 "xdp": self.xdp,
                 "ports": {side: port.as_json() for side, port in self.ports.items()},
                 "taken_down": self.taken_down,
-                "epochs": {str(epoch): folder for epoch, folder in self.epochs.items()},
             },
         )
 
@@ -70,18 +67,16 @@ class Runtime:
             xdp=bool(data["xdp"]),
             ports={side: PortRecord.from_json(data["ports"][side]) for side in SIDES},
             taken_down=taken_down if taken_down in SIDES else None,
-            epochs={int(epoch): str(folder) for epoch, folder in data.get("epochs", {}).items()},
         )
 
-    def of_same_ports(self, other: "Runtime") -> bool:
-        """Do both speak of the same interfaces, not of others that have taken their names or numbers since?"""
-        return (self.boot_id, self.network_namespace) == (other.boot_id, other.network_namespace) and all(
-            self.ports[side].ifindex == other.ports[side].ifindex for side in SIDES
-        )
+    def of_same_machine(self, other: "Runtime") -> bool:
+        """Do both speak of one boot and one network namespace? Interface numbers mean nothing beyond that."""
+        return (self.boot_id, self.network_namespace) == (other.boot_id, other.network_namespace)
 
     def continuing(self, earlier: "Runtime | None") -> "Runtime":
-        """This record with what an earlier one knows of the same ports: how they were before, and what is down."""
-        if earlier is None or not self.of_same_ports(earlier):
+        """This record, with what an earlier one knows of the same ports: how they were before anything was changed."""
+        if earlier is None or not self.of_same_machine(earlier):
             return self
-        ports = {side: replace(self.ports[side], before=earlier.ports[side].before) for side in SIDES}
-        return replace(self, ports=ports, taken_down=earlier.taken_down, epochs=dict(earlier.epochs))
+        before = {port.ifindex: port.before for port in earlier.ports.values()}
+        ports = {side: replace(port, before=before.get(port.ifindex, port.before)) for side, port in self.ports.items()}
+        return replace(self, ports=ports)

@@ -1,0 +1,180 @@
+"""Lists in a running gateway: worker process, then a row in the database, then the kernel. One piece of work at a time.
+
+Whoever adds or updates a list waits until it is enforced; several who wait share one compilation.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.gateway.clock import Clock
+from clearway.gateway.enforcer import Enforcer
+from clearway.policy import snapshot as snapshots
+from clearway.policy.model import Prefix
+from clearway.store.change import Change
+from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+
+log = logging.getLogger(__name__)
+
+_LINE_BYTES_MAX = 1 << 20
+_Answer = TypeVar("_Answer")
+
+
+class BaseWorker:
+    """The worker process as seen from the daemon's loop: started when it is needed, and again after it has died."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def ask(self, what: str, **values: Any) -> dict[str, Any]:
+        """One request. ClearwayError of the worker, or gateway.E017 when it ends meanwhile."""
+        async with self._turn:
+            process = await self._running()
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                process.stdin.write(json.dumps({"ask": what, **values}).encode() + b"\n")
+                await process.stdin.drain()
+                line = await process.stdout.readline()
+            except (OSError, ValueError):
+                line = b""
+            if not line:
+                self._process = None
+                code = await process.wait()
+                raise ClearwayError.of("gateway.E017", why=f"signal {-code}" if code < 0 else f"exit code {code}")
+        document: dict[str, Any] = json.loads(line)
+        if "error" in document:
+            raise ClearwayError.from_json(document)
+        return document
+
+    async def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "clearway.gateway.base_worker",
+                str(self._state),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE_BYTES_MAX,
+            )
+        return self._process
+
+
+class BaseWork:
+    """Adds, updates, removes and recompiles lists. Every method returns once the kernel has it."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        inside: tuple[Prefix, ...],
+        clock: Clock,
+        enforcer: Enforcer,
+        worker: BaseWorker,
+        in_store: Callable[..., Any],
+    ) -> None:
+        """`in_store`: awaitable that runs a function in the thread that lists are written to the database from."""
+        self._state = state
+        self._inside = inside
+        self._clock = clock
+        self._enforcer = enforcer
+        self._worker = worker
+        self._in_store = in_store
+        self._turn = asyncio.Lock()
+        self._asked = 0
+        self._built = 0
+        self.behind = False
+        """What people decided about lists isn't in the kernel yet: being compiled, or the last attempt failed."""
+        self.last_error: ClearwayError | None = None
+
+    async def add(self, request: FeedAddRequest, actor: str) -> dict[str, Any]:
+        """Takes in a new list. store.E029, feeds.E…; nothing is stored unless the list is whole."""
+        if request.stored is None:
+            stored = await self._prepare(request.source, request.format)
+            request = request.model_copy(update={"stored": stored[0], "format": stored[1]})
+        from clearway.store import lists
+
+        return await self._decided(
+            lambda now: lists.add(self._state, request, now, actor, inside=self._inside),
+        )
+
+    async def update(self, name: str, request: FeedUpdateRequest, actor: str) -> dict[str, Any]:
+        """Fetches a list again. store.E030, feeds.E…; the old version stands until its own end when that fails."""
+        from clearway.store import lists
+
+        if request.stored is None:
+            source, format = await self._in_store(_source_of, name)
+            stored, _ = await self._prepare(source, format)
+            request = request.model_copy(update={"stored": stored})
+        return await self._decided(
+            lambda now: lists.update(self._state, name, request, now, actor, inside=self._inside),
+        )
+
+    async def remove(self, name: str, request: FeedRemoveRequest, actor: str) -> dict[str, Any]:
+        """Enforces a list no longer. store.E030."""
+        from clearway.store import decide
+
+        return await self._decided(lambda now: decide.feed_remove(name, now, actor, request.note))
+
+    async def rebuild(self) -> None:
+        """Compiles what is wanted now and brings it into the kernel. On failure the old policy stands (`behind`)."""
+        self._asked += 1
+        mine = self._asked
+        self.behind = True
+        async with self._turn:
+            if self._built >= mine:
+                return
+            covers = self._asked
+            try:
+                await self._rebuild()
+            except ClearwayError as error:
+                self.last_error = error
+                raise
+            self._built = covers
+            self.last_error = None
+            self.behind = self._built < self._asked
+
+    async def _rebuild(self) -> None:
+        answer = await self._worker.ask(
+            "compile", now=self._clock.now().isoformat(), inside=[str(prefix) for prefix in self._inside]
+        )
+        path = Path(answer["path"])
+        loaded = await asyncio.to_thread(snapshots.load, path)
+        epoch = await asyncio.to_thread(self._enforcer.publish, loaded)
+        log.info("epoch %d enforces snapshot %s", epoch, path.name)
+
+    async def _decided(self, decide: Callable[[datetime], Change]) -> dict[str, Any]:
+        change: Change = await self._in_store(lambda: decide(self._clock.now()))
+        if change.base_changed:
+            await self.rebuild()
+        return {**change.answer, "enforced": True}
+
+    async def _prepare(self, source: str, format: str | None) -> tuple[StoredContent, str]:
+        answer = await self._worker.ask(
+            "prepare", source=source, format=format, inside=[str(prefix) for prefix in self._inside]
+        )
+        return StoredContent.model_validate(answer["version"]), answer["format"]
+
+
+def _source_of(name: str) -> tuple[str, str]:
+    from clearway.store.models import Feed
+
+    row = Feed.objects.filter(name=name, removed_at__isnull=True).values_list("source", "format").first()
+    if row is None:
+        raise ClearwayError.of("store.E030", name=name)
+    return row[0], row[1]

@@ -1,0 +1,82 @@
+"""A process of its own for the heavy half of lists: fetch, read, compile. The daemon's threads stay free for grants.
+
+Run as `python -m clearway.gateway.base_worker STATE`: one JSON request a line on standard input, one answer a line on
+standard output. It holds no map and no capability, and ends with the daemon.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.gateway import libc
+from clearway.policy.model import Prefix
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+NICE = 5
+"""The wire's own work goes first on a small machine."""
+
+
+def prepare(state: StateDirectory, source: str, format: str | None, inside: Sequence[str]) -> dict[str, Any]:
+    """Fetches and reads a list, keeps its entries in feeds/: {"version": NewVersion's fields, "format": …}."""
+    from clearway.store import lists
+
+    version, found = lists.prepare(state, source, format, [Prefix.parse(text) for text in inside])
+    return {"version": asdict(version), "format": found}
+
+
+def compile(state: StateDirectory, now: str, inside: Sequence[str]) -> dict[str, Any]:
+    """Compiles the lists in force at `now`: {"path": snapshot folder}."""
+    from clearway.store import lists
+
+    path = lists.compile_wanted(state, datetime.fromisoformat(now), [Prefix.parse(text) for text in inside])
+    return {"path": str(path)}
+
+
+def warm(state: StateDirectory) -> dict[str, Any]:
+    """Imports what the others need, so that the first list waits for nothing."""
+    from clearway.policy import snapshot
+    from clearway.store import lists
+
+    return {"modules": [snapshot.__name__, lists.__name__]}
+
+
+REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {"prepare": prepare, "compile": compile, "warm": warm}
+
+
+def answer(state: StateDirectory, line: str) -> dict[str, Any]:
+    """One request to its answer; errors in the shape that they leave the API in."""
+    try:
+        request = json.loads(line)
+        return REQUESTS[request.pop("ask")](state, **request)
+    except ClearwayError as error:
+        return error.as_json()
+    except MemoryError:
+        return ClearwayError.of("gateway.E017", why="out of memory").as_json()
+    except Exception as error:  # a defect in one list must not end the process
+        return ClearwayError.of("gateway.E023", what=f"{type(error).__name__}: {error}").as_json()
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICE)
+    state = Path(sys.argv[1])
+    from clearway import store
+
+    store.setup(state)
+    directory = StateDirectory(state)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(directory, line)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

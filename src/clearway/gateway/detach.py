@@ -1,0 +1,167 @@
+"""`clearway detach`: ends a running daemon, takes the programs off the wire, and puts the ports back as they were.
+
+Works on what the machine shows (locks, pins) and on runtime.json; either may be missing. The programs come off in a
+child that has entered PID 1's mounts, and the network namespace that the ports are in, so that the caller stays put.
+"""
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.gateway import bpffs, kernel_probe, libc, locks, netlink, ports
+from clearway.gateway.clock import boot_id
+from clearway.gateway.locks import FileLock, LockHeld
+from clearway.gateway.options import check_name
+from clearway.gateway.runtime import Runtime
+
+STOP_S = 20.0
+"""How long a daemon may take to end: it finishes the requests that it has begun."""
+
+
+@dataclass(frozen=True)
+class Detached:
+    """What was done. Nothing at all is fine as well."""
+
+    stopped_pid: int | None
+    links: tuple[str, ...]
+    """Names of the links taken off."""
+    restored: dict[str, list[str]]
+    """Settings put back, by port."""
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "stopped_pid": self.stopped_pid,
+            "links": list(self.links),
+            "restored": self.restored,
+            "notes": list(self.notes),
+        }
+
+
+def detach(name: str, state: Path) -> Detached:
+    """Takes the gateway of that name off. setup.E001 without rights, gateway.E014 when the daemon doesn't end."""
+    check_name(name)
+    kernel_probe.refuse_unless_able(kernel_probe.probe())
+    directory = StateDirectory(state)
+    runtime = Runtime.load(directory.runtime)
+    if runtime is not None and runtime.name != name:
+        runtime = None  # what another gateway did is its own to undo
+    held = [locks.name_lock(name)] + ([directory.daemon_lock] if runtime is not None else [])
+    stopped = _stop(held)
+    with _alone(name):
+        done = _in_child(lambda: _undo(name, runtime))
+        if runtime is not None:
+            directory.runtime.unlink(missing_ok=True)
+    return Detached(stopped, tuple(done["links"]), done["restored"], tuple(done["notes"]))
+
+
+def _stop(paths: list[Path]) -> int | None:
+    """Ends whoever holds one of the locks, and waits until all are free. The pid, None when nobody did."""
+    stopped = None
+    for path in paths:
+        pid = locks.holder(path)
+        if not pid:
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        stopped = pid
+        if not locks.wait_free(path, STOP_S):
+            raise ClearwayError.of("gateway.E014", pid=pid, seconds=f"{STOP_S:g}")
+    return stopped
+
+
+def _alone(name: str) -> FileLock:
+    try:
+        return FileLock.take(locks.name_lock(name), timeout_s=1.0)
+    except LockHeld as error:
+        raise ClearwayError.of("gateway.E007", pid=error.pid, held=error.path) from error
+
+
+def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Runs `work` in a forked child and gives back what it answers."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        try:
+            answer = work()
+        except ClearwayError as error:
+            answer = error.as_json()
+        except BaseException as error:
+            answer = ClearwayError.of("gateway.E023", what=f"{type(error).__name__}: {error}").as_json()
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise ClearwayError.of("gateway.E016", why="it ended without an answer")
+    document: dict[str, Any] = json.loads(text)
+    if "error" in document:
+        raise ClearwayError.from_json(document)
+    return document
+
+
+def _undo(name: str, runtime: Runtime | None) -> dict[str, Any]:
+    here = _network_namespaces() if runtime is not None else {}
+    bpffs.enter_init_mounts()
+    return {"links": _take_off(name), **_restore(runtime, here)}
+
+
+def _take_off(name: str) -> list[str]:
+    from clearway import _engine
+
+    directory = bpffs.PINS / name
+    if not directory.is_dir():
+        return []
+    taken = _engine.Loader(str(directory)).detach()
+    return taken
+
+
+def _restore(runtime: Runtime | None, namespaces: dict[int, str]) -> dict[str, Any]:
+    if runtime is None or runtime.boot_id != boot_id():
+        return {"restored": {}, "notes": []}
+    if runtime.network_namespace != locks.network_namespace():
+        path = namespaces.get(runtime.network_namespace)
+        if path is None:
+            return {"restored": {}, "notes": ["the network namespace of the ports is gone"]}
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        libc.setns(descriptor, libc.CLONE_NEWNET)
+        os.close(descriptor)
+    return restore_ports(runtime)
+
+
+def restore_ports(runtime: Runtime) -> dict[str, Any]:
+    """Puts the ports that are still the same back as they were; in their network namespace."""
+    restored: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for record in runtime.ports.values():
+        link = netlink.link_by_index(record.ifindex)
+        if link is None or link.name != record.name:
+            notes.append(f"port {record.name} is gone")
+            continue
+        try:
+            restored[record.name] = ports.keep(link, record.before)
+        except OSError as error:
+            notes.append(f"settings of {record.name} cannot be put back: {error.strerror}")
+    return {"restored": restored, "notes": notes}
+
+
+def _network_namespaces() -> dict[int, str]:
+    """Where each network namespace that has a name, or a process, can be entered."""
+    found: dict[int, str] = {}
+    for path in (*Path("/proc").glob("[0-9]*/ns/net"), *Path("/run/netns").glob("*")):
+        try:
+            found[path.stat().st_ino] = str(path)
+        except OSError:
+            continue
+    return found

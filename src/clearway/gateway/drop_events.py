@@ -1,0 +1,112 @@
+"""The thread that reads drop events from the ring: counts whom they hit, and writes eve.json.
+
+A flood makes thousands of events a second; at most DETAILED_MAX of each turn are looked into, chosen by chance, and
+their weights grow by what was left out. The ring overwrites nothing and never waits: what isn't read in time is skipped
+by the programs and weighs on the next event.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from clearway._engine import DropEvent, Events
+from clearway.gateway.clock import Clock
+from clearway.gateway.enforcer import Enforcer
+from clearway.policy.model import Prefix
+from clearway.store.change import OverlayWanted
+from clearway.telemetry import eve
+from clearway.telemetry.hits import LISTED, Hits, Rule, rules_of
+from clearway.telemetry.pseudonym import Pseudonyms
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.05
+POLL_MS = 200
+DETAILED_MAX = 50
+RULES_KEPT_MAX = 4096
+
+
+class DropEvents:
+    """`ports`: names of the inside and outside port. `reason_of`: category of a single entry, from the database."""
+
+    def __init__(
+        self,
+        events: Events,
+        enforcer: Enforcer,
+        clock: Clock,
+        file: eve.EveFile,
+        pseudonyms: Pseudonyms,
+        ports: tuple[str, str],
+        inside: tuple[Prefix, ...],
+        reason_of: Callable[[OverlayWanted], str],
+    ) -> None:
+        self._events = events
+        self._enforcer = enforcer
+        self._clock = clock
+        self._pseudonyms = pseudonyms
+        self._ports = ports
+        self._inside = inside
+        self._reason_of = reason_of
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="drop-events", daemon=True)
+        self._rules: dict[tuple[int, int, bytes], tuple[Rule, ...]] = {}
+        self.file = file
+        self.hits = Hits(clock.now())
+        self.turn = threading.Lock()
+        """Held while `hits` changes."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Reads what is left, and ends the thread."""
+        self._ending.set()
+        self._thread.join(timeout=5)
+        self.file.close()
+
+    def _read(self) -> None:
+        while not self._ending.wait(TURN_S):
+            try:
+                self.take_in(self._events.poll(POLL_MS))
+            except Exception:  # a defect here may cost lines, and must not end the thread
+                log.exception("drop events")
+
+    def take_in(self, events: list[DropEvent]) -> None:
+        """Counts and writes one turn's events."""
+        if not events:
+            return
+        chosen = events if len(events) <= DETAILED_MAX else random.sample(events, DETAILED_MAX)
+        share = sum(event.weight for event in events) / sum(event.weight for event in chosen)
+        records = []
+        for event in chosen:
+            at = self._clock.wall_time(event.boot_ns)
+            rules = list(self._rules_of(event))
+            weight = round(event.weight * share)
+            with self.turn:
+                self.hits.add(event, rules, at, weight)
+            record = self._line(event, rules, at, weight)
+            if record is not None:
+                records.append(record)
+        self.file.write(records)
+
+    def _line(self, event: DropEvent, rules: list[Rule], at: datetime, weight: int) -> dict[str, object] | None:
+        try:
+            return eve.line(event, rules, at, weight, self._ports, self._inside, self._pseudonyms)
+        except OSError:  # no key for pseudonyms: the line would have to name an inside host
+            self.file.lost += 1
+            return None
+
+    def _rules_of(self, event: DropEvent) -> tuple[Rule, ...]:
+        snapshot = self._enforcer.epochs.get(event.epoch)
+        address = event.source + event.destination
+        key = (event.epoch, int(event.drop_reason), address)
+        held = self._rules.get(key)
+        if held is None:
+            held = tuple(rules_of(event, snapshot, self._enforcer.overlay_covering, self._reason_of))
+            if snapshot is not None and event.drop_reason in LISTED:  # a snapshot never changes, single entries do
+                if len(self._rules) >= RULES_KEPT_MAX:
+                    self._rules.clear()
+                self._rules[key] = held
+        return held

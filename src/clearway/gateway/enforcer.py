@@ -1,0 +1,244 @@
+"""Brings what is wanted into the kernel: a compiled base by fill and flip, overlay and grants one entry at a time.
+
+Two locks, so that a grant never waits for a list: `_base_turn` is held while a base is filled and flipped or tables
+grow, `_overlay_turn` for the moment of one entry. Remembers what is wanted, so that a clock step, larger tables and the
+read-back need no database. Methods may be called from any thread.
+"""
+
+import os
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+
+from clearway import _engine
+from clearway.gateway.clock import Clock
+from clearway.gateway.loader_client import Loaded, LoaderProcess
+from clearway.policy.model import Prefix
+from clearway.policy.snapshot import Snapshot
+from clearway.store.change import GrantWanted, OverlayWanted
+
+GROWTH_ROOM = 1.25
+"""Larger tables get a quarter more than is needed, so that a list that grows slowly doesn't reload every time."""
+EPOCHS_KEPT = 4
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Enforcer:
+    """The kernel's tables as this daemon writes them. `take` what the loader loaded before anything else."""
+
+    def __init__(self, loader: LoaderProcess, clock: Clock) -> None:
+        self._loader = loader
+        self._clock = clock
+        self._base_turn = threading.RLock()
+        self._overlay_turn = threading.Lock()
+        self._overlay: dict[Prefix, OverlayWanted] = {}
+        self._green: dict[Prefix, GrantWanted] = {}
+        self._bypass_until: datetime | None = None
+        self.tables: _engine.Tables
+        self.events: _engine.Events
+        self.loaded: Loaded
+        self.snapshot: Snapshot | None = None
+        self.base: _engine.Base | None = None
+        self.epochs: dict[int, Snapshot] = {}
+        """Snapshot by the epoch it was published as, the last few."""
+        self.grown = 0
+        self.links_replaced = 0
+
+    def take(self, loaded: Loaded) -> None:
+        """The maps that everything is written to from now on."""
+        self.loaded = loaded
+        self.events = _engine.Events(loaded.map_fds["events"])
+        self.tables = _opened(loaded)
+
+    # base
+
+    def publish(self, snapshot: Snapshot) -> int:
+        """Fills the idle copy and flips to it; larger tables first where it doesn't fit. The epoch it has now."""
+        base = snapshot.base()
+        with self._base_turn:
+            if fits(base.needs(), self.loaded.capacity):
+                self.tables.fill(base)
+                epoch = self.tables.flip()
+            else:
+                epoch = self._grow(base)
+            self._published(snapshot, base, epoch)
+            return epoch
+
+    def republish(self) -> None:
+        """Writes the same base again, where the live copy isn't what it should be."""
+        with self._base_turn:
+            if self.base is not None and self.snapshot is not None:
+                self.tables.fill(self.base)
+                self._published(self.snapshot, self.base, self.tables.flip())
+
+    def reload(self) -> dict[str, str]:
+        """Loads and attaches anew with tables of the same size: a port was replaced by another of its name."""
+        with self._base_turn:
+            self._move(self._loader.load(self.loaded.capacity))
+            if self.base is not None and self.snapshot is not None:
+                self.tables.fill(self.base)
+                self._published(self.snapshot, self.base, self.tables.flip())
+            return self.attach()
+
+    def attach(self) -> dict[str, str]:
+        """Puts the loaded programs on the ports; counts the pinned links that had lost theirs."""
+        links = self._loader.attach()
+        self.links_replaced += sum(1 for what in links.values() if what == "replaced")
+        return links
+
+    def compare_base(self) -> _engine.Difference | None:
+        """The live copy against what was published. None: a base is being written just now, or none is yet."""
+        if not self._base_turn.acquire(blocking=False):
+            return None
+        try:
+            return self.tables.compare_base(self.base) if self.base is not None else None
+        finally:
+            self._base_turn.release()
+
+    def _grow(self, base: _engine.Base) -> int:
+        # Larger tables come with a control word of their own, so the programs on the ports aren't touched by the flip:
+        # they enforce the old lists until attach() gives the links the new programs.
+        self._move(self._loader.load(roomy(base.needs(), self.loaded.capacity)))
+        self.tables.fill(base)
+        epoch = self.tables.flip()
+        self.attach()
+        self.grown += 1
+        return epoch
+
+    def _move(self, loaded: Loaded) -> None:
+        """From here on everything is written to these maps. Those of overlay and grants are the same ones, reopened."""
+        larger = _opened(loaded)
+        with self._overlay_turn:
+            larger.reconcile(*self._rows())
+            self.tables, self.loaded = larger, loaded
+        self.set_bypass(self._bypass_until)
+
+    def _published(self, snapshot: Snapshot, base: _engine.Base, epoch: int) -> None:
+        self.snapshot, self.base = snapshot, base
+        self.epochs[epoch] = snapshot
+        for old in sorted(self.epochs)[:-EPOCHS_KEPT]:
+            del self.epochs[old]
+
+    # overlay and grants
+
+    def put_overlay(self, prefix: Prefix, wanted: OverlayWanted | None) -> None:
+        """What should stand at exactly that prefix; None: nothing."""
+        with self._overlay_turn:
+            self._write_overlay(prefix, wanted)
+
+    def put_green(self, prefix: Prefix, wanted: GrantWanted | None) -> None:
+        """The grant that should stand at exactly that prefix; None: none."""
+        with self._overlay_turn:
+            self._write_green(prefix, wanted)
+
+    def replace_all(self, overlay: Iterable[OverlayWanted], green: Iterable[GrantWanted]) -> None:
+        """Makes overlay and grants exactly this: at start."""
+        with self._overlay_turn:
+            self._overlay = {wanted.prefix: wanted for wanted in overlay}
+            self._green = {wanted.prefix: wanted for wanted in green}
+            self.tables.reconcile(*self._rows())
+
+    def reconcile(self) -> None:
+        """Computes every boot-clock expiry anew: the wall clock stepped, or the kernel holds something else."""
+        with self._overlay_turn:
+            self.tables.reconcile(*self._rows())
+        self.set_bypass(self._bypass_until)
+
+    def sweep_expired(self) -> int:
+        """Takes expired entries out. The kernel has ignored them since they expired; how many there were."""
+        now = self._clock.now()
+        with self._overlay_turn:
+            expired = [wanted for wanted in self._overlay.values() if _has_expired(wanted, now)]
+            for wanted in expired:
+                self._write_overlay(wanted.prefix, _still_live(wanted, now))
+            ended = [grant.prefix for grant in self._green.values() if grant.until <= now]
+            for prefix in ended:
+                self._write_green(prefix, None)
+        return len(expired) + len(ended)
+
+    def overlay(self) -> list[OverlayWanted]:
+        with self._overlay_turn:
+            return list(self._overlay.values())
+
+    def green(self) -> list[GrantWanted]:
+        with self._overlay_turn:
+            return list(self._green.values())
+
+    def overlay_covering(self, address: bytes) -> OverlayWanted | None:
+        """The longest live entry that covers an address (16 bytes), as the kernel finds it."""
+        now = self._clock.now()
+        shortest = 96 if address.startswith(_MAPPED) else 0
+        for length in range(128, shortest - 1, -1):
+            wanted = self._overlay.get(Prefix.from_mapped(address, length))
+            live = _still_live(wanted, now) if wanted is not None else None
+            if live is not None:
+                return live
+        return None
+
+    def compare_overlay(self) -> _engine.Difference:
+        return self.tables.compare_overlay()
+
+    def set_bypass(self, until: datetime | None) -> None:
+        """A plain wire until then; None, or a time that has passed: a gateway."""
+        self._bypass_until = until
+        deadline = self._clock.boot_deadline(until)
+        self.tables.set_bypass_until(deadline if until is not None and until > self._clock.now() else 0)
+
+    def _write_overlay(self, prefix: Prefix, wanted: OverlayWanted | None) -> None:
+        address, length = prefix.mapped()
+        if wanted is None:
+            self._overlay.pop(prefix, None)
+            self.tables.remove_overlay(address, length)
+            return
+        self._overlay[prefix] = wanted
+        self.tables.put_overlay(address, length, *self._deadlines(wanted))
+
+    def _write_green(self, prefix: Prefix, wanted: GrantWanted | None) -> None:
+        address, length = prefix.mapped()
+        if wanted is None:
+            self._green.pop(prefix, None)
+            self.tables.remove_green(address, length)
+            return
+        self._green[prefix] = wanted
+        self.tables.put_green(address, length, self._clock.boot_deadline(wanted.until))
+
+    def _rows(self) -> tuple[list[tuple[bytes, int, int, int]], list[tuple[bytes, int, int]]]:
+        overlay = [(*wanted.prefix.mapped(), *self._deadlines(wanted)) for wanted in self._overlay.values()]
+        green = [(*wanted.prefix.mapped(), self._clock.boot_deadline(wanted.until)) for wanted in self._green.values()]
+        return overlay, green
+
+    def _deadlines(self, wanted: OverlayWanted) -> tuple[int, int]:
+        return self._clock.boot_deadline(wanted.block_until), self._clock.boot_deadline(wanted.exception_until)
+
+
+def _opened(loaded: Loaded) -> _engine.Tables:
+    """The tables, which keep descriptors of their own; those that were received are closed."""
+    tables = _engine.Tables(loaded.map_fds, _engine.Capacity(*loaded.capacity))
+    for descriptor in loaded.map_fds.values():
+        os.close(descriptor)
+    return tables
+
+
+def fits(needs: _engine.Capacity, held: tuple[int, int, int]) -> bool:
+    """Does a base of these needs fit tables of that capacity (bitmaps, v6_buckets, v6_slots)?"""
+    return needs.bitmaps <= held[0] and needs.v6_buckets <= held[1] and needs.v6_slots <= held[2]
+
+
+def roomy(needs: _engine.Capacity, held: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The capacity to load for these needs, never less than what is held; buckets stay a power of two."""
+    buckets = max(needs.v6_buckets, held[1], 1)
+    return (
+        max(int(needs.bitmaps * GROWTH_ROOM), held[0], 1),
+        1 << (buckets - 1).bit_length(),
+        max(int(needs.v6_slots * GROWTH_ROOM), held[2], 1),
+    )
+
+
+def _has_expired(wanted: OverlayWanted, now: datetime) -> bool:
+    return any(until is not None and until <= now for until in (wanted.block_until, wanted.exception_until))
+
+
+def _still_live(wanted: OverlayWanted, now: datetime) -> OverlayWanted | None:
+    block = wanted.block_until if wanted.block_until is not None and wanted.block_until > now else None
+    exception = wanted.exception_until if wanted.exception_until is not None and wanted.exception_until > now else None
+    return OverlayWanted(wanted.prefix, block, exception) if block or exception else None

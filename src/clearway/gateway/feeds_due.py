@@ -1,0 +1,58 @@
+"""Looks, now and then, whether a list is due to be fetched, has run out, or failed to get into the kernel."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from clearway.errors import ClearwayError
+from clearway.gateway.base_work import BaseWork
+from clearway.gateway.clock import Clock, boot_ns
+from clearway.gateway.feed_schedule import FeedSchedule
+from clearway.store import lists, wanted
+from clearway.store.database import told
+from clearway.store.models import Feed
+from clearway.store.requests import FeedUpdateRequest
+
+log = logging.getLogger(__name__)
+
+ACTOR = "schedule"
+
+
+class FeedsDue:
+    """`in_reads`: runs a function in the thread that reads the database."""
+
+    def __init__(
+        self, work: BaseWork, schedule: FeedSchedule, clock: Clock, in_reads: Callable[..., Awaitable[Any]]
+    ) -> None:
+        self._work = work
+        self._schedule = schedule
+        self._clock = clock
+        self._in_reads = in_reads
+        self._next_expiry: datetime | None = None
+
+    async def look(self) -> None:
+        """Fetches what is due, one list after the other; compiles anew when a list in force has run out."""
+        now = self._clock.now()
+        ran_out = self._next_expiry is not None and self._next_expiry <= now
+        every: dict[str, float] = await self._in_reads(_due, now)
+        for name in self._schedule.ready(every.items(), boot_ns() / 1e9):
+            await self._fetch(name, every[name])
+        if ran_out or (self._work.behind and self._work.last_error is not None):
+            await self._work.rebuild()
+        self._next_expiry = await self._in_reads(wanted.next_list_expiry, self._clock.now())
+
+    async def _fetch(self, name: str, every_s: float) -> None:
+        try:
+            await self._work.update(name, FeedUpdateRequest(), ACTOR)
+        except ClearwayError as error:
+            log.error("list %s: %s", name, error)
+            self._schedule.failed(name, str(error), every_s, boot_ns() / 1e9)
+        else:
+            self._schedule.succeeded(name)
+
+
+@told
+def _due(now: datetime) -> dict[str, float]:
+    every = dict(Feed.objects.filter(removed_at__isnull=True).values_list("name", "every_s"))
+    return {name: float(every.get(name) or 0) for name in lists.due(now)}

@@ -1,0 +1,238 @@
+"""From nothing to `ready`: checks, locks, loader process, rights, tables, programs, ports, socket. In this order.
+
+What can be refused is refused before anything is changed. The loader process is forked before the locks are taken, so
+that it holds none of them, and loads the programs while this process imports the rest; rights are dropped before any
+thread exists. The socket is opened under the writer lock after a last look at the database, so that nothing which a
+command stored meanwhile is missed.
+"""
+
+import logging
+import os
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clearway.config import StateDirectory, storing
+from clearway.errors import ClearwayError
+from clearway.gateway import detach, durable, kernel_probe, locks, ports, reach, rights
+from clearway.gateway.clock import Clock, boot_id
+from clearway.gateway.guard import Guard
+from clearway.gateway.guard import rows as guard_rows
+from clearway.gateway.kernel_probe import KernelAnswer
+from clearway.gateway.listening import listen
+from clearway.gateway.loader_client import Loaded, LoaderProcess
+from clearway.gateway.loader_process import Plan
+from clearway.gateway.locks import FileLock, LockHeld
+from clearway.gateway.netlink import Link
+from clearway.gateway.notify import Notifier
+from clearway.gateway.options import RunOptions
+from clearway.gateway.runtime import PortRecord, Runtime
+from clearway.policy.model import Prefix
+
+if TYPE_CHECKING:
+    from clearway.gateway.enforcer import Enforcer
+    from clearway.gateway.wanted_now import WantedNow
+
+log = logging.getLogger(__name__)
+
+_LOCK_WAIT_S = 0.3
+"""Somebody who only looks whether a lock is held holds it for a moment."""
+_LEAST = (1, 1, 1)
+
+
+@dataclass
+class Started:
+    """A loaded gateway, before anybody is answered."""
+
+    options: RunOptions
+    state: StateDirectory
+    inside: tuple[Prefix, ...]
+    guard: Guard
+    clock: Clock
+    loader: LoaderProcess
+    enforcer: "Enforcer"
+    runtime: Runtime
+    notifier: Notifier
+    listener: socket.socket
+    locks: list[FileLock]
+
+
+def start(options: RunOptions, kernel: KernelAnswer | None = None) -> Started:
+    """Brings the gateway up to the point where packets cross and its socket listens. ClearwayError of any area.
+
+    `kernel`: a recorded answer in place of asking the kernel. When this raises, a policy that the kernel enforced
+    before is enforced on.
+    """
+    kernel_probe.refuse_unless_able(kernel if kernel is not None else kernel_probe.probe())
+    inside = tuple(Prefix.parse(text) for text in options.inside_prefixes)
+    links = ports.find(options.inside, options.outside)
+    for link in links:
+        for warning in ports.warnings(link):
+            log.warning("%s", warning)
+    who = rights.identity(options.user)
+    state = StateDirectory(options.state)
+    state.create()
+    guard = guard_rows(inside, options.drop_bogons)
+    notifier = Notifier.from_environment()
+    loader = LoaderProcess.start(_plan(options, guard, bool(inside)))
+    held: list[FileLock] = []
+    try:
+        held = _take_locks(options.name, state, links)
+        loader.open()
+        loader.begin_load(_likely_capacity(state))
+        _give_up_rights(state, who)
+        return _load(options, state, inside, guard, links, loader, notifier, held)
+    except BaseException:
+        loader.close()
+        for lock in held:
+            lock.release()
+        raise
+
+
+def _plan(options: RunOptions, guard: Guard, inside_known: bool) -> Plan:
+    return Plan(
+        name=options.name,
+        inside=options.inside,
+        outside=options.outside,
+        hook=options.hook,
+        observe=options.observe,
+        guard=guard,
+        guard_inside=inside_known,
+        guard_bogons=options.drop_bogons,
+    )
+
+
+def _take_locks(name: str, state: StateDirectory, links: tuple[Link, Link]) -> list[FileLock]:
+    locks.RUN_DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    namespace = locks.network_namespace()
+    wanted = {
+        state.daemon_lock: f"the state directory {state.path}",
+        locks.name_lock(name): f"the name {name}",
+        **{locks.port_lock(namespace, link.index): f"port {link.name}" for link in links},
+    }
+    held: list[FileLock] = []
+    for path, what in wanted.items():
+        try:
+            held.append(FileLock.take(path, timeout_s=_LOCK_WAIT_S))
+        except LockHeld as error:
+            for lock in held:
+                lock.release()
+            raise ClearwayError.of("gateway.E007", pid=error.pid, held=what) from error
+    return held
+
+
+def _give_up_rights(state: StateDirectory, who: rights.Identity) -> None:
+    if who.uid != 0:
+        os.chown(state.path, who.uid, who.gid)
+    else:
+        os.chown(state.path, 0, 0)
+    state.adopt(*state.path.iterdir())
+    reach.open_the_way([state.path.resolve(), *reach.program_paths()], who)
+    os.chdir("/")
+    rights.drop(who)
+
+
+def _likely_capacity(state: StateDirectory) -> tuple[int, int, int]:
+    """What the last snapshot needed, from its manifest alone; a wrong guess only costs a second load."""
+    manifest = durable.read_json(state.snapshots / "current" / "manifest.json") or {}
+    counts = manifest.get("counts")
+    if not isinstance(counts, dict):
+        return _LEAST
+    needed = [counts.get(name) for name in ("bitmaps", "buckets", "slots")]
+    if not all(isinstance(number, int) and 0 <= number < 1 << 28 for number in needed):
+        return _LEAST
+    bitmaps, buckets, slots = (max(int(number), 1) for number in needed if number is not None)
+    return int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25)
+
+
+def _load(
+    options: RunOptions,
+    state: StateDirectory,
+    inside: tuple[Prefix, ...],
+    guard: Guard,
+    links: tuple[Link, Link],
+    loader: LoaderProcess,
+    notifier: Notifier,
+    held: list[FileLock],
+) -> Started:
+    from clearway import store
+
+    store.setup(state.path)
+    state.remember_inside(options.inside_prefixes)
+    from clearway.gateway.enforcer import Enforcer
+    from clearway.gateway.wanted_now import WantedNow
+    from clearway.policy import snapshot as snapshots
+
+    clock = Clock(state.clock)
+    wanted = WantedNow(state, inside, clock)
+    wanted.raise_clock()
+    seen = wanted.newest()
+    snapshot = snapshots.load(wanted.snapshot_path())
+    enforcer = Enforcer(loader, clock)
+    loaded = loader.finish_load()
+    enforcer.take(loaded)
+    enforcer.publish(snapshot)
+    enforcer.replace_all(wanted.overlay(), wanted.grants())
+    enforcer.set_bypass(wanted.bypass_until())
+    runtime = _prepare_ports(options, state, links, loaded)
+    enforcer.attach()
+    for link in links:
+        ports.set_up(link.index, True)
+    with state.writing():
+        if wanted.newest() != seen:
+            _catch_up(wanted, enforcer, snapshot.path)
+        listener = listen(state.socket)
+    return Started(options, state, inside, guard, clock, loader, enforcer, runtime, notifier, listener, held)
+
+
+def _catch_up(wanted: "WantedNow", enforcer: "Enforcer", published: Path) -> None:
+    """Brings in what was stored since the first look; called with the writer lock."""
+    from clearway.policy import snapshot as snapshots
+
+    path = wanted.snapshot_path()
+    if path.resolve() != published.resolve():
+        enforcer.publish(snapshots.load(path))
+    enforcer.replace_all(wanted.overlay(), wanted.grants())
+    enforcer.set_bypass(wanted.bypass_until())
+
+
+def _prepare_ports(options: RunOptions, state: StateDirectory, links: tuple[Link, Link], loaded: Loaded) -> Runtime:
+    """Records how the ports were, then sets them: all but up, which waits for the programs."""
+    earlier = Runtime.load(state.runtime)
+    records = {
+        side: PortRecord(link.name, link.index, ports.read(link)) for side, link in zip(ports.SIDES, links, strict=True)
+    }
+    runtime = Runtime(
+        name=options.name,
+        boot_id=boot_id(),
+        network_namespace=locks.network_namespace(),
+        xdp=loaded.xdp,
+        ports=records,
+    )
+    if earlier is not None and runtime.of_same_machine(earlier):
+        _put_back(earlier, runtime)
+    runtime = runtime.continuing(earlier)  # nothing is taken down in it: all ports come up, what is broken shows again
+    with storing(state.path):
+        runtime.save(state.runtime)
+    target = replace(ports.wanted(xdp=loaded.xdp), up=None)
+    for link in links:
+        ports.keep(link, target)
+    return runtime
+
+
+def ports_again(started: Started) -> Runtime:
+    """After a reload: the ports of those names as they are now, recorded, set and up."""
+    links = ports.find(started.options.inside, started.options.outside)
+    runtime = _prepare_ports(started.options, started.state, links, started.enforcer.loaded)
+    for link in links:
+        ports.set_up(link.index, True)
+    return runtime
+
+
+def _put_back(earlier: Runtime, now: Runtime) -> None:
+    """Ports that an earlier run used and this one doesn't are theirs again."""
+    kept = {record.ifindex for record in now.ports.values()}
+    left = {side: record for side, record in earlier.ports.items() if record.ifindex not in kept}
+    for note in detach.restore_ports(replace(earlier, ports=left))["notes"]:
+        log.warning("%s", note)

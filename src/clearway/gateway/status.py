@@ -1,0 +1,197 @@
+"""The document that GET /v1/status answers with, and `clearway status` prints. Its shape is `document`, top to bottom.
+
+Packets and bytes are as on the wire; times are RFC 3339 in UTC; what is not known is null.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from clearway import _engine
+from clearway.config import StateDirectory
+from clearway.gateway.base_work import BaseWork
+from clearway.gateway.clock import Clock
+from clearway.gateway.drop_events import DropEvents
+from clearway.gateway.enforced import Watch
+from clearway.gateway.enforcer import Enforcer
+from clearway.gateway.feed_schedule import FeedSchedule
+from clearway.gateway.lifecycle import Lifecycle
+from clearway.gateway.options import RunOptions
+from clearway.gateway.wire import TheWire
+from clearway.policy.model import Prefix, word
+from clearway.store import overview, wanted
+from clearway.store.change import stamp
+from clearway.telemetry.hits import Count
+
+
+@dataclass(frozen=True)
+class StatusBoard:
+    """Everything that the document is read from. `document` blocks on the database: call it in a thread."""
+
+    options: RunOptions
+    state: StateDirectory
+    inside: tuple[Prefix, ...]
+    since: datetime
+    version: str
+    lifecycle: Lifecycle
+    clock: Clock
+    enforcer: Enforcer
+    watch: Watch
+    base_work: BaseWork
+    schedule: FeedSchedule
+    drop_events: DropEvents
+    wire: TheWire
+
+    def document(self) -> dict[str, Any]:
+        now = self.clock.now()
+        tables = self.enforcer.tables
+        held_back = [str(entry.prefix) for entry in wanted.held_back(now, self.inside)]
+        problems = self._problems(held_back)
+        report = self.watch.report
+        return {
+            "gateway": self._gateway(),
+            "health": {"ok": not problems, "problems": problems},
+            "links": self.watch.links,
+            "links_replaced": self.enforcer.links_replaced,
+            "ports": self.wire.ports_document(),
+            "link_follow": self.wire.follow_document(),
+            "bypass": self._bypass(tables),
+            "wanted": report.wanted,
+            "enforced": report.enforced,
+            "foreign": report.foreign,
+            "differences": report.examples,
+            "checked_at": _time(report.checked_at),
+            "checks": self.watch.checks,
+            "mended": {**self.watch.mended, "ports": self.wire.mended},
+            "canary": self._canary(),
+            "snapshot": self._snapshot(tables),
+            "counters": [_counter(*row) for row in tables.counters()],
+            "observed": [
+                {"reason": word(reason), "packets": n, "bytes": size} for reason, n, size in tables.observed()
+            ],
+            "facts": {word(fact): {"packets": n, "bytes": size} for fact, (n, size) in sorted(tables.facts().items())},
+            "lists": self._lists(now),
+            **self._hits(),
+            **self._single_entries(now),
+            "held_back": held_back,
+            "clock_ahead_s": round(self.clock.ahead_ns() / 1e9, 3),
+            "events": {
+                "file": str(self.drop_events.file.path),
+                "written": self.drop_events.file.written,
+                "lost": self.drop_events.file.lost,
+            },
+            "memory_bytes": tables.memory_bytes(),
+        }
+
+    def _gateway(self) -> dict[str, Any]:
+        loaded = self.enforcer.loaded
+        return {
+            "name": self.options.name,
+            "state": self.lifecycle.state.value,
+            "pid": os.getpid(),
+            "version": self.version,
+            "since": stamp(self.since),
+            "inside": self.options.inside,
+            "outside": self.options.outside,
+            "hook": "xdp" if loaded.xdp else "tcx",
+            "hook_asked": self.options.hook,
+            "hook_why": loaded.why,
+            "xdp_forward": loaded.xdp_forward,
+            "observe": self.options.observe,
+            "inside_prefixes": [str(prefix) for prefix in self.inside],
+            "drop_bogons": self.options.drop_bogons,
+        }
+
+    def _problems(self, held_back: list[str]) -> list[str]:
+        """Sentences for people; empty when all is well."""
+        report = self.watch.report
+        problems = [f"{report.wanted - report.enforced} of {report.wanted} wanted entries are not in the kernel"]
+        if report.wanted == report.enforced:
+            problems = []
+        if report.foreign:
+            problems.append(f"{report.foreign} entries are in the kernel that nobody wants there")
+        problems += [f"canary: {told}" for told in report.canaries_failed]
+        problems += [f"port {name} is gone" for name in self.wire.absent_names()]
+        if self.wire.runtime.taken_down:
+            problems.append(f"port {self.wire.runtime.taken_down} is down, since the other one has no link")
+        if self.base_work.last_error is not None:
+            problems.append(f"the lists could not be brought into the kernel: {self.base_work.last_error}")
+        failing = [name for name, attempt in self.schedule.attempts.items() if attempt.failures]
+        problems += [f"list {name}: {self.schedule.attempts[name].last_error}" for name in failing]
+        problems += [f"the block of {prefix} would cover the inside, and is held back" for prefix in held_back]
+        if self.drop_events.file.lost:
+            problems.append(f"{self.drop_events.file.lost} lines of {self.drop_events.file.path.name} were lost")
+        return problems
+
+    def _bypass(self, tables: _engine.Tables) -> dict[str, Any]:
+        until_ns = tables.bypass_until()
+        on = until_ns > _engine.boot_clock_ns()
+        return {"on": on, "until": stamp(self.clock.wall_time(until_ns)) if on else None}
+
+    def _canary(self) -> dict[str, Any]:
+        report = self.watch.report
+        return {
+            "ok": not report.canaries_failed,
+            "at": _time(report.checked_at) if report.canaries else None,
+            "sent": self.watch.canaries_sent,
+            "failed": self.watch.canaries_failed,
+        }
+
+    def _lists(self, now: datetime) -> list[dict[str, Any]]:
+        with self.drop_events.turn:
+            hits = {name: count.packets for name, count in self.drop_events.hits.by_list.items()}
+        attempts = self.schedule.attempts
+        return [
+            {
+                **row,
+                "hits": hits.get(row["feed"], 0),
+                "failed": (attempts[row["feed"]].last_error or None) if row["feed"] in attempts else None,
+            }
+            for row in overview.feeds(now)
+        ]
+
+    def _single_entries(self, now: datetime) -> dict[str, Any]:
+        overlay = self.enforcer.overlay()
+        blocks = sum(1 for entry in overlay if entry.block_until and entry.block_until > now)
+        exceptions = sum(1 for entry in overlay if entry.exception_until and entry.exception_until > now)
+        grants = sum(1 for grant in self.enforcer.green() if grant.until > now)
+        return {"overlay": len(overlay), "blocks": blocks, "exceptions": exceptions, "grants": grants}
+
+    def _hits(self) -> dict[str, Any]:
+        with self.drop_events.turn:
+            hits = self.drop_events.hits
+            top = [{**rule.as_json(), **_count(count)} for rule, count in hits.top()]
+            return {"top": top, "hits_since": stamp(hits.since), "hits_unattributed": hits.unattributed}
+
+    def _snapshot(self, tables: _engine.Tables) -> dict[str, Any]:
+        snapshot = self.enforcer.snapshot
+        return {
+            "epoch": tables.epoch,
+            "path": str(snapshot.path) if snapshot is not None else None,
+            "created": stamp(snapshot.created) if snapshot is not None else None,
+            "counts": dict(snapshot.compiled.counts) if snapshot is not None else {},
+            "capacity": list(self.enforcer.loaded.capacity),
+            "grown": self.enforcer.grown,
+            "behind": self.base_work.behind,
+        }
+
+
+def _counter(
+    lane: _engine.Lane, direction: _engine.Direction, reason: _engine.DropReason, packets: int, size: int
+) -> dict[str, Any]:
+    return {
+        "lane": word(lane),
+        "direction": word(direction),
+        "reason": word(reason),
+        "packets": packets,
+        "bytes": size,
+    }
+
+
+def _count(count: Count) -> dict[str, Any]:
+    return {"hits": count.packets, "events": count.events, "last_seen": _time(count.last_seen)}
+
+
+def _time(at: datetime | None) -> str | None:
+    return stamp(at) if at is not None else None

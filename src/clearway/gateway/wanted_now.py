@@ -1,0 +1,75 @@
+"""What the database says should be in force at this moment, and the snapshot that goes with it."""
+
+from datetime import datetime
+from pathlib import Path
+
+from clearway.config import StateDirectory
+from clearway.gateway.clock import Clock
+from clearway.policy.model import Prefix
+from clearway.store import lists, standing, wanted
+from clearway.store.change import GrantWanted, OverlayWanted
+from clearway.store.database import told
+from clearway.store.models import Decision
+
+REASONS_KEPT_MAX = 4096
+
+
+class WantedNow:
+    """Reads of the database by the gateway's clock. Blocking."""
+
+    def __init__(self, state: StateDirectory, inside: tuple[Prefix, ...], clock: Clock) -> None:
+        self._state = state
+        self._inside = inside
+        self._clock = clock
+
+    def newest(self) -> int:
+        """Id of the last decision, 0 before the first: when it hasn't changed, nothing has."""
+        return _newest()
+
+    def raise_clock(self) -> None:
+        """Something was decided at a time, so it is at least that late."""
+        at = _newest_at()
+        if at is not None:
+            self._clock.raise_to(at)
+
+    def snapshot_path(self) -> Path:
+        """The compiled lists in force; compiled anew only when they are others than those of `current`."""
+        return lists.compile_wanted(self._state, self._clock.now(), self._inside)
+
+    def overlay(self) -> list[OverlayWanted]:
+        return wanted.overlay(self._clock.now(), self._inside)
+
+    def grants(self) -> list[GrantWanted]:
+        return wanted.grants(self._clock.now())
+
+    def bypass_until(self) -> datetime | None:
+        return wanted.bypass_until(self._clock.now())
+
+
+class SingleReasons:
+    """The category of a single entry, which the kernel doesn't know. Remembers the last few thousand."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: dict[OverlayWanted, str] = {}
+
+    def of(self, entry: OverlayWanted) -> str:
+        """The category in its public word; "" when the block has been lifted meanwhile."""
+        held = self._held.get(entry)
+        if held is None:
+            row = standing.at(standing.BLOCK, entry.prefix, self._clock.now())
+            held = row.reason if row is not None else ""
+            if len(self._held) >= REASONS_KEPT_MAX:
+                self._held.clear()
+            self._held[entry] = held
+        return held
+
+
+@told
+def _newest() -> int:
+    return Decision.objects.order_by("-id").values_list("id", flat=True).first() or 0
+
+
+@told
+def _newest_at() -> datetime | None:
+    return Decision.objects.order_by("-id").values_list("at", flat=True).first()

@@ -1,0 +1,138 @@
+"""The two ports while the gateway runs: settings kept, links followed, a port that vanished waited for.
+
+The edge around link_follow's pure machine. Everything here runs in the daemon's loop; netlink answers in well under a
+millisecond. What is taken down is written to runtime.json before it is done.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from clearway.gateway import netlink, ports
+from clearway.gateway.clock import boot_ns
+from clearway.gateway.link_follow import Action, Follower, PortFacts
+from clearway.gateway.netlink import Link
+from clearway.gateway.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+_GONE = PortFacts(up=False, carrier=False)
+
+
+class TheWire:
+    """`on_new_port` is called when a port is there again under another interface number."""
+
+    def __init__(self, runtime: Runtime, path: Path, *, follow: bool, on_new_port: Callable[[], None]) -> None:
+        self.runtime = runtime
+        self.follow = follow
+        self.mended = 0
+        self.absent: set[str] = set()
+        self._path = path
+        self._on_new_port = on_new_port
+        self._follower = Follower()
+        self._target = replace(ports.wanted(xdp=runtime.xdp), up=None)  # after start, down may be somebody's wish
+        self._links: dict[str, Link | None] = {}
+
+    def look(self) -> None:
+        """Looks at both ports, keeps their settings, follows links. After every change of a link, and now and then."""
+        for side in ports.SIDES:
+            self._links[side] = self._look_at(side)
+        if self.follow and not self.absent:
+            self._step()
+
+    def lift(self) -> None:
+        """Brings up what was taken down: nobody follows from here on."""
+        self._follower, action = self._follower.lift()
+        if action is not None:
+            self._act(action)
+        self._record(None)
+
+    def adopt(self, runtime: Runtime) -> None:
+        """The ports are others now, with the same names."""
+        self.runtime = runtime
+        self._follower = Follower()
+        self.absent.clear()
+
+    def absent_names(self) -> list[str]:
+        return [self.runtime.ports[side].name for side in sorted(self.absent)]
+
+    def ports_document(self) -> dict[str, Any]:
+        document = {}
+        for side in ports.SIDES:
+            record, link = self.runtime.ports[side], self._links.get(side)
+            document[side] = {
+                "name": record.name,
+                "ifindex": record.ifindex,
+                "present": link is not None,
+                "up": link is not None and link.up,
+                "carrier": link is not None and link.carrier,
+                "mtu": link.mtu if link is not None else None,
+            }
+        return document
+
+    def follow_document(self) -> dict[str, Any]:
+        return {
+            "on": self.follow,
+            "state": self._follower.state.value,
+            "taken_down": self.runtime.taken_down,
+            "without_daemon": "links are not followed while the daemon is not running"
+            if self.follow
+            else "links are not followed",
+        }
+
+    def _look_at(self, side: str) -> Link | None:
+        record = self.runtime.ports[side]
+        link = netlink.link_by_index(record.ifindex)
+        if link is None:
+            if side not in self.absent:
+                log.error("port %s is gone: nothing crosses, and nothing is enforced there", record.name)
+            self.absent.add(side)
+            if netlink.link_by_name(record.name) is not None:
+                self._on_new_port()
+            return None
+        self.absent.discard(side)
+        try:
+            changed = ports.keep(link, self._target)
+        except OSError as error:
+            log.error("settings of %s cannot be kept: %s", record.name, error)
+            return link
+        if changed:
+            self.mended += len(changed)
+            log.warning("settings of %s were changed by another hand and put back: %s", record.name, ", ".join(changed))
+        return link
+
+    def _step(self) -> None:
+        inside, outside = (self._facts(side) for side in ports.SIDES)
+        follower, action = self._follower.step(inside, outside, boot_ns())
+        if action is not None and not action.up:
+            self._record(action.side)
+        if action is not None and not self._act(action):
+            return
+        if follower.taken_down is None or (action is not None and action.up):
+            self._record(None)
+        self._follower = follower
+
+    def _facts(self, side: str) -> PortFacts:
+        link = self._links.get(side)
+        return PortFacts(link.up, link.carrier) if link is not None else _GONE
+
+    def _act(self, action: Action) -> bool:
+        record = self.runtime.ports[action.side]
+        log.warning("link-follow takes %s %s", record.name, "up" if action.up else "down")
+        try:
+            ports.set_up(record.ifindex, action.up)
+        except OSError as error:
+            log.error("%s cannot be taken %s: %s", record.name, "up" if action.up else "down", error)
+            return False
+        return True
+
+    def _record(self, taken_down: str | None) -> None:
+        if self.runtime.taken_down == taken_down:
+            return
+        self.runtime = replace(self.runtime, taken_down=taken_down)
+        try:
+            self.runtime.save(self._path)
+        except OSError as error:  # a full disk must not keep a far side from noticing
+            log.error("%s cannot be written: %s", self._path, error)

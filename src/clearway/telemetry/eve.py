@@ -1,0 +1,144 @@
+"""Drop events as EVE JSON, one object a line, in the field names that Suricata's readers know.
+
+`src_ip` and `dest_ip` hold outside addresses only; the inside host stands in `clearway.inside` as a pseudonym. Writing
+happens in the thread that reads the ring: a slow or full disk delays or loses lines, and never a packet.
+"""
+
+import contextlib
+import ipaddress
+import json
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from clearway._engine import Direction, DropEvent
+from clearway.policy.model import Prefix, word
+from clearway.telemetry.hits import Rule
+from clearway.telemetry.pseudonym import Pseudonyms
+
+FILE_BYTES_MAX = 64 << 20
+FILES_KEPT = 5
+"""eve.json, and eve.json.1 (the newest) to eve.json.4."""
+
+_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP"}
+_WITH_PORTS = {6, 17, 132}
+_NONE = bytes(16)
+
+
+def line(
+    event: DropEvent,
+    rules: list[Rule],
+    at: datetime,
+    weight: int,
+    ports: tuple[str, str],
+    inside: Iterable[Prefix],
+    pseudonyms: Pseudonyms,
+) -> dict[str, Any]:
+    """One event, which stands for `weight` packets, as EVE has it.
+
+    `ports`: names of the inside and outside port; `inside`: the inside prefixes. OSError when there is no key for
+    pseudonyms.
+    """
+    outbound = event.direction == Direction.OUTBOUND
+    record: dict[str, Any] = {
+        "timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.%f%z"),
+        "event_type": "drop",
+        "in_iface": ports[0] if outbound else ports[1],
+        "direction": "to_server" if outbound else "to_client",
+        "pkt_src": "wire/pcap",
+    }
+    if event.vlan:
+        record["vlan"] = [event.vlan]
+    if event.ip_version:
+        record["ip_v"] = event.ip_version
+        record["proto"] = _PROTOCOLS.get(event.protocol, f"{event.protocol:03}")
+    extra: dict[str, Any] = {
+        "direction": word(event.direction),
+        "lane": word(event.lane),
+        "epoch": event.epoch,
+        "weight": weight,
+        "observed": event.observed,
+        "rules": [rule.as_json() for rule in rules],
+    }
+    for side, address, port, is_inside_position in (
+        ("src", event.source, event.source_port, outbound),
+        ("dest", event.destination, event.destination_port, not outbound),
+    ):
+        if event.protocol in _WITH_PORTS and event.ip_version:
+            record[f"{side}_port"] = port
+        if address == _NONE:
+            continue
+        if is_inside_position:
+            extra["inside"] = pseudonyms.of(address, at)
+        elif _belongs(address, inside):
+            extra[f"{side}_inside"] = pseudonyms.of(address, at)  # it claims to be, or is, one of ours
+        else:
+            record[f"{side}_ip"] = _text(address)
+    record["drop"] = {"len": event.length, "ttl": event.ttl, "reason": word(event.drop_reason)}
+    record["clearway"] = extra
+    return record
+
+
+def _belongs(address: bytes, inside: Iterable[Prefix]) -> bool:
+    host = Prefix.from_mapped(address)
+    return any(prefix.covers(host) for prefix in inside)
+
+
+def _text(address: bytes) -> str:
+    mapped = ipaddress.IPv6Address(address)
+    return str(mapped.ipv4_mapped or mapped)
+
+
+class EveFile:
+    """eve.json, rotated by size. Lines that can't be written are counted and forgotten."""
+
+    def __init__(self, path: Path, bytes_max: int = FILE_BYTES_MAX, kept: int = FILES_KEPT) -> None:
+        self.path = path
+        self.written = 0
+        self.lost = 0
+        self._bytes_max = bytes_max
+        self._kept = kept
+        self._file: TextIO | None = None
+        self._size = 0
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Appends the records, and rotates when the file is large enough after them."""
+        text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        try:
+            file = self._file or self._open()
+            file.write(text)
+            file.flush()
+        except OSError:
+            self.lost += len(records)
+            self.close()
+            return
+        self.written += len(records)
+        self._size += len(text)
+        if self._size >= self._bytes_max:
+            self._rotate()
+
+    def close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _open(self) -> TextIO:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._file = os.fdopen(descriptor, "w")
+        self._size = os.fstat(descriptor).st_size
+        return self._file
+
+    def _rotate(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            for number in range(self._kept - 2, 0, -1):
+                older = self._numbered(number)
+                if older.exists():
+                    older.replace(self._numbered(number + 1))
+            self.path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")

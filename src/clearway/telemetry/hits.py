@@ -1,0 +1,110 @@
+"""Which rule a drop event fell to, and who was hit how often.
+
+The kernel says that an address is listed; which list and entry it was is found here, in the snapshot of the epoch that
+the event carries, or among the single entries. Counts are packets: each event stands for `weight` drops, so totals by
+list are estimates as good as the sampling; the counters in the kernel are exact, but know no lists.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from clearway._engine import DropEvent, DropReason
+from clearway.policy.model import word
+from clearway.policy.snapshot import Holding
+from clearway.store.change import OverlayWanted
+
+ENTRIES_MAX = 4096
+"""Entries counted one by one; when more are hit, the rarest half makes room."""
+TOP = 10
+SINGLE = "block"
+"""Stands in place of a list's name for a single entry, by a person or a detector."""
+
+_SOURCE = {DropReason.BLOCKED_SOURCE, DropReason.LISTED_SOURCE}
+_DESTINATION = {DropReason.BLOCKED_DESTINATION, DropReason.LISTED_DESTINATION}
+LISTED = {DropReason.LISTED_SOURCE, DropReason.LISTED_DESTINATION}
+
+
+class Attributes(Protocol):
+    """What of a snapshot is needed here."""
+
+    def attribution(self, address: bytes) -> list[Holding]: ...
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a packet fell to: an entry of a list, or a single one."""
+
+    list: str
+    reason: str
+    """Category of the closed list; empty for a single entry whose decision isn't at hand."""
+    entry: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"list": self.list, "reason": self.reason, "entry": self.entry}
+
+
+@dataclass
+class Count:
+    packets: int = 0
+    events: int = 0
+    last_seen: datetime | None = None
+
+    def add(self, weight: int, at: datetime) -> None:
+        self.packets += weight
+        self.events += 1
+        self.last_seen = at
+
+
+def rules_of(
+    event: DropEvent,
+    snapshot: Attributes | None,
+    covering: Callable[[bytes], OverlayWanted | None],
+    reason_of: Callable[[OverlayWanted], str],
+) -> list[Rule]:
+    """The rules that an event fell to, the most specific first. Empty: by form or origin, not by an address rule.
+
+    `snapshot`: of the event's epoch, None when it isn't known any more. `covering`: the single entry that covers an
+    address. `reason_of`: the category of a single entry.
+    """
+    address = event.source if event.drop_reason in _SOURCE else event.destination
+    if event.drop_reason in LISTED:
+        found = snapshot.attribution(address) if snapshot is not None else []
+        return [Rule(name, word(reason), str(prefix)) for name, reason, prefix in found]
+    if event.drop_reason in _SOURCE | _DESTINATION:
+        wanted = covering(address)
+        return [Rule(SINGLE, reason_of(wanted), str(wanted.prefix))] if wanted is not None else []
+    return []
+
+
+class Hits:
+    """Counts by entry (the most specific rule of each event) and by list (every list that holds the address)."""
+
+    def __init__(self, since: datetime) -> None:
+        self.since = since
+        self.by_list: dict[str, Count] = {}
+        self.by_drop_reason: dict[str, Count] = {}
+        self.unattributed = 0
+        """Packets that fell to an address rule which is not known any more."""
+        self._by_entry: dict[Rule, Count] = {}
+
+    def add(self, event: DropEvent, rules: list[Rule], at: datetime, weight: int) -> None:
+        """Counts one event, which stands for `weight` packets, for the rules that it fell to."""
+        self.by_drop_reason.setdefault(word(event.drop_reason), Count()).add(weight, at)
+        if not rules:
+            if event.drop_reason in _SOURCE | _DESTINATION:
+                self.unattributed += weight
+            return
+        for name in {rule.list for rule in rules}:
+            self.by_list.setdefault(name, Count()).add(weight, at)
+        if rules[0] not in self._by_entry and len(self._by_entry) >= ENTRIES_MAX:
+            self._make_room()
+        self._by_entry.setdefault(rules[0], Count()).add(weight, at)
+
+    def top(self, count: int = TOP) -> list[tuple[Rule, Count]]:
+        """The entries hit most, most first."""
+        return sorted(self._by_entry.items(), key=lambda item: item[1].packets, reverse=True)[:count]
+
+    def _make_room(self) -> None:
+        self._by_entry = dict(self.top(ENTRIES_MAX // 2))
