@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from clearway.policy import bogons
 from clearway.policy.model import Prefix
 
 GUARD_INSIDE, GUARD_BOGON, GUARD_LINK = 1, 2, 4
@@ -14,11 +13,14 @@ Guard = tuple[tuple[bytes, int, int], ...]
 
 def rows(inside: Sequence[Prefix], drop_bogons: bool) -> Guard:
     """The guard map for these settings; empty when neither is asked for."""
+    if not inside and not drop_bogons:
+        return ()
+    from clearway.policy import bogons
+
     found: list[tuple[Prefix, int]] = [(prefix, GUARD_INSIDE) for prefix in inside]
     if drop_bogons:
         found += [(prefix, GUARD_BOGON) for prefix in bogons.BOGONS]
-    if found:
-        found += [(prefix, GUARD_LINK) for prefix in bogons.LINK]
+    found += [(prefix, GUARD_LINK) for prefix in bogons.LINK]
     merged: dict[Prefix, int] = {}
     for prefix, flag in found:
         merged[prefix] = merged.get(prefix, 0) | flag

@@ -43,25 +43,27 @@ def open_the_way(paths: Iterable[Path], who: Identity) -> list[Path]:
     if not gates:
         return []
     behind = [path for path in needed if any(path.is_relative_to(gate) for gate in gates)]
-    descriptors = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in behind}
     try:
-        _stand_in(gates, descriptors)
+        _stand_in(gates, behind)
     except OSError as error:
         raise ClearwayError.of("gateway.E013", path=behind[0], uid=who.uid, why=error.strerror) from error
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
     return gates
 
 
-def _stand_in(gates: list[Path], descriptors: dict[Path, int]) -> None:
+def _stand_in(gates: list[Path], behind: list[Path]) -> None:
     libc.unshare(libc.CLONE_NEWNS)
     libc.mount("none", "/", "", _MS_REC | _MS_PRIVATE)
-    for gate in gates:
-        libc.mount("clearway", str(gate), "tmpfs", 0, "mode=0755,size=1m")
-    for path, descriptor in descriptors.items():
-        path.mkdir(parents=True, exist_ok=True)
-        libc.mount(f"/proc/self/fd/{descriptor}", str(path), "", _MS_BIND | _MS_REC)
+    # opened in the new namespace, whose mounts are others, and before anything stands over them
+    descriptors = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in behind}
+    try:
+        for gate in gates:
+            libc.mount("clearway", str(gate), "tmpfs", 0, "mode=0755,size=1m")
+        for path, descriptor in descriptors.items():
+            path.mkdir(parents=True, exist_ok=True)
+            libc.mount(f"/proc/self/fd/{descriptor}", str(path), "", _MS_BIND | _MS_REC)
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

@@ -1,0 +1,142 @@
+"""What processes may do after they have given rights up, read from /proc; and the socket between them."""
+
+import json
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearway.gateway import client, listening, loader_channel, reach, rights
+
+pytestmark = pytest.mark.timeout(30)
+WHO = rights.Identity(rights.FIXED_ID, rights.FIXED_ID)
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """What `work` answers in a forked child, which ends with it."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            answer = work()
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(writing, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    return json.loads(text)
+
+
+def status_of_self() -> dict[str, str]:
+    rows = (line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: value.strip() for name, value in rows}
+
+
+def test_after_dropping_only_cap_net_admin_is_left(root: None) -> None:
+    def work() -> dict[str, str]:
+        rights.drop(WHO)
+        return status_of_self()
+
+    status = in_child(work)
+    only_net_admin = f"{1 << 12:016x}"
+    assert status["CapEff"] == status["CapPrm"] == status["CapBnd"] == only_net_admin
+    assert status["CapInh"] == status["CapAmb"] == f"{0:016x}"
+    assert status["NoNewPrivs"] == "1"
+    assert status["Uid"].split() == status["Gid"].split() == [str(rights.FIXED_ID)] * 4
+    assert status["Groups"] == ""
+
+
+def test_dropped_rights_do_not_come_back(root: None) -> None:
+    def work() -> list[str]:
+        rights.drop(WHO)
+        refused = []
+        for attempt in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.chroot("/")):
+            try:
+                attempt()
+            except PermissionError:
+                refused.append("refused")
+        return refused
+
+    assert in_child(work) == ["refused"] * 3
+
+
+def test_the_loader_keeps_three_capabilities_and_stays_root(root: None) -> None:
+    def work() -> dict[str, str]:
+        rights.keep_only(frozenset({rights.CAP_BPF, rights.CAP_NET_ADMIN, rights.CAP_PERFMON}))
+        return status_of_self()
+
+    status = in_child(work)
+    assert int(status["CapEff"], 16) == 1 << 39 | 1 << 38 | 1 << 12
+    assert status["CapEff"] == status["CapBnd"]
+    assert status["Uid"].split()[0] == "0"
+
+
+def test_a_plain_user_reaches_state_behind_a_closed_folder_and_nothing_beside_it(root: None, tmp_path: Path) -> None:
+    closed = Path(tempfile.mkdtemp(prefix="cwg-", dir="/tmp"))
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    state, secret = closed / "a" / "state", closed / "a" / "secret"
+    state.mkdir(parents=True)
+    secret.write_text("not yours")
+    os.chown(state, WHO.uid, WHO.gid)
+
+    def work() -> dict[str, Any]:
+        reach.open_the_way([state, *reach.program_paths()], WHO)
+        rights.drop(WHO)
+        (state / "made").write_text("by the user")
+        import wave  # a module that nobody has imported yet
+
+        return {"visible": sorted(path.name for path in (closed / "a").iterdir()), "module": wave.__name__}
+
+    try:
+        assert in_child(work) == {"visible": ["state"], "module": "wave"}
+        assert (state / "made").read_text() == "by the user"
+        assert (state / "made").stat().st_uid == WHO.uid
+        assert secret.read_text() == "not yours", "nothing changes for anybody else"
+    finally:
+        for path in (state / "made", secret):
+            path.unlink(missing_ok=True)
+        for folder in (state, closed / "a", closed):
+            folder.rmdir()
+
+
+def test_descriptors_cross_the_channel_beside_the_message() -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    loader_channel.send(ours, {"maps": ["pipe"], "text": "x" * 100_000}, [writing])
+    os.close(writing)
+    message, descriptors = loader_channel.receive(theirs)
+    assert message["maps"] == ["pipe"] and len(message["text"]) == 100_000
+    os.write(descriptors[0], b"through")
+    assert os.read(reading, 10) == b"through"
+    for descriptor in (reading, *descriptors):
+        os.close(descriptor)
+    ours.close()
+    with pytest.raises(EOFError):
+        loader_channel.receive(theirs)
+    theirs.close()
+
+
+def test_a_socket_path_of_any_length_can_be_listened_and_spoken_on(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30) / ("longer" * 20)
+    folder.mkdir(parents=True)
+    path = folder / "clearway.sock"
+    path.touch()  # left behind by a daemon that died
+    listener = listening.listen(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    client.connect(path).close()
+    listener.close()
+
+
+def test_without_a_daemon_the_client_says_so(tmp_path: Path) -> None:
+    with pytest.raises(client.NoGateway) as caught:
+        client.Gateway(tmp_path).request("GET", "/v1/status")
+    assert caught.value.id == "gateway.E015"
+    assert not client.Gateway(tmp_path).runs()

@@ -1,0 +1,167 @@
+"""Drop events become lines that name outside hosts only, and counts by the rule that they fell to."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearway._engine import Direction, DropReason, Lane
+from clearway.policy.model import Prefix, Reason
+from clearway.policy.snapshot import Holding
+from clearway.store.change import OverlayWanted
+from clearway.telemetry import eve, hits
+from clearway.telemetry.hits import Rule
+from clearway.telemetry.pseudonym import Pseudonyms
+
+NOON = datetime(2030, 3, 31, 12, tzinfo=UTC)
+ATTACKER, HOST = "203.0.113.9", "10.1.2.3"
+INSIDE = (Prefix.parse("10.0.0.0/8"),)
+
+
+def mapped(text: str) -> bytes:
+    return Prefix.parse(text).mapped()[0]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A drop event as the ring gives it."""
+
+    boot_ns: int = 1
+    source: bytes = mapped(ATTACKER)
+    destination: bytes = mapped(HOST)
+    source_port: int = 4444
+    destination_port: int = 22
+    protocol: int = 6
+    ip_version: int = 4
+    ttl: int = 55
+    vlan: int = 0
+    length: int = 74
+    weight: int = 3
+    epoch: int = 7
+    drop_reason: DropReason = DropReason.LISTED_SOURCE
+    direction: Direction = Direction.INBOUND
+    lane: Lane = Lane.INSPECTED
+    observed: bool = False
+
+
+def line(event: Any, directory: Path, rules: list[Rule] | None = None) -> dict[str, Any]:
+    return eve.line(event, rules or [], NOON, event.weight, ("lan0", "wan0"), INSIDE, Pseudonyms(directory))
+
+
+def test_an_inbound_drop_names_the_attacker_and_a_pseudonym(tmp_path: Path) -> None:
+    record = line(Event(), tmp_path, [Rule("drop", "botnet-c2", "203.0.113.0/24")])
+    assert record["src_ip"] == ATTACKER and record["src_port"] == 4444
+    assert "dest_ip" not in record and record["dest_port"] == 22
+    assert record["timestamp"] == "2030-03-31T12:00:00.000000+0000"
+    assert (record["event_type"], record["in_iface"], record["proto"]) == ("drop", "wan0", "TCP")
+    assert record["drop"] == {"len": 74, "ttl": 55, "reason": "listed-source"}
+    assert record["clearway"]["inside"].startswith("h-")
+    assert record["clearway"]["rules"] == [{"list": "drop", "reason": "botnet-c2", "entry": "203.0.113.0/24"}]
+    assert record["clearway"]["weight"] == 3
+
+
+def test_an_outbound_drop_names_the_outside_destination_only(tmp_path: Path) -> None:
+    event = replace(
+        Event(),
+        source=mapped(HOST),
+        destination=mapped(ATTACKER),
+        direction=Direction.OUTBOUND,
+        drop_reason=DropReason.LISTED_DESTINATION,
+    )
+    record = line(event, tmp_path)
+    assert record["dest_ip"] == ATTACKER
+    assert "src_ip" not in record
+    assert record["in_iface"] == "lan0"
+
+
+@pytest.mark.parametrize("source", [HOST, "10.255.0.1"])
+def test_no_inside_address_stands_in_a_line_whatever_side_claims_it(tmp_path: Path, source: str) -> None:
+    event = replace(Event(), source=mapped(source), drop_reason=DropReason.SPOOFED_INSIDE)
+    record = line(event, tmp_path)
+    assert source not in json.dumps(record) and HOST not in json.dumps(record)
+    assert record["clearway"]["src_inside"].startswith("h-")
+
+
+def test_a_pseudonym_holds_for_a_day_and_its_key_is_gone_after_it(tmp_path: Path) -> None:
+    names = Pseudonyms(tmp_path / "keys")
+    first = names.of(mapped(HOST), NOON)
+    assert names.of(mapped(HOST), NOON + timedelta(hours=11)) == first
+    assert Pseudonyms(tmp_path / "keys").of(mapped(HOST), NOON) == first, "a restart keeps the day's key"
+    (key,) = (tmp_path / "keys").iterdir()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert names.of(mapped(HOST), NOON + timedelta(days=1)) != first
+    (new,) = (tmp_path / "keys").iterdir()
+    assert new.name != key.name
+
+
+def test_the_file_rotates_by_size_and_keeps_a_few(tmp_path: Path) -> None:
+    file = eve.EveFile(tmp_path / "eve.json", bytes_max=200, kept=3)
+    for number in range(40):
+        file.write([{"number": number}])
+    file.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names in (["eve.json", "eve.json.1", "eve.json.2"], ["eve.json.1", "eve.json.2"])
+    assert all(path.stat().st_size < 400 for path in tmp_path.iterdir())
+    newest = json.loads((tmp_path / "eve.json.1").read_text().splitlines()[-1])["number"]
+    older = json.loads((tmp_path / "eve.json.2").read_text().splitlines()[-1])["number"]
+    assert newest > older
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_full_disk_loses_lines_and_counts_them(tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+    path.symlink_to("/dev/full")
+    file = eve.EveFile(path)
+    file.write([{"a": 1}, {"a": 2}])
+    assert (file.written, file.lost) == (0, 2)
+    path.unlink()
+    file.write([{"a": 3}])
+    assert (file.written, file.lost) == (1, 2)
+
+
+class Snapshot:
+    def attribution(self, address: bytes) -> list[Holding]:
+        assert address == mapped(ATTACKER)
+        return [
+            Holding("narrow", Reason.BOTNET_C2, Prefix.parse("203.0.113.9")),
+            Holding("wide", Reason.SCANNER, Prefix.parse("203.0.113.0/24")),
+        ]
+
+
+def test_a_listed_source_is_told_from_the_snapshot_of_its_epoch() -> None:
+    event: Any = Event()
+    rules = hits.rules_of(event, Snapshot(), lambda _: None, lambda _: "")
+    assert rules == [Rule("narrow", "botnet-c2", "203.0.113.9"), Rule("wide", "scanner", "203.0.113.0/24")]
+    counts = hits.Hits(NOON)
+    counts.add(event, rules, NOON, 3)
+    counts.add(event, rules, NOON, 2)
+    assert counts.by_list["narrow"].packets == counts.by_list["wide"].packets == 5
+    assert [(rule.list, count.packets) for rule, count in counts.top()] == [("narrow", 5)]
+
+
+def test_a_single_entry_is_told_from_the_overlay() -> None:
+    event: Any = replace(Event(), drop_reason=DropReason.BLOCKED_SOURCE)
+    wanted = OverlayWanted(Prefix.parse("203.0.113.0/24"), NOON, None)
+    rules = hits.rules_of(event, None, lambda _: wanted, lambda _: "flood")
+    assert rules == [Rule(hits.SINGLE, "flood", "203.0.113.0/24")]
+
+
+def test_an_epoch_that_nobody_knows_any_more_counts_as_unattributed() -> None:
+    event: Any = Event()
+    counts = hits.Hits(NOON)
+    counts.add(event, hits.rules_of(event, None, lambda _: None, lambda _: ""), NOON, 4)
+    assert counts.unattributed == 4
+
+
+def test_the_rarest_entries_make_room_when_too_many_are_hit() -> None:
+    event: Any = Event()
+    counts = hits.Hits(NOON)
+    often = Rule("a", "malware", "198.51.100.1")
+    counts.add(event, [often], NOON, 1000)
+    for number in range(hits.ENTRIES_MAX + 10):
+        counts.add(event, [Rule("a", "malware", f"entry {number}")], NOON, 1)
+    top = counts.top()
+    assert top[0][0] == often and len(top) == hits.TOP
