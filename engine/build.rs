@@ -38,6 +38,10 @@ fn build() -> Result<(), String> {
     {
         clang.compile(&source, &out.join(object))?;
     }
+    // for measurements
+    for name in ["generator", "sink"] {
+        clang.compile(&own.join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")))?;
+    }
     let offsets = format!(
         "/// Offset of `settings` in .rodata.\npub const TCX_SETTINGS_OFFSET: usize = {};\n\
          /// Offset of `settings` in .rodata.\npub const XDP_SETTINGS_OFFSET: usize = {};\n",

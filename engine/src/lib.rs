@@ -11,6 +11,7 @@
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
 //! | control.rs, base_tables.rs, overlay.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
+//! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
 //! | python.rs | the only file that names pyo3 |
 
 pub mod abi;
@@ -21,6 +22,7 @@ pub mod control;
 pub mod difference;
 pub mod error;
 pub mod events;
+pub mod frames;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;
@@ -32,6 +34,7 @@ pub mod probe;
 #[cfg(feature = "python")]
 mod python;
 pub mod settings;
+pub mod spin;
 pub mod tables;
 pub mod touch;
 pub mod v6_bits;

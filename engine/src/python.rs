@@ -18,12 +18,14 @@ use crate::base;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::events;
+use crate::frames;
 use crate::kernel;
 use crate::loader;
 use crate::overlay::Until;
 use crate::prefix_lines;
 use crate::probe::{Hook, Probed};
 use crate::settings;
+use crate::spin;
 use crate::tables;
 use crate::touch::Prefix;
 
@@ -91,6 +93,10 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Tables>()?;
     module.add_class::<DropEvent>()?;
     module.add_class::<Events>()?;
+    module.add_class::<FrameSink>()?;
+    module.add_function(wrap_pyfunction!(live_frames, module)?)?;
+    module.add_function(wrap_pyfunction!(ping, module)?)?;
+    module.add_function(wrap_pyfunction!(pong, module)?)?;
     module.add_function(wrap_pyfunction!(boot_clock_ns, module)?)?;
     module.add_function(wrap_pyfunction!(membarrier, module)?)?;
     module.add_function(wrap_pyfunction!(parse_prefixes, module)?)?;
@@ -666,4 +672,67 @@ impl Events {
         py.check_signals()?;
         events.iter().map(|event| DropEvent::new(py, event)).collect()
     }
+}
+
+// ---- for measurements ----
+
+#[pyfunction]
+#[pyo3(signature = (ifindex, frame, count, batch, *, randomize, seed, prefixes))]
+#[expect(clippy::too_many_arguments, reason = "as Python names them")]
+fn live_frames(
+    py: Python<'_>,
+    ifindex: u32,
+    frame: &[u8],
+    count: u32,
+    batch: u32,
+    randomize: &str,
+    seed: u64,
+    prefixes: &Bound<'_, PyAny>,
+) -> PyResult<f64> {
+    let prefixes = PyUntypedBuffer::get(prefixes)?;
+    let prefixes = bytes_of(&prefixes)?;
+    let took = detached(py, || {
+        let pairs: &[frames::Pair] = bytemuck::try_cast_slice(prefixes)
+            .map_err(|_| Error::Misuse("prefixes are no pairs of uint32".to_owned()))?;
+        frames::send(ifindex, frame, count, batch, frames::Randomize::parse(randomize)?, seed, pairs)
+    })?;
+    Ok(took.as_secs_f64())
+}
+
+#[pyclass(frozen, module = "clearway._engine")]
+struct FrameSink(Mutex<Option<frames::Sink>>);
+
+#[pymethods]
+impl FrameSink {
+    #[new]
+    fn new(py: Python<'_>, ifindex: u32) -> PyResult<Self> {
+        detached(py, || frames::Sink::attach(ifindex)).map(|sink| FrameSink(Mutex::new(Some(sink))))
+    }
+
+    fn packets(&self, py: Python<'_>) -> PyResult<u64> {
+        detached(py, || match &*locked(&self.0) {
+            Some(sink) => sink.packets(),
+            None => Err(Error::Misuse("the sink is closed".to_owned())),
+        })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || {
+            drop(locked(&self.0).take());
+            Ok(())
+        })
+    }
+}
+
+#[pyfunction]
+fn ping<'py>(py: Python<'py>, socket: i32, count: usize, timeout_ms: u64) -> PyResult<Bound<'py, PyBytes>> {
+    let patience = Duration::from_millis(timeout_ms);
+    let times = detached(py, || spin::ping(&kernel::duplicate_number(socket)?, count, patience))?;
+    Ok(PyBytes::new(py, bytemuck::cast_slice(&times)))
+}
+
+#[pyfunction]
+fn pong(py: Python<'_>, socket: i32, count: usize, timeout_ms: u64) -> PyResult<()> {
+    let patience = Duration::from_millis(timeout_ms);
+    detached(py, || spin::pong(&kernel::duplicate_number(socket)?, count, patience))
 }

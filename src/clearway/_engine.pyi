@@ -288,7 +288,6 @@ class Events:
     def poll(self, timeout_ms: int) -> list[DropEvent]:
         """Waits for the first event; gives what is there, 4 096 at most. A signal ends the wait early."""
 
-
 def live_frames(
     ifindex: int, frame: bytes, count: int, batch: int, *, randomize: str, seed: int, prefixes: Buffer
 ) -> float:
@@ -297,3 +296,17 @@ def live_frames(
     randomize: "" (as given), "source", "destination", "both": IPv4 addresses drawn from `prefixes` (uint32 pairs:
     address, mask in host order; one pair of zeros: any address), checksum of the IP header mended.
     """
+
+class FrameSink:
+    """For bench: an XDP program on a port that counts every frame and drops it. It goes with this object."""
+
+    def __init__(self, ifindex: int) -> None: ...
+    def packets(self) -> int: ...
+    def close(self) -> None: ...
+
+def ping(socket: int, count: int, timeout_ms: int) -> bytes:
+    """For bench: sends 64-byte requests over a connected socket, each after the response to the one before; spins.
+    uint64 nanoseconds of each. KernelRefused when a response takes longer than the timeout."""
+
+def pong(socket: int, count: int, timeout_ms: int) -> None:
+    """For bench: responds to `count` requests; spins."""
