@@ -7,6 +7,7 @@ test run that was killed are removed by the next one.
 import contextlib
 import itertools
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,13 @@ def short_wire(**attributes: object) -> Iterator[ShortWire]:
         wire(made.inside, made.left, **attributes)
         wire(made.outside, made.right, **attributes)
         yield made
+
+
+def set_port(end: End, setting: str, value: int) -> None:
+    """Writes /sys/class/net/PORT/SETTING, which shows only the ports of the namespace that sysfs was mounted in."""
+    words = f"mount -t sysfs sysfs /sys && echo {value} > /sys/class/net/{end.interface}/{setting}"
+    command = end.namespace.command(["unshare", "--mount", "sh", "-c", words])
+    subprocess.run(command, check=True, timeout=10)
 
 
 def bridge(namespace: Namespace, *ports: str) -> None:

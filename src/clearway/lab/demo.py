@@ -17,7 +17,7 @@ from clearway.errors import ClearwayError
 from clearway.lab import clients, generated_list
 from clearway.lab.beats import Beats
 from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
-from clearway.lab.gateway import LabGateway
+from clearway.lab.gateway import GatewayProcess
 from clearway.lab.numbered import Address
 from clearway.lab.spoof import send_spoofed
 from clearway.lab.topology import BUSINESS_V4, BUSINESS_V6, HOSTS, Lab, require_rights
@@ -61,7 +61,7 @@ class Demo:
     def __init__(self, lab: Lab, live: bool, console: Console) -> None:
         self.lab, self.console, self.live = lab, console, live
         self.board = Board()
-        self.gateway: LabGateway | None = None
+        self.gateway: GatewayProcess | None = None
         self.began = time.monotonic()
         self.missed: list[str] = []
 
@@ -118,7 +118,7 @@ class Demo:
         began = time.monotonic()
         self.lab.down()
         self.lab.up(RUN_FOR_S)
-        self.gateway = LabGateway(self.lab)
+        self.gateway = GatewayProcess.of(self.lab)
         self.board.facts.append(("lab", f"{len(HOSTS)} hosts in {time.monotonic() - began:.1f} s"))
 
     def _list(self, draw: Callable[[], None]) -> None:
@@ -231,7 +231,7 @@ class Demo:
 
     # ---- parts of steps ----
 
-    def _gateway(self) -> LabGateway:
+    def _gateway(self) -> GatewayProcess:
         assert self.gateway is not None
         return self.gateway
 
@@ -332,7 +332,7 @@ def run(name: str, keep: bool, console: Console) -> Board:
     return demo.board
 
 
-def clear_away(lab: Lab, gateway: LabGateway | None) -> None:
+def clear_away(lab: Lab, gateway: GatewayProcess | None) -> None:
     """The gateway first, by its own command, so that nothing of it stays in the kernel; then the lab."""
     with contextlib.suppress(ClearwayError):
         if gateway:

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from clearway.errors import ClearwayError
+from clearway.lab.namespace import Namespace
 from clearway.lab.topology import INSIDE_V4, INSIDE_V6, Lab
 
 READY_S_MAX = 30.0
@@ -22,15 +25,22 @@ END_S_MAX = 10.0
 CLEARWAY = [sys.executable, "-m", "clearway.cli.app"]
 
 
-class LabGateway:
-    """A gateway in a lab; its pins and its state go with the lab."""
+class GatewayProcess:
+    """One `clearway run` between the ports `inside` and `outside` of a namespace."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.state = lab.state_directory()
+    def __init__(self, namespace: Namespace, state: Path, name: str, options: Sequence[str] = ()) -> None:
+        """`name`: of its pins. `options`: further ones of `run`, taken at each start."""
+        self.namespace, self.state, self.name = namespace, state, name
+        self.options = list(options)
         self.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self.log = self.state.with_suffix(".gateway.log")
+        self.log = self.state / "run.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of(cls, lab: Lab) -> "GatewayProcess":
+        """A lab's: its pins and its state go with the lab."""
+        options = ["--inside-prefix", INSIDE_V4, "--inside-prefix", INSIDE_V6]
+        return cls(lab.namespace("gateway"), lab.state_directory(), lab.gateway_name, options)
 
     @property
     def pid(self) -> int:
@@ -38,22 +48,13 @@ class LabGateway:
 
     def arguments(self) -> list[str]:
         """Of `clearway run`, as a person would type them in the gateway's namespace."""
-        own = [
-            "--inside",
-            "inside",
-            "--outside",
-            "outside",
-            "--name",
-            self.lab.gateway_name,
-            "--state",
-            str(self.state),
-        ]
-        return ["run", *own, "--inside-prefix", INSIDE_V4, "--inside-prefix", INSIDE_V6]
+        ports = ["--inside", "inside", "--outside", "outside"]
+        return ["run", *ports, "--name", self.name, "--state", str(self.state), *self.options]
 
     def start(self) -> float:
         """Starts it and waits until packets cross; seconds that took. lab.E008 when it ends or stays silent instead."""
         began = time.monotonic()
-        command = self.lab.namespace("gateway").command([*CLEARWAY, *self.arguments()])
+        command = self.namespace.command([*CLEARWAY, *self.arguments()])
         with self.log.open("ab") as log:
             said = log.tell()
             # a file, not a pipe: with --keep it outlives whoever started it
@@ -87,7 +88,7 @@ class LabGateway:
     def command(self, *words: str) -> dict[str, Any]:
         """`clearway WORDS --state … --json`: what it answered. The command's own error when it refused."""
         command = [*CLEARWAY, *words, "--state", str(self.state), "--json"]
-        command = self.lab.namespace("gateway").command(command)
+        command = self.namespace.command(command)
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S_MAX, check=False)
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
@@ -105,4 +106,4 @@ class LabGateway:
         return Gateway(self.state).request(method, path, body)
 
     def detach(self) -> None:
-        self.command("detach", "--name", self.lab.gateway_name)
+        self.command("detach", "--name", self.name)
