@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearway._engine import LIMITS
+from clearway.policy.arrays import v4_array, v6_array
 from clearway.policy.compile import (
     CELL_BITMAP,
     CELL_LISTED,
@@ -18,8 +19,6 @@ from clearway.policy.compile import (
     CompiledBase,
     ListEntries,
     compile_base,
-    v4_array,
-    v6_array,
     v6_hash,
 )
 from clearway.policy.model import Prefix, Reason
@@ -116,7 +115,7 @@ def edges(prefix: Prefix) -> list[Prefix]:
     ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(near(), st.booleans()), max_size=30), st.lists(near(whole=True), max_size=10))
 def test_every_address_gets_the_answer_of_its_longest_prefix(written: Written, addresses: list[Prefix]) -> None:
     base = compile_base(lists_of(written))

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clearway._engine import LIMITS
+from clearway.policy.arrays import U64
 from clearway.policy.model import Reason
 
 U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
 
 CELLS = 1 << 24
 CELL_LISTED = 1
@@ -48,9 +48,8 @@ class ListEntries:
     name: str
     reason: Reason
     v4: U64
-    """address << 8 | length; bits past the length are 0."""
     v6: U64
-    """Rows of high, low, length: shape (n, 3); bits past the length are 0."""
+    """Both as policy/arrays.py has them; need not be sorted, and are compiled faster when they are."""
     exception: bool = False
 
 
@@ -97,17 +96,6 @@ def compile_base(lists: Sequence[ListEntries]) -> CompiledBase:
         "buckets": len(buckets),
     }
     return CompiledBase(numbers, cells, bitmaps, buckets, slots, lengths, seed, counts)
-
-
-def v4_array(prefixes: Sequence[tuple[int, int]]) -> U64:
-    """(address, length) pairs in the form of ListEntries.v4, sorted and distinct."""
-    return np.array(sorted({address << 8 | length for address, length in prefixes}), dtype=np.uint64)
-
-
-def v6_array(prefixes: Sequence[tuple[int, int]]) -> U64:
-    """(address, length) pairs in the form of ListEntries.v6, sorted and distinct."""
-    rows = sorted({(address >> 64, address & (1 << 64) - 1, length) for address, length in prefixes})
-    return np.array(rows, dtype=np.uint64).reshape(-1, 3)
 
 
 def _check(entries: ListEntries) -> None:

@@ -1,0 +1,155 @@
+"""A list's bytes, from a file or a URL, within bounds of size and time. What they mean is for formats.py.
+
+Only http, https and plain files. No credentials are kept: an origin never shows what stood before the @ of a URL.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from clearway.errors import ClearwayError
+from clearway.feeds.formats import BYTES_MAX
+
+if TYPE_CHECKING:
+    import httpx
+
+REDIRECTS_MAX = 5
+CONNECT_SECONDS_MAX = 10.0
+SILENCE_SECONDS_MAX = 30.0
+"""Between two pieces of an answer."""
+FETCH_SECONDS_MAX = 300.0
+"""From start to end."""
+_CHUNK = 1 << 20
+
+Progress = Callable[[int, int | None], None]
+"""Told bytes so far, and in all where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a source gave. `unchanged`: the server says that nothing is new, and `data` is empty."""
+
+    data: bytes
+    origin: str
+    """Where the bytes really came from: an absolute path, or the URL after redirects, without credentials."""
+    etag: str = ""
+    last_modified: str = ""
+    unchanged: bool = False
+
+
+def fetch(
+    source: str,
+    *,
+    etag: str = "",
+    last_modified: str = "",
+    bytes_max: int = BYTES_MAX,
+    seconds_max: float = FETCH_SECONDS_MAX,
+    progress: Progress = lambda done, total: None,
+) -> Fetched:
+    """Reads a source whole. `etag`, `last_modified`: of the last answer of this source, to ask for news only.
+
+    Raises feeds.E012 (no source), E013 (a file that cannot be read), E010 (no answer in time), E011 (status),
+    E003 (a page), E007 (too large).
+    """
+    if is_url(source):
+        return _fetch_url(source, etag, last_modified, bytes_max, seconds_max, progress)
+    return _read_file(_path_of(source), bytes_max, progress)
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is fetched over the network."""
+    return source.lower().startswith(("http://", "https://"))
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown and stored."""
+    divided = urlsplit(url)
+    return urlunsplit(divided._replace(netloc=divided.netloc.rpartition("@")[2]))
+
+
+def _path_of(source: str) -> Path:
+    if source.lower().startswith("file://"):
+        divided = urlsplit(source)
+        if divided.netloc not in ("", "localhost"):
+            raise ClearwayError.of("feeds.E012", value=source)
+        return Path(unquote(divided.path))
+    if "://" in source or not source.strip() or "\0" in source:
+        raise ClearwayError.of("feeds.E012", value=source)
+    return Path(source).expanduser().absolute()
+
+
+def _read_file(path: Path, bytes_max: int, progress: Progress) -> Fetched:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait for its writer
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ClearwayError.of("feeds.E013", path=path, detail="it is no plain file")
+        with os.fdopen(descriptor, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(bytes_max + 1) if size <= bytes_max else b""  # it may grow meanwhile
+    except OSError as error:
+        raise ClearwayError.of("feeds.E013", path=path, detail=error.strerror or error) from None
+    if size > bytes_max or len(data) > bytes_max:
+        raise ClearwayError.of("feeds.E007", origin=path, limit_mib=bytes_max >> 20)
+    progress(len(data), len(data))
+    return Fetched(data, str(path))
+
+
+def _fetch_url(
+    url: str, etag: str, last_modified: str, bytes_max: int, seconds_max: float, progress: Progress
+) -> Fetched:
+    import httpx  # slow to import; commands that fetch nothing do without
+
+    asked = {"Accept": "text/plain, */*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "clearway"}
+    if etag:
+        asked["If-None-Match"] = etag
+    if last_modified:
+        asked["If-Modified-Since"] = last_modified
+    timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
+    origin = url.rpartition("@")[2]
+    try:
+        origin = without_credentials(url)
+        with (
+            httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=REDIRECTS_MAX) as client,
+            client.stream("GET", url, headers=asked) as answer,
+        ):
+            origin = without_credentials(str(answer.url))
+            if answer.status_code == 304 and (etag or last_modified):
+                return Fetched(b"", origin, etag, last_modified, unchanged=True)
+            _check_answer(answer, origin, bytes_max)
+            data = _read_answer(answer, origin, bytes_max, time.monotonic() + seconds_max, progress)
+            return Fetched(data, origin, answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise ClearwayError.of("feeds.E010", origin=origin, detail=str(error) or type(error).__name__) from None
+
+
+def _check_answer(answer: httpx.Response, origin: str, bytes_max: int) -> None:
+    if answer.status_code != 200:
+        status = f"{answer.status_code} {answer.reason_phrase}".strip()
+        raise ClearwayError.of("feeds.E011", origin=origin, status=status)
+    if answer.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml")):
+        raise ClearwayError.of("feeds.E003", origin=origin, what="a web page")
+    length = answer.headers.get("content-length", "")
+    if length.isdigit() and int(length) > bytes_max:
+        raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
+
+
+def _read_answer(answer: httpx.Response, origin: str, bytes_max: int, deadline: float, progress: Progress) -> bytes:
+    """The body as it was sent: unpacking, bounded, is for formats.py. httpx refuses one shorter than announced."""
+    data = bytearray()
+    length = answer.headers.get("content-length", "")
+    for chunk in answer.iter_raw(_CHUNK):
+        data += chunk
+        if len(data) > bytes_max:
+            raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
+        if time.monotonic() > deadline:
+            raise ClearwayError.of("feeds.E010", origin=origin, detail="it takes too long")
+        progress(len(data), int(length) if length.isdigit() else None)
+    return bytes(data)

@@ -1,0 +1,45 @@
+"""Keeps the entries of lists below feeds/ of the state, a folder for each content (policy/entries.py has the form)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol
+
+from clearway.policy import entries, parts
+from clearway.policy.arrays import U64
+from clearway.policy.entries import StoredEntries as FeedFile
+
+__all__ = ["FeedFile", "open", "prune", "store"]
+
+
+class HasArrays(Protocol):
+    """What formats.Parsed has of it."""
+
+    @property
+    def v4(self) -> U64: ...
+    @property
+    def v6(self) -> U64: ...
+
+
+def store(directory: Path, parsed: HasArrays) -> FeedFile:
+    """Keeps sorted distinct entries; those that are there already are left alone. Lets OSError through, writes all or
+    nothing."""
+    written = {"v4": parsed.v4.astype("<u8", copy=False), "v6": parsed.v6.astype("<u8", copy=False)}
+    path = parts.write(directory, entries.hash_of, entries.document_of(parsed.v4, parsed.v6), written)
+    return entries.open_entries(path, verify=False)
+
+
+def open(directory: Path, hash: str, *, verify: bool = True) -> FeedFile:
+    """The entries of that hash. Raises feeds.E014 when they are missing or damaged; see entries.open_entries."""
+    return entries.open_entries(directory / hash, verify=verify)
+
+
+def prune(directory: Path, keep: Collection[str]) -> list[str]:
+    """Removes contents whose hash is not in `keep`, and what a crash left. Only for the one writer; hashes removed."""
+    parts.remove_unfinished(directory)
+    removed = sorted(path.name for path in directory.glob("*") if len(path.name) == 64 and path.name not in keep)
+    for hash in removed:
+        shutil.rmtree(directory / hash, ignore_errors=True)
+    return removed

@@ -1,0 +1,244 @@
+"""Compiled policies as files: what the daemon loads at start, and what tells which list an address stood in.
+
+    DIR/20300131T120000.000000Z-0123456789ab/    manifest.json, v4_cells.bin, …: folders as in policy/parts.py
+    DIR/current -> the one that should be enforced, swapped in one rename
+
+The manifest carries its own meaning: format, ABI of the kernel structs, epoch, time, lists with content hash, counts.
+Identical input gives identical bytes; the time is an argument. A damaged or foreign snapshot is refused by name, and
+the one before it can be taken (`newest`). The newest KEPT stay, for events of an epoch that has just ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clearway import _engine
+from clearway.errors import ClearwayError
+from clearway.policy import entries, parts
+from clearway.policy.compile import SLOT, CompiledBase
+from clearway.policy.model import Prefix, Reason, parse_word, word
+
+FORMAT = 1
+KIND = "snapshot"
+KEPT = 3
+CURRENT = "current"
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotList:
+    """One list that was compiled into a snapshot."""
+
+    name: str
+    reason: Reason
+    content: str
+    """Hash of its entries below feeds/."""
+    source: str
+    since: datetime
+    """When this version was fetched."""
+    until: datetime
+    exception: bool = False
+
+
+class Holding(NamedTuple):
+    """An entry of a list that covers an address."""
+
+    list_name: str
+    reason: Reason
+    prefix: Prefix
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One compiled policy; its arrays are mapped from files, and stay readable when the files are removed."""
+
+    path: Path
+    compiled: CompiledBase
+    lists: tuple[SnapshotList, ...]
+    epoch: int
+    created: datetime
+    feeds: Path
+    """Where the entries of the lists are."""
+
+    def base(self) -> _engine.Base:
+        """For engine.Tables.fill. Raises BadSnapshotPart."""
+        compiled = self.compiled
+        return _engine.Base(
+            v4_cell_numbers=compiled.v4_cell_numbers.data,
+            v4_cells=compiled.v4_cells.data,
+            v4_bitmaps=compiled.v4_bitmaps.data,
+            v6_buckets=compiled.v6_buckets.data,
+            v6_slots=compiled.v6_slots.view(np.uint8).data,
+            v6_lengths=compiled.v6_lengths,
+            v6_seed=compiled.v6_seed,
+        )
+
+    def attribution(self, address: bytes) -> list[Holding]:
+        """Which lists refuse an address (16 bytes, IPv4 mapped), most specific entry first, then by name.
+
+        Lists of exceptions are none of them. Raises feeds.E014 when the entries of a list are gone.
+        """
+        asked = Prefix.from_mapped(address)
+        found = [
+            Holding(listed.name, listed.reason, prefix)
+            for listed, stored in self._entries
+            if not listed.exception
+            for prefix in stored.covering(asked)
+        ]
+        return sorted(found, key=lambda holding: (-holding.prefix.length, holding.list_name))
+
+    @cached_property
+    def _entries(self) -> list[tuple[SnapshotList, entries.StoredEntries]]:
+        return [(listed, entries.open_entries(self.feeds / listed.content, verify=False)) for listed in self.lists]
+
+
+def write(
+    directory: Path, compiled: CompiledBase, lists: Sequence[SnapshotList], *, created: datetime, epoch: int = 0
+) -> Path:
+    """Writes a snapshot and makes it current; older ones but KEPT are removed. Its folder. Lets OSError through.
+
+    Only for the one writer of the directory. `created` carries its offset from UTC. Nothing changes unless all is
+    written and synced.
+    """
+    time = created.astimezone(UTC)
+    document = {
+        "format": FORMAT,
+        "kind": KIND,
+        "abi": _engine.LIMITS["ABI_VERSION"],
+        "epoch": epoch,
+        "created": _time_text(time),
+        "lists": [_list_document(listed) for listed in lists],
+        "counts": dict(compiled.counts),
+        "v6_seed": f"{compiled.v6_seed:016x}",
+        "v6_lengths": list(compiled.v6_lengths),
+    }
+    stamp = time.strftime("%Y%m%dT%H%M%S.%fZ")
+    parts.remove_unfinished(directory)
+    path = parts.write(
+        directory,
+        lambda manifest: f"{stamp}-{hashlib.sha256(manifest).hexdigest()[:12]}",
+        document,
+        {
+            "v4_cell_numbers": compiled.v4_cell_numbers,
+            "v4_cells": compiled.v4_cells,
+            "v4_bitmaps": compiled.v4_bitmaps,
+            "v6_buckets": compiled.v6_buckets,
+            "v6_slots": compiled.v6_slots.view(np.uint8),
+        },
+    )
+    make_current(directory, path.name)
+    _prune(directory, path.name)
+    return path
+
+
+def make_current(directory: Path, name: str) -> None:
+    """Lets `current` lead to the snapshot of that name, in one rename."""
+    link = directory / f"{parts.UNFINISHED}{CURRENT}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    os.replace(link, directory / CURRENT)  # noqa: PTH105 - one rename, nothing between
+    parts.sync_directory(directory)
+
+
+def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
+    """Reads and checks a snapshot, or what `current` leads to. `feeds`: by default feeds/ beside the directory.
+
+    Raises policy.E010 (a part is damaged: truncated, altered, missing), E011 (no snapshot), E012 (of another version).
+    """
+    folder = path.resolve()
+    try:
+        document, _ = parts.read_manifest(folder)
+        _check_kind(folder, document)
+        _, found = parts.read(folder)
+        compiled = CompiledBase(
+            v4_cell_numbers=parts.shaped(found, "v4_cell_numbers", np.uint32),
+            v4_cells=parts.shaped(found, "v4_cells", np.uint32),
+            v4_bitmaps=parts.shaped(found, "v4_bitmaps", np.uint64, 4),
+            v6_buckets=parts.shaped(found, "v6_buckets", np.uint32, 2),
+            v6_slots=parts.shaped(found, "v6_slots", SLOT),
+            v6_lengths=bytes(document["v6_lengths"]),
+            v6_seed=int(document["v6_seed"], 16),
+            counts=document["counts"],
+        )
+        _check_counts(compiled)
+        lists = tuple(_list_of(listed) for listed in document["lists"])
+        created, epoch = datetime.fromisoformat(document["created"]), int(document["epoch"])
+    except parts.Damaged as damage:
+        if damage.part == parts.MANIFEST:
+            raise ClearwayError.of("policy.E011", path=folder, detail=damage) from None
+        raise ClearwayError.of("policy.E010", path=folder, part=damage.part, detail=damage.detail) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"its manifest does not read ({type(error).__name__}: {error})"
+        raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
+    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds")
+
+
+def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:
+    """The current snapshot, or the newest one that can be used where that cannot; and why others could not."""
+    refused: list[ClearwayError] = []
+    names = sorted((path.name for path in directory.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
+    with contextlib.suppress(OSError):
+        current = (directory / CURRENT).readlink().name
+        names = [current, *(name for name in names if name < current)]  # a newer one was never made current
+    for name in names:
+        try:
+            return load(directory / name, feeds=feeds), refused
+        except ClearwayError as error:
+            refused.append(error)
+    return None, refused
+
+
+def _check_kind(folder: Path, document: dict[str, Any]) -> None:
+    """Whether this version can know what the parts mean; asked before they are looked at."""
+    if document.get("kind") != KIND:
+        raise ClearwayError.of("policy.E011", path=folder, detail="its manifest is of another kind")
+    for what, wanted in (("format", FORMAT), ("abi", _engine.LIMITS["ABI_VERSION"])):
+        if document.get(what) != wanted:
+            raise ClearwayError.of("policy.E012", path=folder, what=what, found=document.get(what), wanted=wanted)
+
+
+def _check_counts(compiled: CompiledBase) -> None:
+    """The parts against the manifest's counts; engine.Base checks what stands in them."""
+    held = {
+        "v4_cell_numbers": (len(compiled.v4_cell_numbers), compiled.counts["cells"]),
+        "v4_cells": (len(compiled.v4_cells), compiled.counts["cells"]),
+        "v4_bitmaps": (len(compiled.v4_bitmaps), compiled.counts["bitmaps"]),
+        "v6_buckets": (len(compiled.v6_buckets), compiled.counts["buckets"]),
+        "v6_slots": (len(compiled.v6_slots), compiled.counts["slots"]),
+    }
+    for part, (found, wanted) in held.items():
+        if found != wanted:
+            raise parts.Damaged(part, f"{found} elements in place of {wanted}")
+
+
+def _list_document(listed: SnapshotList) -> dict[str, Any]:
+    times = {"since": _time_text(listed.since), "until": _time_text(listed.until)}
+    return {**asdict(listed), **times, "reason": word(listed.reason)}
+
+
+def _list_of(document: dict[str, Any]) -> SnapshotList:
+    times = {key: datetime.fromisoformat(document[key]) for key in ("since", "until")}
+    return SnapshotList(**{**document, **times, "reason": parse_word(Reason, document["reason"])})
+
+
+def _time_text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _prune(directory: Path, current: str) -> None:
+    names = sorted(path.name for path in directory.glob("*") if _NAME.fullmatch(path.name))
+    for name in names[:-KEPT]:
+        if name != current:
+            shutil.rmtree(directory / name, ignore_errors=True)
