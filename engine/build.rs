@@ -24,7 +24,7 @@ fn build() -> Result<(), String> {
     let out = directory("OUT_DIR")?;
     let data_plane = crate_dir.join("../bpf");
     let own = crate_dir.join("bpf");
-    let clang = clang::Clang::find(&[data_plane.clone(), directory("DEP_BPF_INCLUDE")?])?;
+    let clang = clang::Clang::find(&[data_plane.clone(), own.clone(), directory("DEP_BPF_INCLUDE")?])?;
 
     for directory in [&data_plane, &own] {
         println!("cargo::rerun-if-changed={}", directory.display());
@@ -42,13 +42,7 @@ fn build() -> Result<(), String> {
     for name in ["generator", "sink"] {
         clang.compile(&own.join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")))?;
     }
-    let offsets = format!(
-        "/// Offset of `settings` in .rodata.\npub const TCX_SETTINGS_OFFSET: usize = {};\n\
-         /// Offset of `settings` in .rodata.\npub const XDP_SETTINGS_OFFSET: usize = {};\n",
-        abi::offset_in_rodata(&out.join("tcx.bpf.o"), "settings")?,
-        abi::offset_in_rodata(&out.join("xdp.bpf.o"), "settings")?,
-    );
-    write(&out.join("offsets.rs"), &offsets)
+    Ok(())
 }
 
 fn directory(variable: &str) -> Result<PathBuf, String> {

@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "generator.h"
 
 enum reason a_reason;
 enum lane a_lane;
@@ -33,5 +34,8 @@ struct fragment_value a_fragment_value;
 struct counter a_counter;
 struct drop_event a_drop_event;
 struct probe_outcome a_probe_outcome;
+
+struct draw a_draw;
+struct pair a_pair;
 
 struct __sk_buff an_skb;

@@ -12,24 +12,13 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "generator.h"
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The only constant of this program: frames.rs writes it at offset 0 of .rodata. */
-struct draw {
-	__u64 seed;
-	__u32 pairs; /* elements in use; 1: no index is drawn */
-	__u32 source;
-	__u32 destination;
-	__u32 unused;
-};
 const volatile struct draw draw;
 
 /* Addresses are drawn from these. Writer: frames.rs, before the first run. Sized at load. */
-struct pair {
-	__u32 address; /* host order */
-	__u32 mask;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

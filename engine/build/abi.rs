@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use libbpf_rs::btf::types::{Array, DataSec, Enum, Int, MemberAttr, Struct, Var};
+use libbpf_rs::btf::types::{Array, Enum, Int, MemberAttr, Struct};
 use libbpf_rs::btf::{Btf, BtfKind, BtfType};
 use libbpf_rs::HasSize;
 
@@ -26,23 +26,6 @@ pub fn generate(object: &Path) -> Result<String, String> {
         }
     }
     Ok(rust)
-}
-
-/// Where a variable stands in .rodata.
-pub fn offset_in_rodata(object: &Path, variable: &str) -> Result<u32, String> {
-    let bytes = std::fs::read(object).map_err(|error| format!("{}: {error}", object.display()))?;
-    // Opened as an object, since clang leaves the offsets to libbpf.
-    let btf = Btf::from_raw("object", &bytes)
-        .map_err(|error| format!("{}: {error}", object.display()))?
-        .ok_or_else(|| format!("{}: no BTF", object.display()))?;
-    let section: DataSec<'_> = btf.type_by_name(".rodata").ok_or("no .rodata in BTF")?;
-    let found = section.iter().find(|member| {
-        btf.type_by_id::<Var<'_>>(member.ty)
-            .is_some_and(|var| var.name().is_some_and(|name| name == variable))
-    });
-    found
-        .map(|member| member.offset)
-        .ok_or_else(|| format!("{}: no variable {variable} in .rodata", object.display()))
 }
 
 /// `pub mod drop_reason { pub const FORWARDED: u32 = 0; … pub const NAMES: … }`

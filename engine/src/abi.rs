@@ -1,9 +1,12 @@
 //! What bpf/abi.h says, as the build script read it from BTF.
 
 include!(concat!(env!("OUT_DIR"), "/abi.rs"));
-include!(concat!(env!("OUT_DIR"), "/offsets.rs"));
 
 /// The TCX object.
 pub static TCX_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tcx.bpf.o"));
 /// The XDP object.
 pub static XDP_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/xdp.bpf.o"));
+/// Frames for measurements: see frames.rs.
+pub static GENERATOR_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/generator.bpf.o"));
+/// Their end: see frames.rs.
+pub static SINK_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sink.bpf.o"));

@@ -8,16 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use bytemuck::{Pod, Zeroable};
 use libbpf_sys as sys;
 
+use crate::abi::{Draw, Pair, GENERATOR_OBJECT, SINK_OBJECT};
 use crate::error::{Error, Result};
 use crate::kernel;
 use crate::mapped;
 use crate::object::Object;
-
-static GENERATOR_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/generator.bpf.o"));
-static SINK_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sink.bpf.o"));
 
 /// What may be sent: Ethernet and IPv4 headers at least, one page at most.
 const FRAME_BYTES: std::ops::RangeInclusive<usize> = 34..=3000;
@@ -46,27 +43,6 @@ impl Randomize {
         };
         Ok(Randomize { source, destination })
     }
-}
-
-/// An address and a mask in host order; the bits that the mask leaves out are drawn.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Pair {
-    /// Bits outside the mask don't matter.
-    pub address: u32,
-    /// 0: any address.
-    pub mask: u32,
-}
-
-/// struct draw of generator.bpf.c
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Draw {
-    seed: u64,
-    pairs: u32,
-    source: u32,
-    destination: u32,
-    unused: u32,
 }
 
 /// Sends `count` copies of a frame out of a port of this thread's network namespace, from this thread's core. How long
@@ -114,7 +90,7 @@ fn load(randomize: Randomize, seed: u64, pairs: &[Pair]) -> Result<OwnedFd> {
         destination: randomize.destination.into(),
         unused: 0,
     };
-    object.set_rodata(0, bytemuck::bytes_of(&draw))?;
+    object.set_constant("draw", bytemuck::bytes_of(&draw))?;
     object.set_entries("pairs", pairs.len() as u32)?;
     let loaded = object.load()?;
     let mut memory = mapped::of_fds(&loaded.maps, "pairs", size_of::<Pair>(), pairs.len())?;

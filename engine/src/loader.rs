@@ -43,6 +43,8 @@ const TOGETHER: [&[&str]; 2] = [
 #[derive(Debug)]
 pub struct Loader {
     pins: Option<Pins>,
+    /// In place of the embedded object: a test's own program with the same maps.
+    tcx_object: Option<Vec<u8>>,
     loaded: Option<Loaded>,
     /// Links that nothing pins: they end with this.
     unpinned: BTreeMap<String, OwnedFd>,
@@ -84,9 +86,9 @@ impl Attached {
 
 impl Loader {
     /// Without a directory nothing is pinned, and nothing taken over.
-    pub fn new(pin_directory: Option<&Path>) -> Result<Self> {
+    pub fn new(pin_directory: Option<&Path>, tcx_object: Option<Vec<u8>>) -> Result<Self> {
         let pins = pin_directory.map(Pins::new).transpose()?;
-        Ok(Loader { pins, loaded: None, unpinned: BTreeMap::new() })
+        Ok(Loader { pins, tcx_object, loaded: None, unpinned: BTreeMap::new() })
     }
 
     /// Loads beside what runs; nothing changes on the wire until attach(). Names of the maps made anew.
@@ -94,7 +96,7 @@ impl Loader {
         capacity.check()?;
         let guard = settings.guard_rows()?;
         let pinned = self.pins.as_ref().map(Pins::open_maps).transpose()?.unwrap_or_default();
-        let mut tcx = Object::open("tcx", abi::TCX_OBJECT)?;
+        let mut tcx = Object::open("tcx", self.tcx_object.as_deref().unwrap_or(abi::TCX_OBJECT))?;
         let shapes = tcx.map_shapes();
         let taken = taken_over(&shapes, &pinned, capacity)?;
         let capacity = actual_capacity(&taken, capacity)?;
@@ -107,7 +109,7 @@ impl Loader {
             }
         }
         let frozen = settings.for_programs(capacity);
-        tcx.set_rodata(abi::TCX_SETTINGS_OFFSET, bytemuck::bytes_of(&frozen))?;
+        tcx.set_constant("settings", bytemuck::bytes_of(&frozen))?;
         let tcx = tcx.load()?;
         let mut maps = tcx.maps;
         let mut programs = BTreeMap::from([(Hook::Tcx.word(), tcx.program)]);
@@ -116,7 +118,7 @@ impl Loader {
             for (name, map) in &maps {
                 xdp.reuse(name, map)?;
             }
-            xdp.set_rodata(abi::XDP_SETTINGS_OFFSET, bytemuck::bytes_of(&frozen))?;
+            xdp.set_constant("settings", bytemuck::bytes_of(&frozen))?;
             let xdp = xdp.load()?;
             programs.insert(Hook::Xdp.word(), xdp.program);
             for (name, map) in xdp.maps {

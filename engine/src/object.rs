@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
-use libbpf_rs::{ErrorExt, MapCore, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::btf::types::{DataSec, Var};
+use libbpf_rs::btf::Btf;
+use libbpf_rs::{AsRawLibbpf, ErrorExt, MapCore, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::error::{Error, Result};
 use crate::kernel::{self, MapShape};
@@ -76,19 +78,32 @@ impl Object {
         Ok(())
     }
 
-    /// Writes bytes into .rodata, which is frozen at load.
-    pub fn set_rodata(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
-        let absent = || Error::Misuse(format!("the {} program has no room for its settings", self.name));
+    /// Gives a constant of the program its value; .rodata is frozen at load. Its place comes from the object's BTF.
+    pub fn set_constant(&mut self, variable: &str, bytes: &[u8]) -> Result<()> {
+        let absent =
+            || Error::Misuse(format!("the {} program has no constant {variable} of that size", self.name));
+        let (offset, size) = self.place_in_rodata(variable).ok_or_else(absent)?;
         for mut map in self.open.maps_mut() {
-            if !map.name().to_string_lossy().ends_with(".rodata") {
+            if size != bytes.len() || !map.name().to_string_lossy().ends_with(".rodata") {
                 continue;
             }
             let section = map.initial_value_mut().ok_or_else(absent)?;
-            let field = section.get_mut(offset..offset + bytes.len()).ok_or_else(absent)?;
+            let field = section.get_mut(offset..offset + size).ok_or_else(absent)?;
             field.copy_from_slice(bytes);
             return Ok(());
         }
         Err(absent())
+    }
+
+    fn place_in_rodata(&self, variable: &str) -> Option<(usize, usize)> {
+        // SAFETY: the object lives as long as self.
+        let btf = Btf::from_bpf_object(unsafe { self.open.as_libbpf_object().as_ref() }).ok()??;
+        let section: DataSec<'_> = btf.type_by_name(".rodata")?;
+        let named = |id| {
+            btf.type_by_id::<Var<'_>>(id).is_some_and(|var| var.name().is_some_and(|name| name == variable))
+        };
+        let found = section.iter().find(|member| named(member.ty));
+        found.map(|member| (member.offset as usize, member.size))
     }
 
     /// Makes maps, loads the program.

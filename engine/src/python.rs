@@ -322,8 +322,10 @@ struct Loader(Mutex<loader::Loader>);
 #[pymethods]
 impl Loader {
     #[new]
-    fn new(py: Python<'_>, pin_directory: Option<PathBuf>) -> PyResult<Self> {
-        let made = loader::Loader::new(pin_directory.as_deref()).map_err(|error| raise(py, error))?;
+    #[pyo3(signature = (pin_directory, *, tcx_object=None))]
+    fn new(py: Python<'_>, pin_directory: Option<PathBuf>, tcx_object: Option<PathBuf>) -> PyResult<Self> {
+        let object = tcx_object.map(std::fs::read).transpose()?;
+        let made = loader::Loader::new(pin_directory.as_deref(), object).map_err(|error| raise(py, error))?;
         Ok(Loader(Mutex::new(made)))
     }
 
@@ -692,7 +694,7 @@ fn live_frames(
     let prefixes = PyUntypedBuffer::get(prefixes)?;
     let prefixes = bytes_of(&prefixes)?;
     let took = detached(py, || {
-        let pairs: &[frames::Pair] = bytemuck::try_cast_slice(prefixes)
+        let pairs: &[abi::Pair] = bytemuck::try_cast_slice(prefixes)
             .map_err(|_| Error::Misuse("prefixes are no pairs of uint32".to_owned()))?;
         frames::send(ifindex, frame, count, batch, frames::Randomize::parse(randomize)?, seed, pairs)
     })?;

@@ -128,8 +128,9 @@ class Loader:
     links/{tcx,xdp}-{inside,outside}. Folders are 0700, pins 0600.
     """
 
-    def __init__(self, pin_directory: str | None) -> None:
-        """None: nothing is pinned and nothing taken over (tests, bench)."""
+    def __init__(self, pin_directory: str | None, *, tcx_object: str | None = None) -> None:
+        """None: nothing is pinned and nothing taken over (tests, bench). tcx_object: a file with a test's own program
+        in place of the built-in one, with the same maps and the same settings."""
 
     def load(self, settings: Settings, capacity: Capacity, *, xdp: bool) -> list[str]:
         """Opens every pinned map that fits, makes the others, loads the programs. Names of the maps made anew.
