@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that say what the code says: errors.md, settings.md, commands.md.
 
-    python docs/make.py
+    python docs/make.py [PAGE…]
 
 A test fails while a page differs from what this makes.
 """
@@ -106,8 +106,8 @@ PAGES = {"errors.md": errors_page, "settings.md": settings_page, "commands.md": 
 
 
 def main() -> None:
-    for name, page in PAGES.items():
-        (HERE / name).write_text(page())
+    for name in sys.argv[1:] or PAGES:
+        (HERE / name).write_text(PAGES[name]())
 
 
 if __name__ == "__main__":

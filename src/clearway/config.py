@@ -193,6 +193,18 @@ class StateDirectory:
         finally:
             os.close(descriptor)
 
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Holds the lock file of that name in the directory, after whoever has it; for steps that always end."""
+        with storing(self.path):
+            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            self.adopt(self.path / name)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
 
 def _lock_within(descriptor: int, path: Path, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s

@@ -234,12 +234,6 @@ CATALOG: dict[str, ErrorKind] = {
     "store.E030": ErrorKind(
         "there is no list named {name}", "`clearway feed list` shows those there are.", ANSWER_IS_NO
     ),
-    "store.E031": ErrorKind(
-        "the content of list {name} is missing or damaged in {path}",
-        "Fetch it again: clearway feed update {name}.",
-        MACHINE_CANNOT,
-        True,
-    ),
     # policy: what a person writes
     "policy.E001": ErrorKind(
         "{value} is no address and no prefix", "Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32.", MISUSE
@@ -293,7 +287,7 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "feeds.E003": ErrorKind(
-        "{origin} is {what}, not a list",
+        "{origin} is {what}, not a list of addresses",
         "Open it in a browser: it may want a key, or have moved. The last good list stays in force until it runs out.",
         ANSWER_IS_NO,
         True,
@@ -474,7 +468,7 @@ CATALOG: dict[str, ErrorKind] = {
     "lab.E008": ErrorKind(
         "the gateway did not come up in the lab: {detail}", "{log} has its last words; clearway doctor.", MACHINE_CANNOT
     ),
-    "store.E032": ErrorKind(
+    "store.E031": ErrorKind(
         "the grant of {prefix} is held by {organisation}",
         "Name that organisation, or leave --organisation out.",
         ANSWER_IS_NO,

@@ -211,7 +211,7 @@ def test_revoke_takes_exactly_that_prefix(now: datetime) -> None:
     near = refused("store.E028", lambda: decide.revoke(RevokeRequest(prefix="10.1.2.0/24"), now, "bob"))
     assert "near it: 10.1.0.0/16" in near.message
     wrong = RevokeRequest(prefix="10.1.0.0/16", organisation="Other")
-    refused("store.E032", lambda: decide.revoke(wrong, now, "bob"))
+    refused("store.E031", lambda: decide.revoke(wrong, now, "bob"))
     change = decide.revoke(RevokeRequest(prefix="10.1.0.0/16"), now, "bob")
     assert (change.green, change.answer["organisation"]) == ((prefix("10.1.0.0/16"),), "Example")
     assert wanted.grants(now) == []

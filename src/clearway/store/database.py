@@ -7,7 +7,6 @@ directory at a time; `setup` with another one (tests do that) points the current
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import pkgutil
@@ -196,28 +195,22 @@ def _is_current() -> bool:
 def _migrate(directory: StateDirectory) -> None:
     from django.core.management import call_command
 
-    with _alone(directory):
+    with directory.alone("migrate.lock"), _alone_on_server():
         if not _is_current():
             call_command("migrate", verbosity=0, interactive=False)
 
 
 @contextlib.contextmanager
-def _alone(directory: StateDirectory) -> Iterator[None]:
-    """Only one process at a time brings the tables up to date."""
+def _alone_on_server() -> Iterator[None]:
+    """On a PostgreSQL server, which other machines may use, only one process at a time makes tables."""
     from django.db import connection
 
-    with storing(directory.path):
-        descriptor = os.open(directory.path / "migrate.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
         try:
             yield
         finally:
-            if connection.vendor == "postgresql":
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
-    finally:
-        os.close(descriptor)
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])

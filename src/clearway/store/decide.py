@@ -113,7 +113,7 @@ def grant(request: GrantRequest, now: datetime, actor: str, *, inside: Sequence[
 
 @told
 def revoke(request: RevokeRequest, now: datetime, actor: str) -> Change:
-    """Takes a prefix out of the green lane. Raises store.E028 (no grant at exactly that prefix), E032 (not theirs)."""
+    """Takes a prefix out of the green lane. Raises store.E028 (no grant at exactly that prefix), E031 (not theirs)."""
     prefix = Prefix.parse(request.prefix)
     with transaction.atomic():
         held = standing.at(standing.GRANT, prefix, now)
@@ -122,7 +122,7 @@ def revoke(request: RevokeRequest, now: datetime, actor: str) -> Change:
             *standing.within([standing.GRANT], prefix, now, NEAR_MAX),
         ]
         if held and request.organisation and request.organisation != held.organisation:
-            raise ClearwayError.of("store.E032", prefix=prefix, organisation=held.organisation)
+            raise ClearwayError.of("store.E031", prefix=prefix, organisation=held.organisation)
         if not held:
             text = f"; near it: {', '.join(str(each.prefix) for each in near)}" if near else ""
             raise ClearwayError.of("store.E028", prefix=prefix, near=text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from clearway.feeds.fetch import without_credentials
 from clearway.store import standing
 from clearway.store.change import stamp
 from clearway.store.database import told
@@ -38,7 +39,7 @@ def _feed(row: Feed, now: datetime) -> dict[str, Any]:
     return {
         "feed": row.name,
         "reason": row.reason,
-        "source": row.source,
+        "source": without_credentials(row.source),
         "format": row.format,
         "every_s": row.every_s,
         "life_s": row.life_s,

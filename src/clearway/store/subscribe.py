@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -21,13 +19,10 @@ EVERY_MIN = timedelta(minutes=1)
 """No list is fetched more often."""
 
 
-def is_url(source: str) -> bool:
-    """Whether a source is fetched over the network; anything else is a path."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
-
-
 def times(request: FeedAddRequest) -> tuple[timedelta | None, timedelta]:
     """How often it is fetched (None: when asked) and how long its entries live. Raises policy.E004, store.E020."""
+    from clearway.feeds.fetch import is_url  # not needed for single entries, and slow to import
+
     every = duration(request.every) if request.every else None
     if every is None and is_url(request.source):
         every = duration(URL_EVERY.default)
@@ -45,11 +40,13 @@ def times(request: FeedAddRequest) -> tuple[timedelta | None, timedelta]:
 
 def check_new(request: FeedAddRequest) -> Reason:
     """Whether the list could be taken, before anything is fetched. Raises store.E020, E029, policy.E004, E006."""
+    from clearway.feeds.fetch import without_credentials
+
     reason = parse_word(Reason, request.reason)
     times(request)
     held = Feed.objects.filter(name=request.name, removed_at__isnull=True).first()
     if held:
-        raise ClearwayError.of("store.E029", name=held.name, source=held.source)
+        raise ClearwayError.of("store.E029", name=held.name, source=without_credentials(held.source))
     return reason
 
 
@@ -57,7 +54,9 @@ def check_new(request: FeedAddRequest) -> Reason:
 def feed_add(request: FeedAddRequest, format: str, version: NewVersion, now: datetime, actor: str) -> Change:
     """A list and its first version. Raises store.E029 (the name is taken). lists.add does all of it."""
     every, life = times(request)
-    source = request.source if is_url(request.source) else str(Path(request.source).absolute())
+    from clearway.feeds.fetch import is_url, without_credentials
+
+    source = request.source if is_url(request.source) else version.origin
     with transaction.atomic():
         reason = word(check_new(request))
         feed = Feed.objects.create(
@@ -69,7 +68,12 @@ def feed_add(request: FeedAddRequest, format: str, version: NewVersion, now: dat
             life_s=int(life.total_seconds()),
             added_at=now,
         )
-        detail = {"source": source, "format": format, "every_s": feed.every_s, "life_s": feed.life_s}
+        detail = {
+            "source": without_credentials(source),
+            "format": format,
+            "every_s": feed.every_s,
+            "life_s": feed.life_s,
+        }
         _decision(Kind.FEED_ADD, feed, now, actor, detail=detail)
         row = _version(feed, version, now, actor)
     return Change(row.decision.pk, _answer(feed, row), base_changed=True)
@@ -135,6 +139,8 @@ def _decision(kind: Kind, feed: Feed, now: datetime, actor: str, **values: Any) 
 
 
 def _answer(feed: Feed, row: FeedVersion) -> dict[str, Any]:
+    from clearway.feeds.fetch import without_credentials
+
     return {
         "decision": row.decision.pk,
         "kind": row.decision.kind,
@@ -142,7 +148,7 @@ def _answer(feed: Feed, row: FeedVersion) -> dict[str, Any]:
         "actor": row.decision.actor,
         "feed": feed.name,
         "reason": feed.reason,
-        "source": feed.source,
+        "source": without_credentials(feed.source),
         "format": feed.format,
         "content": row.content,
         "counts": row.counts,
