@@ -66,18 +66,18 @@ enum drop_reason {
 
 /* What was noticed about a packet that goes on. Counted beside the verdict; unknown is not malicious. */
 enum fact {
-	FACT_NOT_IP = 0,		/* ARP, LLDP, STP, LACP, …: crosses untouched */
-	FACT_TUNNEL = 1,		/* IP-in-IP, GRE, ESP, VXLAN, …: the outer addresses were asked */
-	FACT_OPAQUE = 2,		/* tags or labels deeper than the limits below, or a header out of reach */
-	FACT_EXTENSION_LIMIT = 3,	/* more than EXTENSION_HEADERS_MAX IPv6 extension headers */
-	FACT_FRAGMENT = 4,		/* any fragment */
+	FACT_NOT_IP = 0,	  /* ARP, LLDP, STP, LACP, …: crosses untouched */
+	FACT_TUNNEL = 1,	  /* IP-in-IP, GRE, ESP, VXLAN, …: the outer addresses were asked */
+	FACT_OPAQUE = 2,	  /* tags or labels deeper than the limits below, or a header out of reach */
+	FACT_EXTENSION_LIMIT = 3, /* more than EXTENSION_HEADERS_MAX IPv6 extension headers */
+	FACT_FRAGMENT = 4,	  /* any fragment */
 	FACT_FRAGMENT_WITHOUT_FIRST = 5,
 	FACT_FRAGMENT_TABLE_FULL = 6,
-	FACT_FRAGMENT_TINY = 7,		/* a first fragment that ends inside its TCP, UDP or ICMP header */
-	FACT_BYPASSED = 8,		/* the gateway was a plain wire */
-	FACT_OBSERVED = 9,		/* would have been dropped, but for --observe */
-	FACT_SUPER_PACKET = 10,		/* GSO or GRO: several wire packets in one buffer */
-	FACT_PROBE = 11,		/* a canary or explain --live: counted here and nowhere else */
+	FACT_FRAGMENT_TINY = 7, /* a first fragment that ends inside its TCP, UDP or ICMP header */
+	FACT_BYPASSED = 8,	/* the gateway was a plain wire */
+	FACT_OBSERVED = 9,	/* would have been dropped, but for --observe */
+	FACT_SUPER_PACKET = 10, /* GSO or GRO: several wire packets in one buffer */
+	FACT_PROBE = 11,	/* a canary or explain --live: counted here and nowhere else */
 };
 
 /* Limits, with what they cost. They are an enum since a #define does not survive into BTF. */
@@ -90,13 +90,13 @@ enum limit {
 	DIRECTIONS = 2,
 	DROP_REASONS_MAX = 64, /* room in the counters; 3 × 2 × 64 × 16 bytes a CPU */
 	FACTS_MAX = 32,
-	V4_FRONT_WORDS = 1 << 18,     /* one bit a /24 in 64-bit words: 2 MB a copy */
-	V4_CELL_LINES = 1 << 20,      /* sixteen cells a line: 64 MB a copy */
-	V6_SHORT_WORDS = 1 << 10,     /* one bit a /16: 8 KB */
-	V6_BASE_LONG_WORDS = 1 << 17, /* hashed /48s: 1 MB a copy */
+	V4_FRONT_WORDS = 1 << 18,      /* one bit a /24 in 64-bit words: 2 MB a copy */
+	V4_CELL_LINES = 1 << 20,       /* sixteen cells a line: 64 MB a copy */
+	V6_SHORT_WORDS = 1 << 10,      /* one bit a /16: 8 KB */
+	V6_BASE_LONG_WORDS = 1 << 17,  /* hashed /48s: 1 MB a copy */
 	V6_TOUCH_LONG_WORDS = 1 << 14, /* hashed /48s of overlay and grants: 128 KB */
-	V6_BUCKET_SLOTS_MAX = 16,     /* compile takes another seed sooner than it fills a bucket further */
-	OVERLAY_ENTRIES_MAX = 100000, /* hosts and prefixes together */
+	V6_BUCKET_SLOTS_MAX = 16,      /* compile takes another seed sooner than it fills a bucket further */
+	OVERLAY_ENTRIES_MAX = 100000,  /* hosts and prefixes together */
 	GREEN_ENTRIES_MAX = 65536,
 	GUARD_ENTRIES_MAX = 4096,
 	FRAGMENTS_MAX = 16384,
@@ -115,20 +115,20 @@ enum cell {
 enum guard_flag {
 	GUARD_INSIDE = 1, /* belongs to an inside prefix */
 	GUARD_BOGON = 2,  /* no legitimate source on the internet */
-	GUARD_LINK = 4,	  /* link scope or unspecified (fe80::/10, ::, 0.0.0.0, 169.254/16): never judged by the guard */
+	GUARD_LINK = 4, /* link scope or unspecified (fe80::/10, ::, 0.0.0.0, 169.254/16): never judged by the guard */
 };
 
 /* Set at load, frozen with the program: a changed setting is a new program, put in by bpf_link_update. */
 struct settings {
 	__u32 inside_ifindex;
 	__u32 outside_ifindex;
-	__u32 observe;	     /* count, drop nothing */
-	__u32 guard_inside;  /* inside prefixes are configured */
-	__u32 guard_bogons;  /* --drop-bogons */
-	__u32 xdp_forward;   /* the XDP program forwards too; 0: it only drops */
-	__u32 bitmaps;	     /* elements a copy in base_bitmaps */
-	__u32 v6_buckets;    /* elements a copy in base_v6_buckets: a power of two */
-	__u32 v6_slots;	     /* elements a copy in base_v6_slots */
+	__u32 observe;	    /* count, drop nothing */
+	__u32 guard_inside; /* inside prefixes are configured */
+	__u32 guard_bogons; /* --drop-bogons */
+	__u32 xdp_forward;  /* the XDP program forwards too; 0: it only drops */
+	__u32 bitmaps;	    /* elements a copy in base_bitmaps */
+	__u32 v6_buckets;   /* elements a copy in base_v6_buckets: a power of two */
+	__u32 v6_slots;	    /* elements a copy in base_v6_slots */
 };
 
 /* The one word that publishes a base, and what a person may turn at once. Written by the daemon only. */
@@ -139,7 +139,8 @@ struct control {
 	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn */
 };
 
-/* Sixteen cells to an element: an array map rounds each element up to 8 bytes, so single u32 cells would take 128 MB. */
+/* Sixteen cells to an element: an array map rounds each element up to 8 bytes, so single u32 cells would take 128 MB.
+ */
 struct cell_line {
 	__u32 cell[16];
 };

@@ -10,9 +10,9 @@
 #include "abi.h"
 
 #define ARRAY_OF(value_type, entries)                                                                                  \
-	__uint(type, BPF_MAP_TYPE_ARRAY);                                                                              \
-	__uint(map_flags, BPF_F_MMAPABLE);                                                                             \
-	__uint(max_entries, entries);                                                                                  \
+	__uint(type, BPF_MAP_TYPE_ARRAY);                                                                               \
+	__uint(map_flags, BPF_F_MMAPABLE);                                                                              \
+	__uint(max_entries, entries);                                                                                   \
 	__type(key, __u32);                                                                                            \
 	__type(value, value_type)
 

@@ -12,8 +12,8 @@ struct decision {
 	__u32 drop_reason;
 	__u32 lane;
 	__u32 direction;
-	__u32 epoch; /* read once a packet, first thing; the copy of every table follows from it */
-	__u32 probe; /* counted as FACT_PROBE only */
+	__u32 epoch;  /* read once a packet, first thing; the copy of every table follows from it */
+	__u32 probe;  /* counted as FACT_PROBE only */
 	__u64 now_ns; /* boot clock, read when an entry matched; 0: not yet */
 };
 
@@ -248,14 +248,11 @@ static __always_inline void count_facts(__u32 bits, __u32 packets, __u32 bytes)
 /* Counts and reports a decided packet; `packets` as on the wire. */
 static __always_inline __u32 record(struct packet *p, const struct frame *f, struct decision *d, __u32 packets)
 {
-	__u32 index, observed = 0;
+	__u32 observed = d->drop_reason && d->verdict == VERDICT_FORWARD, index;
 
 	remember_fragment(p, d);
-	if (settings.observe && d->drop_reason) {
-		d->verdict = VERDICT_FORWARD;
+	if (observed)
 		p->facts |= FACT_BIT(FACT_OBSERVED);
-		observed = 1;
-	}
 	if (d->probe) {
 		p->facts |= FACT_BIT(FACT_PROBE);
 		count(&facts, FACT_PROBE, packets, f->length);
@@ -298,5 +295,5 @@ static __always_inline void judge(struct packet *p, struct decision *d, int pars
 		return;
 	}
 	d->drop_reason = decide(p, d, parsed);
-	d->verdict = d->drop_reason ? VERDICT_DROP : VERDICT_FORWARD;
+	d->verdict = d->drop_reason && !settings.observe ? VERDICT_DROP : VERDICT_FORWARD;
 }
