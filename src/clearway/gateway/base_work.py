@@ -18,6 +18,7 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
+from clearway.store import lists
 from clearway.store.change import Change
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 
@@ -107,18 +108,14 @@ class BaseWork:
         if request.stored is None:
             stored = await self._prepare(request.source, request.format)
             request = request.model_copy(update={"stored": stored[0], "format": stored[1]})
-        from clearway.store import lists
-
         return await self._decided(
             lambda now: lists.add(self._state, request, now, actor, inside=self._inside),
         )
 
     async def update(self, name: str, request: FeedUpdateRequest, actor: str) -> dict[str, Any]:
         """Fetches a list again. store.E030, feeds.E…; the old version stands until its own end when that fails."""
-        from clearway.store import lists
-
         if request.stored is None:
-            source, format = await self._in_store(_source_of, name)
+            source, format = await self._in_store(lists.source_of, name)
             stored, _ = await self._prepare(source, format)
             request = request.model_copy(update={"stored": stored})
         return await self._decided(
@@ -127,9 +124,7 @@ class BaseWork:
 
     async def remove(self, name: str, request: FeedRemoveRequest, actor: str) -> dict[str, Any]:
         """Enforces a list no longer. store.E030."""
-        from clearway.store import decide
-
-        return await self._decided(lambda now: decide.feed_remove(name, now, actor, request.note))
+        return await self._decided(lambda now: lists.remove(name, request, now, actor))
 
     async def rebuild(self) -> None:
         """Compiles what is wanted now and brings it into the kernel. On failure the old policy stands (`behind`)."""
@@ -169,12 +164,3 @@ class BaseWork:
             "prepare", source=source, format=format, inside=[str(prefix) for prefix in self._inside]
         )
         return StoredContent.model_validate(answer["version"]), answer["format"]
-
-
-def _source_of(name: str) -> tuple[str, str]:
-    from clearway.store.models import Feed
-
-    row = Feed.objects.filter(name=name, removed_at__isnull=True).values_list("source", "format").first()
-    if row is None:
-        raise ClearwayError.of("store.E030", name=name)
-    return row[0], row[1]

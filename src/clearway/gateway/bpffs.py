@@ -7,6 +7,7 @@ network namespace, where the ports are.
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from clearway.errors import ClearwayError
@@ -16,21 +17,44 @@ MOUNT_POINT = Path("/sys/fs/bpf")
 PINS = MOUNT_POINT / "clearway"
 
 _BPF_MAGIC = 0xCAFE4A11
-_INIT_MOUNTS = "/proc/1/ns/mnt"
 
 
 def enter_init_mounts() -> None:
     """Puts this process into PID 1's mount namespace. It must be single-threaded. ClearwayError gateway.E011."""
-    try:
-        if Path("/proc/self/ns/mnt").stat().st_ino == Path(_INIT_MOUNTS).stat().st_ino:
-            return
-        descriptor = os.open(_INIT_MOUNTS, os.O_RDONLY | os.O_CLOEXEC)
+    wanted = _root_mount("1")
+    if wanted == _root_mount("self"):
+        return
+    refused = OSError(0, "no process shows the mounts of process 1")
+    for process in _with_those_mounts(wanted):
+        try:
+            descriptor = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            refused = error
+            continue
         try:
             libc.setns(descriptor, libc.CLONE_NEWNS)
+            return
+        except OSError as error:
+            refused = error
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise ClearwayError.of("gateway.E011", why=error.strerror) from error
+    raise ClearwayError.of("gateway.E011", why=refused.strerror) from refused
+
+
+def _with_those_mounts(wanted: str) -> Iterator[str]:
+    """Processes of the mount namespace whose root mount is `wanted`: 1 itself, and others in case it may not be
+    opened, as where it holds a capability that we lack. Kernel threads (2 and on) live there as well."""
+    others = sorted((path.name for path in Path("/proc").iterdir() if path.name.isdigit()), key=int)
+    return (process for process in others if _root_mount(process) == wanted)
+
+
+def _root_mount(process: str) -> str:
+    """Number of the mount at "/" as that process sees it, "" unknown; no two namespaces have a mount in common."""
+    try:
+        rows = (line.split() for line in Path(f"/proc/{process}/mountinfo").read_text().splitlines())
+    except OSError:
+        return ""
+    return next((row[0] for row in rows if row[4] == "/"), "")
 
 
 def mount_if_absent() -> bool:

@@ -273,3 +273,4 @@ def _stop_starting(number: int, _frame: Any) -> None:
 def _log_to_stderr() -> None:
     logging.raiseExceptions = False  # a closed terminal is no reason to complain to it
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -10,8 +10,6 @@ from clearway.gateway.base_work import BaseWork
 from clearway.gateway.clock import Clock, boot_ns
 from clearway.gateway.feed_schedule import FeedSchedule
 from clearway.store import lists, wanted
-from clearway.store.database import told
-from clearway.store.models import Feed
 from clearway.store.requests import FeedUpdateRequest
 
 log = logging.getLogger(__name__)
@@ -35,9 +33,9 @@ class FeedsDue:
         """Fetches what is due, one list after the other; compiles anew when a list in force has run out."""
         now = self._clock.now()
         ran_out = self._next_expiry is not None and self._next_expiry <= now
-        every: dict[str, float] = await self._in_reads(_due, now)
-        for name in self._schedule.ready(every.items(), boot_ns() / 1e9):
-            await self._fetch(name, every[name])
+        due: dict[str, float] = dict(await self._in_reads(lists.due, now))
+        for name in self._schedule.ready(due.items(), boot_ns() / 1e9):
+            await self._fetch(name, due[name])
         if ran_out or (self._work.behind and self._work.last_error is not None):
             await self._work.rebuild()
         self._next_expiry = await self._in_reads(wanted.next_list_expiry, self._clock.now())
@@ -50,9 +48,3 @@ class FeedsDue:
             self._schedule.failed(name, str(error), every_s, boot_ns() / 1e9)
         else:
             self._schedule.succeeded(name)
-
-
-@told
-def _due(now: datetime) -> dict[str, float]:
-    every = dict(Feed.objects.filter(removed_at__isnull=True).values_list("name", "every_s"))
-    return {name: float(every.get(name) or 0) for name in lists.due(now)}

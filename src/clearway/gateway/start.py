@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearway.config import StateDirectory, storing
@@ -162,13 +161,12 @@ def _load(
     state.remember_inside(options.inside_prefixes)
     from clearway.gateway.enforcer import Enforcer
     from clearway.gateway.wanted_now import WantedNow
-    from clearway.policy import snapshot as snapshots
 
     clock = Clock(state.clock)
     wanted = WantedNow(state, inside, clock)
     wanted.raise_clock()
     seen = wanted.newest()
-    snapshot = snapshots.load(wanted.snapshot_path())
+    snapshot = wanted.snapshot()
     enforcer = Enforcer(loader, clock)
     loaded = loader.finish_load()
     enforcer.take(loaded)
@@ -181,18 +179,16 @@ def _load(
         ports.set_up(link.index, True)
     with state.writing():
         if wanted.newest() != seen:
-            _catch_up(wanted, enforcer, snapshot.path)
+            _catch_up(wanted, enforcer)
         listener = listen(state.socket)
     return Started(options, state, inside, guard, clock, loader, enforcer, runtime, notifier, listener, held)
 
 
-def _catch_up(wanted: "WantedNow", enforcer: "Enforcer", published: Path) -> None:
+def _catch_up(wanted: "WantedNow", enforcer: "Enforcer") -> None:
     """Brings in what was stored since the first look; called with the writer lock."""
-    from clearway.policy import snapshot as snapshots
-
-    path = wanted.snapshot_path()
-    if path.resolve() != published.resolve():
-        enforcer.publish(snapshots.load(path))
+    snapshot = wanted.snapshot()
+    if enforcer.snapshot is None or snapshot.path != enforcer.snapshot.path:
+        enforcer.publish(snapshot)
     enforcer.replace_all(wanted.overlay(), wanted.grants())
     enforcer.set_bypass(wanted.bypass_until())
 

@@ -20,7 +20,7 @@ from clearway.gateway.lifecycle import Lifecycle
 from clearway.gateway.options import RunOptions
 from clearway.gateway.wire import TheWire
 from clearway.policy.model import Prefix, word
-from clearway.store import overview, wanted
+from clearway.store import lists, overview, wanted
 from clearway.store.change import stamp
 from clearway.telemetry.hits import Count
 
@@ -47,7 +47,8 @@ class StatusBoard:
         now = self.clock.now()
         tables = self.enforcer.tables
         held_back = [str(entry.prefix) for entry in wanted.held_back(now, self.inside)]
-        problems = self._problems(held_back)
+        left_out = lists.left_out(self.state, now, self.inside)
+        problems = self._problems(held_back) + [f"list {name} is not enforced: {error}" for name, error in left_out]
         report = self.watch.report
         return {
             "gateway": self._gateway(),

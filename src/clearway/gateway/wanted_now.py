@@ -1,15 +1,20 @@
 """What the database says should be in force at this moment, and the snapshot that goes with it."""
 
+import logging
 from datetime import datetime
-from pathlib import Path
 
 from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
 from clearway.gateway.clock import Clock
+from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
+from clearway.policy.snapshot import Snapshot
 from clearway.store import lists, standing, wanted
 from clearway.store.change import GrantWanted, OverlayWanted
 from clearway.store.database import told
 from clearway.store.models import Decision
+
+log = logging.getLogger(__name__)
 
 REASONS_KEPT_MAX = 4096
 
@@ -32,9 +37,16 @@ class WantedNow:
         if at is not None:
             self._clock.raise_to(at)
 
-    def snapshot_path(self) -> Path:
-        """The compiled lists in force; compiled anew only when they are others than those of `current`."""
-        return lists.compile_wanted(self._state, self._clock.now(), self._inside)
+    def snapshot(self) -> Snapshot:
+        """The compiled lists in force; compiled anew only when they are others than those of `current`, or damaged."""
+        current = None
+        if (self._state.snapshots / snapshots.CURRENT).is_symlink():
+            try:
+                current = snapshots.load(self._state.snapshots / snapshots.CURRENT)
+            except ClearwayError as error:
+                log.error("%s; it is compiled anew from the lists", error)
+        path = lists.compile_wanted(self._state, self._clock.now(), self._inside)
+        return current if current is not None and current.path == path.resolve() else snapshots.load(path)
 
     def overlay(self) -> list[OverlayWanted]:
         return wanted.overlay(self._clock.now(), self._inside)
