@@ -116,6 +116,16 @@ def left(text: str | None, now: datetime) -> str:
     return f"in {span(rest)}" if rest > timedelta(0) else "expired"
 
 
+def every(seconds: int | None) -> str:
+    """How often, in the largest unit that divides it: `24h` is `1d`; `–` for never."""
+    if not seconds:
+        return "–"
+    unit, size = next(
+        (unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if not seconds % size
+    )
+    return f"{seconds // size}{unit}"
+
+
 def count(number: int | None) -> str:
     """1 234 567 with narrow spaces kept plain, `–` for unknown."""
     return "–" if number is None else f"{number:,}".replace(",", " ")
