@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from clearway._engine import LIMITS
+from clearway._engine import LIMITS, Base
 from clearway.policy.arrays import U64
 from clearway.policy.model import Reason
 
@@ -72,6 +72,18 @@ class CompiledBase:
     v6_seed: int
     counts: Mapping[str, int] = field(default_factory=dict)
     """v4_prefixes and v6_prefixes (distinct, exceptions with them), exceptions, cells, bitmaps, slots, buckets."""
+
+    def for_engine(self) -> Base:
+        """For engine.Tables.fill. Raises BadSnapshotPart."""
+        return Base(
+            v4_cell_numbers=self.v4_cell_numbers.data,
+            v4_cells=self.v4_cells.data,
+            v4_bitmaps=self.v4_bitmaps.data,
+            v6_buckets=self.v6_buckets.data,
+            v6_slots=self.v6_slots.view(np.uint8).data,
+            v6_lengths=self.v6_lengths,
+            v6_seed=self.v6_seed,
+        )
 
 
 def compile_base(lists: Sequence[ListEntries]) -> CompiledBase:

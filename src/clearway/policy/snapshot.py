@@ -74,16 +74,7 @@ class Snapshot:
 
     def base(self) -> _engine.Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
-        compiled = self.compiled
-        return _engine.Base(
-            v4_cell_numbers=compiled.v4_cell_numbers.data,
-            v4_cells=compiled.v4_cells.data,
-            v4_bitmaps=compiled.v4_bitmaps.data,
-            v6_buckets=compiled.v6_buckets.data,
-            v6_slots=compiled.v6_slots.view(np.uint8).data,
-            v6_lengths=compiled.v6_lengths,
-            v6_seed=compiled.v6_seed,
-        )
+        return self.compiled.for_engine()
 
     def attribution(self, address: bytes) -> list[Holding]:
         """Which lists refuse an address (16 bytes, IPv4 mapped), most specific entry first, then by name.

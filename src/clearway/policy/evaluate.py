@@ -1,0 +1,275 @@
+"""What the policy says of a packet: the slow, obvious reference that tests hold the kernel to.
+
+The order stands once here and once in bpf/verdict.h, first match wins:
+
+    malformed → spoofed → green grant → address block (source, then destination) → fragment of a dropped one → forward
+
+For each address the overlay is asked first: its longest live entry decides, a block or an exception, and at one prefix
+a live exception beats a live block. Only where it says nothing is the base asked: the longest prefix over all lists.
+Pure: no clock, no kernel. Every `now_ns` is on the clock that the policy's own times are on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Protocol
+
+from clearway._engine import LIMITS
+from clearway.policy import packet as packets
+from clearway.policy.model import BITS, Direction, DropReason, Entry, Fact, Lane, Prefix, Reason, Verdict, word
+from clearway.policy.packet import Address, FragmentKey, Malformed, Packet
+from clearway.policy.prefix_table import PrefixTable
+
+GUARD_INSIDE, GUARD_BOGON, GUARD_LINK = 1, 2, 4
+"""enum guard_flag of abi.h; the oracle holds them to it."""
+FRAGMENT_LIFE_NS = LIMITS["FRAGMENT_LIFE_SECONDS"] * 1_000_000_000
+
+
+class Covering(Protocol):
+    """The entries of a list: prefix_table.PrefixSet, or entries.StoredEntries."""
+
+    def covering(self, prefix: Prefix) -> Sequence[Prefix]: ...
+
+    def within(self, prefix: Prefix, limit: int) -> Sequence[Prefix]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListRules:
+    """One list in force. `exception`: what it holds is spared."""
+
+    name: str
+    reason: Reason
+    entries: Covering
+    exception: bool = False
+    source: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRule:
+    """One entry by a person or a detector; in force while now_ns < until_ns. `entry` says who and why."""
+
+    prefix: Prefix
+    until_ns: int
+    exception: bool = False
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRule:
+    """One green grant; in force while now_ns < until_ns."""
+
+    prefix: Prefix
+    until_ns: int
+    organisation: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What is set when the programs are loaded. `guard`: prefixes and their own flags; see gateway/guard.py."""
+
+    observe: bool = False
+    guard: tuple[tuple[Prefix, int], ...] = ()
+    guard_inside: bool = False
+    guard_bogons: bool = False
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything that is asked about a packet."""
+
+    settings: PolicySettings = PolicySettings()
+    lists: Sequence[ListRules] = ()
+    overlay: Sequence[OverlayRule] = ()
+    grants: Sequence[GrantRule] = ()
+    bypass_until_ns: int = 0
+
+    @cached_property
+    def guard_table(self) -> PrefixTable[int]:
+        return PrefixTable(self.settings.guard)
+
+    @cached_property
+    def overlay_table(self) -> PrefixTable[OverlayRule]:
+        return PrefixTable((rule.prefix, rule) for rule in self.overlay)
+
+    @cached_property
+    def grant_table(self) -> PrefixTable[GrantRule]:
+        return PrefixTable((rule.prefix, rule) for rule in self.grants)
+
+
+@dataclass
+class FragmentTable:
+    """What became of first fragments; the one thing that one packet leaves behind for another."""
+
+    capacity: int = LIMITS["FRAGMENTS_MAX"]
+    _seen: dict[FragmentKey, tuple[int, DropReason]] = field(default_factory=dict)
+
+    def remember(self, key: FragmentKey, now_ns: int, drop_reason: DropReason) -> bool:
+        """False: the table is full."""
+        if key not in self._seen and len(self._seen) >= self.capacity:
+            return False
+        self._seen[key] = now_ns, drop_reason
+        return True
+
+    def first_of(self, key: FragmentKey, now_ns: int) -> DropReason | None:
+        """What became of the first fragment; None: none was seen in the last 30 seconds."""
+        seen_ns, drop_reason = self._seen.get(key, (0, None))
+        return None if drop_reason is None or now_ns - seen_ns >= FRAGMENT_LIFE_NS else drop_reason
+
+    def sweep(self, now_ns: int) -> None:
+        """Forgets those that are over."""
+        self._seen = {key: (seen, r) for key, (seen, r) in self._seen.items() if now_ns - seen < FRAGMENT_LIFE_NS}
+
+
+Decider = ListRules | OverlayRule | GrantRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happens to a packet, and which rule says so."""
+
+    verdict: Verdict
+    drop_reason: DropReason
+    lane: Lane
+    facts: frozenset[Fact]
+    packet: Packet
+    decided_by: Decider = None
+    prefix: Prefix | None = None
+    """Of the rule that decided."""
+
+    @property
+    def why(self) -> str:
+        """One line for a person."""
+        if isinstance(self.decided_by, GrantRule):
+            return f"granted: {self.prefix} ({self.decided_by.organisation})"
+        what = word(self.drop_reason)
+        if isinstance(self.decided_by, ListRules):
+            return f"{what}: {self.prefix} in list {self.decided_by.name} ({word(self.decided_by.reason)})"
+        if isinstance(self.decided_by, OverlayRule):
+            entry = self.decided_by.entry
+            return f"{what}: {self.prefix}" + (f" ({word(entry.reason)}, by {entry.source})" if entry else "")
+        return what
+
+
+def evaluate(
+    policy: Policy,
+    frame: bytes,
+    direction: Direction,
+    now_ns: int,
+    *,
+    fragments: FragmentTable | None = None,
+    super_packet: bool = False,
+) -> Outcome:
+    """What happens to a frame. `fragments` remembers first fragments from call to call; None: none was seen."""
+    if now_ns < policy.bypass_until_ns:
+        return _forward(Packet(facts={Fact.BYPASSED}))
+    try:
+        packet = packets.read(frame, super_packet=super_packet)
+    except Malformed as malformed:
+        return _drop(policy, Packet(), malformed.reason)
+    if packet.source is None or packet.destination is None:
+        return _forward(packet)
+    source, destination = _host(packet.source), _host(packet.destination)
+    spoofed = _spoofed(policy, source, direction)
+    if spoofed:
+        return _drop(policy, packet, spoofed)
+    grant = _granted(policy, source if direction == Direction.OUTBOUND else destination, now_ns)
+    if grant:
+        return _forward(packet, Lane.GREEN, grant, grant.prefix)
+    outcome = _blocked(policy, packet, source, destination, now_ns)
+    if outcome is None and packet.fragment and not packet.first:
+        first = fragments.first_of(packet.fragment, now_ns) if fragments else None
+        if first is None:
+            packet.facts.add(Fact.FRAGMENT_WITHOUT_FIRST)
+        elif first != DropReason.FORWARDED:
+            outcome = _drop(policy, packet, DropReason.FRAGMENT_OF_DROPPED)
+    if packet.fragment and packet.first and fragments is not None:
+        became = outcome.drop_reason if outcome else DropReason.FORWARDED
+        if not fragments.remember(packet.fragment, now_ns, became):
+            packet.facts.add(Fact.FRAGMENT_TABLE_FULL)
+    return outcome or _forward(packet)
+
+
+def _host(address: Address) -> Prefix:
+    version, number = address
+    return Prefix(version, number, BITS[version])
+
+
+def _forward(packet: Packet, lane: Lane = Lane.INSPECTED, by: Decider = None, prefix: Prefix | None = None) -> Outcome:
+    return Outcome(Verdict.FORWARD, DropReason.FORWARDED, lane, frozenset(packet.facts), packet, by, prefix)
+
+
+def _drop(
+    policy: Policy, packet: Packet, reason: DropReason, by: Decider = None, prefix: Prefix | None = None
+) -> Outcome:
+    """Dropped; or, observed only, forwarded with the reason it would have been dropped for."""
+    facts = frozenset(packet.facts)
+    if policy.settings.observe:
+        return Outcome(Verdict.FORWARD, reason, Lane.INSPECTED, facts | {Fact.OBSERVED}, packet, by, prefix)
+    return Outcome(Verdict.DROP, reason, Lane.INSPECTED, facts, packet, by, prefix)
+
+
+def _spoofed(policy: Policy, source: Prefix, direction: Direction) -> DropReason | None:
+    flags = 0
+    for _, standing in policy.guard_table.covering(source):
+        for flag in standing:
+            flags |= flag
+    if flags & GUARD_LINK:
+        return None
+    if direction == Direction.OUTBOUND:
+        foreign = policy.settings.guard_inside and not flags & GUARD_INSIDE
+        return DropReason.SPOOFED_FOREIGN if foreign else None
+    if policy.settings.guard_inside and flags & GUARD_INSIDE:
+        return DropReason.SPOOFED_INSIDE
+    if policy.settings.guard_bogons and flags & GUARD_BOGON:
+        return DropReason.SPOOFED_BOGON
+    return None
+
+
+def _granted(policy: Policy, inside: Prefix, now_ns: int) -> GrantRule | None:
+    for _, standing in policy.grant_table.covering(inside):
+        for grant in standing:
+            if now_ns < grant.until_ns:
+                return grant
+    return None
+
+
+def _blocked(policy: Policy, packet: Packet, source: Prefix, destination: Prefix, now_ns: int) -> Outcome | None:
+    for address, blocked, listed in (
+        (source, DropReason.BLOCKED_SOURCE, DropReason.LISTED_SOURCE),
+        (destination, DropReason.BLOCKED_DESTINATION, DropReason.LISTED_DESTINATION),
+    ):
+        rule = overlay_rule(policy, address, now_ns)
+        if rule and not rule.exception:
+            return _drop(policy, packet, blocked, rule, rule.prefix)
+        if rule is None:
+            found = base_rule(policy, address)
+            if found and not found[0].exception:
+                return _drop(policy, packet, listed, *found)
+    return None
+
+
+def overlay_rule(policy: Policy, address: Prefix, now_ns: int) -> OverlayRule | None:
+    """The overlay's answer for an address: its longest live entry, an exception before a block."""
+    for _, standing in policy.overlay_table.covering(address):
+        live = [rule for rule in standing if now_ns < rule.until_ns]
+        if live:
+            return next((rule for rule in live if rule.exception), live[0])
+    return None
+
+
+def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | None:
+    """The base's answer for an address: the longest entry over all lists, an exception before a block."""
+    found: tuple[ListRules, Prefix] | None = None
+    for rules in policy.lists:
+        for prefix in rules.entries.covering(address)[:1]:
+            if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
+                found = rules, prefix
+    return found
