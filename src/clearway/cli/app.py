@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from clearway.errors import ClearwayError
+from clearway.errors import MISUSE, ClearwayError
 
 INTERRUPTED = 130
 
@@ -123,6 +123,9 @@ def _dispatch(arguments: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error)
+            return MISUSE
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "clearway"
         message = error.format_message() if hasattr(error, "format_message") else str(error)

@@ -131,6 +131,11 @@ def count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}".replace(",", " ")
 
 
+def plural(number: int | None, noun: str) -> str:
+    """`1 grant`, `2 grants`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def size(number: int | None) -> str:
     """Bytes in decimal units: `1.2 GB`."""
     if number is None:

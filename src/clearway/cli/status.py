@@ -26,7 +26,7 @@ def status(
     state: StateOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Show lanes, drops and health; what is wanted against what the kernel holds; lists and their age; what is hit most.
+    """Show lanes, drops and health, what is wanted against what the kernel holds, lists, and what is hit most.
 
     Ends with 1 where no gateway runs, after showing what is stored.
 

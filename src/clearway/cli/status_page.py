@@ -31,7 +31,7 @@ def stored_page(stored: dict[str, Any]) -> list[RenderableType]:
     """What is stored where no gateway runs."""
     now = datetime.now(UTC)
     rows = _pairs()
-    words = [f"{show.count(stored[kind])} {kind}" for kind in ("blocks", "exceptions", "grants")]
+    words = [show.plural(stored[f"{kind}s"], kind) for kind in ("block", "exception", "grant")]
     rows.add_row("stored", ", ".join(words))
     last = stored["last_decision"]
     if last:

@@ -6,7 +6,6 @@ already is checked where it is decided (decide.py). Times stay text until then, 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
@@ -15,11 +14,10 @@ from clearway.errors import ClearwayError
 
 TEXT_MAX = 1000
 """Characters of a note."""
-FEED_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=TEXT_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
-FeedName = Annotated[str, StringConstraints(pattern=rf"^{FEED_NAME.pattern}$")]
+FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 ContentHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -123,6 +121,13 @@ class ProbeRequest(Request):
     direction: Literal["outbound", "inbound"]
 
 
+PATTERNS = {
+    "name": "1 to 63 small letters, digits, dots, dashes or underscores, a letter or digit first",
+    "note": "one line, without control characters",
+    "frame": "a frame from its Ethernet header on, in hexadecimal: 14 to 9216 bytes",
+}
+"""Patterns in words, by field."""
+
 AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
@@ -134,4 +139,6 @@ def parse(model: type[AnyRequest], values: dict[str, Any], command: str = "") ->
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "request"
         detail = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            detail = PATTERNS.get(field, "it holds what may not stand there")
         raise ClearwayError.of("store.E020", field=field, detail=detail, command=command or "clearway") from None
