@@ -3,7 +3,7 @@
 #   make test    cargo test, pytest (its closing line is the last)      make lint    formatters, linters, types
 #   make setup   system packages, .venv, the extension                  make bench   what the figures come from
 #   make bpf     compiles the kernel's programs                         make lock    renews requirements.lock
-#   make wheel   one wheel in target/wheels                             make docs    renews docs/reference.md
+#   make wheel   one wheel in target/wheels                             make docs    renews the pages made from the code
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -38,7 +38,7 @@ $(STAMPS)/environment: requirements.lock setup/environment.sh | packages
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/engine: $(STAMPS)/environment pyproject.toml Cargo.toml Cargo.lock engine/Cargo.toml $(C_FILES) $(RUST_FILES) | packages toolchain
-	$(BIN)/maturin develop --release --locked --uv --skip-install
+	$(BIN)/maturin develop --release --locked --uv 2> >(grep -v 'Failed to set rpath' >&2)  # the system's paths do
 	@touch $@
 	@$(BIN)/clearway doctor >/dev/null || { $(BIN)/clearway doctor >&2 || true; }
 
@@ -46,7 +46,7 @@ demo: setup
 	@$(ROOT) $(BIN)/clearway demo $(DEMO)
 
 test: setup
-	cargo test --locked --release --quiet
+	cargo test --locked --release --quiet --no-default-features
 	$(ROOT) $(BIN)/python -m pytest $(PYTEST)
 
 bench: setup
@@ -77,4 +77,4 @@ lock: $(STAMPS)/environment
 		--all-extras --output-file requirements.lock pyproject.toml
 
 docs: setup
-	$(BIN)/python tests/setup/reference.py --write
+	$(BIN)/python docs/make.py

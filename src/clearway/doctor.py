@@ -115,6 +115,8 @@ def _judge_objects(answer: MachineAnswer) -> Check:
     if answer.engine:
         return Check(name, Level.OK, f"embedded in the extension, ABI {answer.engine}")
     mend = "make setup" if answer.from_source else "install the wheel that was built for this architecture"
+    if "libelf" in answer.engine_error:
+        mend = "apt-get install libelf1"
     return Check(name, Level.CANNOT, f"the extension cannot be used: {answer.engine_error}", mend)
 
 

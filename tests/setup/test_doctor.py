@@ -112,6 +112,7 @@ def test_a_python_too_old_an_extension_that_fails_and_a_full_disk_are_named() ->
     checks = doctor.diagnose(spoilt)
     assert finding(checks, "Python").level is Level.CANNOT
     assert "libelf.so.1" in finding(checks, "BPF objects").found
+    assert finding(checks, "BPF objects").mend == "apt-get install libelf1"
     assert "df -h" in finding(checks, "state directory").mend
 
 

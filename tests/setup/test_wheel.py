@@ -1,0 +1,113 @@
+"""One wheel carries everything: it is built here, put into a bare environment, and used without a compiler in reach."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearway import doctor
+from clearway.gateway.kernel_probe import Level
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ELF_MACHINE_BPF = 247
+LOADS = """
+from clearway._engine import Capacity, Loader, Settings
+made = Loader(None).load(Settings(inside_ifindex=1, outside_ifindex=1), Capacity(1, 1, 1), xdp=True)
+print(len(made))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `maturin build` makes of this checkout; what is compiled already is not compiled again."""
+    if shutil.which("cargo") is None:
+        pytest.skip("no cargo on PATH: `make test` puts it there")
+    out = tmp_path_factory.mktemp("wheels")
+    owner = root.stat()  # under sudo, target/ stays its user's
+    os.chown(out, owner.st_uid, owner.st_gid)
+    for folder in (out.parent, out.parent.parent):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    maturin = Path(sys.executable).parent / "maturin"
+    command = [maturin, "build", "--release", "--locked", "--quiet", "--out", out]
+    user = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    built = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=800, **user)
+    assert built.returncode == 0, built.stderr
+    wheels = list(out.iterdir())
+    assert len(wheels) == 1
+    return wheels[0]
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of commands of a new environment that holds the wheel and what it asks for."""
+    environment = tmp_path_factory.mktemp("bare") / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)
+    uv = Path(sys.executable).parent / "uv"
+    install = [uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python"]
+    install += ["--constraints", root / "requirements.lock", wheel]
+    tried = [
+        subprocess.run([*install, *where], capture_output=True, text=True, timeout=600).returncode == 0
+        for where in (["--offline"], [])  # the second one asks the index for what set-up left in no cache
+    ]
+    if not any(tried):
+        pytest.skip("the wheel's dependencies can be had neither from the cache nor from the index")
+    yield environment / "bin"
+
+
+def run(bare: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command of the bare environment, with nothing else on PATH, away from the checkout."""
+    return subprocess.run(
+        [bare / command[0], *command[1:]], cwd=bare, env={"PATH": str(bare)}, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_wheel_is_for_every_python_from_3_11_on(wheel: Path) -> None:
+    assert "-cp311-abi3-linux_" in wheel.name
+
+
+def test_the_wheel_carries_the_compiled_programs_and_all_licences(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        extension = archive.read("clearway/_engine.abi3.so")
+    objects, at = 0, extension.find(b"\x7fELF", 1)
+    while at >= 0:
+        objects += struct.unpack_from("<H", extension, at + 18)[0] == ELF_MACHINE_BPF
+        at = extension.find(b"\x7fELF", at + 1)
+    assert objects >= 2, "the TCX and the XDP object"
+    for licence in ("LICENSE", "NOTICE", "GPL-2.0-only.txt", "BSD-2-Clause.txt"):
+        assert any(name.endswith(f"/{licence}") and "licenses" in name for name in names)
+    assert not [name for name in names if name.endswith((".c", ".rs", ".pyc"))]
+
+
+def test_doctor_runs_from_the_wheel_without_a_compiler(bare: Path) -> None:
+    done = run(bare, "clearway", "doctor", "--json")
+    document = json.loads(done.stdout)
+    checks = {check["name"]: check for check in document["checks"]}
+    assert checks["BPF objects"]["level"] == "ok"
+    assert "clang (to build)" not in checks
+    assert document["can_run"] == doctor.can_run(doctor.diagnose(doctor.examine(bare)))
+    assert done.returncode == (0 if document["can_run"] else 3)
+
+
+@pytest.mark.kernel
+def test_the_wheels_programs_load_without_a_compiler(bare: Path) -> None:
+    done = run(bare, "python", "-c", LOADS)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
+def test_doctor_ends_with_3_over_the_answer_of_a_kernel_that_is_too_old(bare: Path) -> None:
+    answer = str(Path(__file__).parent / "machines" / "debian-12.json")
+    table = run(bare, "clearway", "doctor", "--answer", answer)
+    assert table.returncode == 3
+    assert "bookworm-backports" in table.stdout
+    document = json.loads(run(bare, "clearway", "doctor", "--answer", answer, "--json").stdout)
+    assert [check["name"] for check in document["checks"] if check["level"] == Level.CANNOT] == ["kernel, TCX"]
