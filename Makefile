@@ -11,18 +11,18 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .PHONY: setup packages toolchain demo test lint bpf bench lock wheel docs format
 
-# Where the toolchain is, also when HOME is empty or the shell never read cargo's environment.
-export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME)/bin,$(if $(HOME),$(HOME)/.cargo/bin,/root/.cargo/bin))
-ifeq ($(CARGO_HOME)$(HOME),)
-export CARGO_HOME := $(CURDIR)/target/cargo
-endif
+# Where the toolchain is, also when HOME is not set or the shell never read cargo's environment; sudo is handed the same.
+export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6))
+export CARGO_HOME ?= $(HOME)/.cargo
+export RUSTUP_HOME ?= $(HOME)/.rustup
+export PATH := $(PATH):$(CARGO_HOME)/bin
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 STAMPS := .venv/stamps
 # The kernel's gate: what needs it runs as root, by sudo where one is not.
-ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH" $(foreach v,CARGO_HOME RUSTUP_HOME CI,$(if $($(v)),$(v)="$($(v))")))
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env $(foreach v,PATH CARGO_HOME RUSTUP_HOME CI,$v="$${$v-}"))
 C_FILES := $(wildcard bpf/*.[ch] engine/bpf/*.[ch])
 RUST_FILES := $(wildcard engine/*.rs engine/build/*.rs engine/src/*.rs)
 

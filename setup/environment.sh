@@ -20,7 +20,6 @@ proxy=${PIP_PROXY:-$(pip_setting proxy)}
 [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 [ -n "${SSL_CERT_FILE:-}" ] || [ -z "$certificates" ] || export SSL_CERT_FILE="$certificates"
 [ -n "${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}" ] || [ -z "$proxy" ] || export HTTPS_PROXY="$proxy" HTTP_PROXY="$proxy"
-[ -n "${HOME:-}" ] || export UV_CACHE_DIR="${UV_CACHE_DIR:-$PWD/.venv/cache}"
 
 locked=$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)
 if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$locked" ]; then

@@ -36,9 +36,9 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in (out.parent, out.parent.parent):
         folder.chmod(folder.stat().st_mode | 0o011)
     maturin = Path(sys.executable).parent / "maturin"
-    command = [maturin, "build", "--release", "--locked", "--quiet", "--out", out]
-    user = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
-    built = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=800, **user)
+    command = [str(maturin), "build", "--release", "--locked", "--quiet", "--out", str(out)]
+    user, group = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else (None, None)
+    built = subprocess.run(command, cwd=root, user=user, group=group, capture_output=True, text=True, timeout=800)
     assert built.returncode == 0, built.stderr
     wheels = list(out.iterdir())
     assert len(wheels) == 1
@@ -51,8 +51,8 @@ def bare(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     environment = tmp_path_factory.mktemp("bare") / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)
     uv = Path(sys.executable).parent / "uv"
-    install = [uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python"]
-    install += ["--constraints", root / "requirements.lock", wheel]
+    python, lock = str(environment / "bin" / "python"), str(root / "requirements.lock")
+    install = [str(uv), "pip", "install", "--quiet", "--python", python, "--constraints", lock, str(wheel)]
     tried = [
         subprocess.run([*install, *where], capture_output=True, text=True, timeout=600).returncode == 0
         for where in (["--offline"], [])  # the second one asks the index for what set-up left in no cache
