@@ -6,6 +6,7 @@ ends, whatever way, the kernel goes on enforcing.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -44,25 +45,32 @@ def run(options: RunOptions, kernel: KernelAnswer | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it outlives the shell that started it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_starting)
+    gc.disable()  # thousands of objects are made while modules are imported, and all of them stay
     try:
         started = start(options, kernel)
     except KeyboardInterrupt:
         return 0
+    _say_ready()
+    started.notifier.ready()
+    gc.freeze()
+    gc.enable()
     lifecycle = Lifecycle()
     lifecycle.step("load")
     try:
         asyncio.run(_serve(started, lifecycle))
+    except KeyboardInterrupt:
+        pass  # told to end before the loop could hear it
     finally:
         started.loader.close()
         for lock in started.locks:
             lock.release()
-    lifecycle.step("end")
     return 0
 
 
 async def _serve(started: Started, lifecycle: Lifecycle) -> None:
     daemon = Daemon(started, lifecycle)
     await daemon.serve()
+    lifecycle.step("end")
 
 
 class Daemon:
@@ -126,8 +134,6 @@ class Daemon:
         self._drop_events.start()
         self._wire.look()
         self._lifecycle.step("serve")
-        _say_ready()
-        self._started.notifier.ready()
         background = [
             asyncio.create_task(self._often(TICK_S, self._tick)),
             asyncio.create_task(self._often(_check_interval(), self._check)),

@@ -23,7 +23,7 @@ from clearway.telemetry.pseudonym import Pseudonyms
 log = logging.getLogger(__name__)
 
 TURN_S = 0.05
-POLL_MS = 200
+POLL_MS = 100
 DETAILED_MAX = 50
 RULES_KEPT_MAX = 4096
 

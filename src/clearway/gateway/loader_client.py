@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-import signal
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from clearway.gateway import loader_channel
 from clearway.gateway.loader_process import Plan, fork
 
 _TIMEOUT_S = 60.0
+_CLOSE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,12 @@ class LoaderProcess:
         return dict(answer["links"])
 
     def close(self) -> None:
-        """Ends the loader process; what it attached stays."""
+        """Ends the loader process; what it attached stays. It sees the channel close: it can't be signalled from here."""
         self._channel.close()
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        deadline = time.monotonic() + _CLOSE_S
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     def _ask(self, what: str, **values: Any) -> tuple[dict[str, Any], list[int]]:
         with self._turn:

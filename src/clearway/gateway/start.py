@@ -6,6 +6,7 @@ thread exists. The socket is opened under the writer lock after a last look at t
 command stored meanwhile is missed.
 """
 
+import importlib
 import logging
 import os
 import socket
@@ -80,6 +81,8 @@ def start(options: RunOptions, kernel: KernelAnswer | None = None) -> Started:
         held = _take_locks(options.name, state, links)
         loader.open()
         loader.begin_load(_likely_capacity(state))
+        os.chown(state.path, who.uid, who.gid)
+        _import_the_rest(state)
         _give_up_rights(state, who)
         return _load(options, state, inside, guard, links, loader, notifier, held)
     except BaseException:
@@ -121,11 +124,21 @@ def _take_locks(name: str, state: StateDirectory, links: tuple[Link, Link]) -> l
     return held
 
 
+def _import_the_rest(state: StateDirectory) -> None:
+    """All that is needed from here on, while the kernel verifies: still as root, so that Python may keep what it
+    compiles. No module of these starts a thread; OpenBLAS would, for work that nobody gives it."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from clearway import store
+
+    store.setup(state.path)
+    for name in ("wanted_now", "enforcer", "base_work", "decisions", "drop_events", "enforced", "status"):
+        importlib.import_module(f"clearway.gateway.{name}")
+    from django.db import connections
+
+    connections.close_all()  # opened by root: the daemon opens its own
+
+
 def _give_up_rights(state: StateDirectory, who: rights.Identity) -> None:
-    if who.uid != 0:
-        os.chown(state.path, who.uid, who.gid)
-    else:
-        os.chown(state.path, 0, 0)
     state.adopt(*state.path.iterdir())
     reach.open_the_way([state.path.resolve(), *reach.program_paths()], who)
     os.chdir("/")
@@ -155,9 +168,6 @@ def _load(
     notifier: Notifier,
     held: list[FileLock],
 ) -> Started:
-    from clearway import store
-
-    store.setup(state.path)
     state.remember_inside(options.inside_prefixes)
     from clearway.gateway.enforcer import Enforcer
     from clearway.gateway.wanted_now import WantedNow
