@@ -276,9 +276,10 @@ pub fn link_detach(link: BorrowedFd<'_>) -> Result<()> {
 
 /// Ids of the TCX ingress links on a port of this network namespace.
 pub fn tcx_link_ids(ifindex: u32) -> Result<Vec<u32>> {
-    let mut ids = [0u32; 64]; // BPF_MPROG_MAX
+    let (mut ids, mut programs) = ([0u32; 64], [0u32; 64]); // BPF_MPROG_MAX
     let mut options = sys::bpf_prog_query_opts {
         sz: size_of::<sys::bpf_prog_query_opts>() as u64,
+        prog_ids: programs.as_mut_ptr(), // without them the kernel only counts
         link_ids: ids.as_mut_ptr(),
         ..Default::default()
     };

@@ -1,5 +1,6 @@
 //! The face that Python imports as `clearway._engine`, and the only file that names pyo3. It translates; it does not
-//! think. `src/clearway/_engine.pyi` is its contract. Long, since it is one class after another with nothing to decide.
+//! think. `src/clearway/_engine.pyi` is its contract. Long because it is one class after another, with
+//! nothing to decide.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,0 +1,65 @@
+"""What the engine's tests share: a loaded gateway that nothing else knows of, a bpffs of their own, a pair of ports.
+
+Nothing here touches the host's bpffs or a port of the host.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from clearway import _engine as engine
+from clearway.lab.namespace import End, Namespace, wire
+
+ROOM = engine.Capacity(8, 4, 16)
+MOUNT, UMOUNT_DETACH = ctypes.CDLL(None, use_errno=True), 2
+
+
+class Gateway(NamedTuple):
+    loader: engine.Loader
+    tables: engine.Tables
+
+
+def load(loader: engine.Loader, capacity: engine.Capacity = ROOM, inside: int = 1, outside: int = 1) -> Gateway:
+    settings = engine.Settings(inside_ifindex=inside, outside_ifindex=outside)
+    loader.load(settings, capacity, xdp=True)
+    return Gateway(loader, engine.Tables(loader.map_fds(), loader.capacity()))
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    """Loaded with both programs, attached to nothing, pinned nowhere."""
+    return load(engine.Loader(None))
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A bpffs that is gone after the test, whatever was pinned in it."""
+    path = tmp_path / "bpffs"
+    path.mkdir()
+    if MOUNT.mount(b"clearway-test", os.fsencode(path), b"bpf", 0, None):
+        raise OSError(ctypes.get_errno(), f"mount a bpffs at {path}")
+    yield path
+    MOUNT.umount2(os.fsencode(path), UMOUNT_DETACH)
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[End, End]]:
+    """Two ports of one namespace, each with its far end in another."""
+    near, far = (Namespace(f"cwe-{os.getpid()}-{side}") for side in ("near", "far"))
+    try:
+        near.create()
+        far.create()
+        made = End(near, "inside"), End(near, "outside")
+        for number, port in enumerate(made, start=100):
+            wire(port, End(far, f"far-{port.interface}"), index=number)
+        yield made
+    finally:
+        near.remove()
+        far.remove()
