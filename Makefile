@@ -38,7 +38,8 @@ $(STAMPS)/environment: requirements.lock setup/environment.sh | packages
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/engine: $(STAMPS)/environment pyproject.toml Cargo.toml Cargo.lock engine/Cargo.toml $(C_FILES) $(RUST_FILES) | packages toolchain
-	$(BIN)/maturin develop --release --locked --uv 2> >(grep -v 'Failed to set rpath' >&2)  # the system's paths do
+	$(BIN)/maturin develop --release --locked --skip-install 2> >(grep -v 'Failed to set rpath' >&2)  # the system's do
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 	@$(BIN)/clearway doctor >/dev/null || { $(BIN)/clearway doctor >&2 || true; }
 

@@ -13,13 +13,14 @@ if ! .venv/bin/python -c '' 2>/dev/null; then # none yet, or of a Python that is
 fi
 
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-pip_setting() { pip config get "global.$1" 2>/dev/null || true; }
+pip_setting() { pip config list 2>/dev/null | sed -n "s/^global\.$1='\(.*\)'\$/\1/p"; }
 index=${PIP_INDEX_URL:-$(pip_setting index-url)}
 certificates=${PIP_CERT:-$(pip_setting cert)}
 proxy=${PIP_PROXY:-$(pip_setting proxy)}
 [ -n "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ] || [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
-[ -n "${SSL_CERT_FILE:-}" ] || [ -z "$certificates" ] || export SSL_CERT_FILE="$certificates"
-[ -n "${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}" ] || [ -z "$proxy" ] || export HTTPS_PROXY="$proxy" HTTP_PROXY="$proxy"
+[ -n "$certificates" ] || certificates=/etc/ssl/certs/ca-certificates.crt # the system's, with what its owner added
+[ -n "${SSL_CERT_FILE:-}" ] || [ ! -r "$certificates" ] || export SSL_CERT_FILE="$certificates"
+[ -n "${HTTPS_PROXY:-}${https_proxy:-}${ALL_PROXY:-}" ] || [ -z "$proxy" ] || export ALL_PROXY="$proxy"
 
 locked=$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)
 if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$locked" ]; then
