@@ -50,7 +50,14 @@ class ListPlan:
 
     @property
     def name(self) -> str:
-        count = f"{self.entries // 1_000_000}m" if self.entries % 1_000_000 == 0 else f"{self.entries // 1000}k"
+        count = next(
+            (
+                f"{self.entries // size}{unit}"
+                for unit, size in (("m", 1_000_000), ("k", 1000))
+                if not self.entries % size
+            ),
+            str(self.entries),
+        )
         return count if self.shape == "clustered" else f"{count}-{self.shape}"
 
 

@@ -1,0 +1,173 @@
+"""The rows that go through the real daemon: loading a list, a grant, and how long commands take."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from clearway.bench import lists
+from clearway.bench.daemon import CLEARWAY, COMMAND_S_MAX, Daemon
+from clearway.bench.generator import frame
+from clearway.bench.measurement import Aim, Measurement, Result, percentile
+from clearway.bench.stand import Stand
+from clearway.bench.topology import PLAIN_LEFT, PREFIX, Wire
+from clearway.bench.turns import interleave
+from clearway.errors import ClearwayError
+
+GRANT_CHECK_EVERY = 50
+"""Every so many grants, the loaded program is asked whether it knows the grant."""
+
+
+def loading(stand: Stand) -> Result:
+    """A list from its file until the daemon says that it is enforced, into an empty gateway that runs."""
+    kinds = {}
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        Path(folder).chmod(0o755)  # the daemon has no rights of root
+        for size in ("middle", "large"):
+            entries = stand.entries(size)
+            path = Path(folder, f"{stand.list_name(size)}.txt")
+            lists.write_text(entries, path)
+            kinds[stand.list_name(size)] = partial(_load, path, entries)
+        title = "loading a list, from its file to enforced"
+        stand.progress.begin(title, stand.plan.loads * len(kinds))
+        series = interleave(kinds, stand.plan.loads, stand.progress, "s")
+    nft = stand.bridge_with_set().load
+    notes = ["a request to a running gateway, until its answer; then a probe of the loaded program is dropped"]
+    notes += [
+        f"{one.kind}: kernel maps {one.detail('kernel_mb'):.0f} MB, processes at their peaks together "
+        f"{one.detail('daemon_mb'):.0f} MB; `clearway feed add` from its start {one.detail('command_s'):.2f} s"
+        for one in series
+    ]
+    if nft is not None:
+        notes.append(
+            f"nft {stand.list_name('middle')}: {nft.seconds:.1f} s, {nft.resident_bytes / 1e6:.0f} MB of its process"
+        )
+    aims: tuple[Aim, ...] = ()
+    if stand.plan.name == "full":
+        aims = (
+            Aim("1m", "<=", 0.6),
+            Aim("10m", "<=", 4.0),
+            Aim("1m", "<=", 250, detail="kernel_mb"),
+            Aim("10m", "<=", 450, detail="kernel_mb"),
+        )
+    return Result("loading", title, "s", "lower", None, series, aims, tuple(notes))
+
+
+def _load(path: Path, entries: lists.Entries) -> Measurement:
+    with _daemon() as daemon:
+        began = time.monotonic()
+        daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
+        took = time.monotonic() - began
+        _check_dropped(daemon, entries)
+        kernel = sum(daemon.ask("GET", "/v1/status")["memory_bytes"].values())
+        resident = daemon.resident_peak_bytes()
+    with _daemon() as daemon:
+        began = time.monotonic()
+        done = daemon.command("feed", "add", "bench", str(path), "--reason", "scanner")
+        command_s = time.monotonic() - began
+        if done.returncode:
+            raise ClearwayError.of("bench.E004", command="clearway feed add", detail=done.stderr.strip())
+        _check_dropped(daemon, entries)
+    return Measurement(took, {"kernel_mb": kernel / 1e6, "daemon_mb": resident / 1e6, "command_s": command_s})
+
+
+def _check_dropped(daemon: Daemon, entries: lists.Entries) -> None:
+    """First, middle and last entry of the list, as sources from outside."""
+    for at in (0, len(entries) // 2, len(entries) - 1):
+        address = str(IPv4Address(int(entries[at]) >> 8))
+        outcome = _probe(daemon, address, PLAIN_LEFT, "inbound")
+        if outcome["verdict"] != "drop":
+            detail = f"{address} is listed, and its probe was {outcome['verdict']}"
+            raise ClearwayError.of("bench.E004", command="clearway feed add", detail=detail)
+
+
+def _probe(daemon: Daemon, source: str, destination: str, direction: str) -> dict[str, str]:
+    built = frame(bytes(6), bytes(6), source, destination)
+    answer = daemon.ask("POST", "/v1/probe", {"frame": built.hex(), "direction": direction})
+    outcome: dict[str, str] = answer["outcomes"]["tcx"]
+    return outcome
+
+
+def grants(stand: Stand) -> Result:
+    """Grants one after another over the daemon's socket, with the middle list loaded."""
+    title = f"grant to kernel, p99 of {stand.plan.grants:,}, from the request at the socket"
+    stand.progress.begin(title, 1)
+    with _list_file(stand, "middle") as path, _daemon() as daemon:
+        daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
+        series = interleave({"grant": partial(_grant_all, daemon, stand.plan.grants)}, 1, stand.progress, "ms")
+    notes = (
+        f"p50 {series[0].detail('p50_ms'):.2f} ms; a row in the database, then the kernel, then the answer; every "
+        f"{GRANT_CHECK_EVERY}th is proven by a probe of the loaded program",
+    )
+    return Result("grant", title, "ms", "lower", None, series, (Aim("grant", "<=", 20),), notes)
+
+
+def _grant_all(daemon: Daemon, count: int) -> Measurement:
+    times_ms = []
+    for number in range(count):
+        address = f"10.64.{number >> 8}.{number & 255}"
+        body = {"prefix": address, "organisation": f"bench {number}", "until": "1h"}
+        began = time.monotonic()
+        daemon.ask("POST", "/v1/grant", body)
+        times_ms.append((time.monotonic() - began) * 1000)
+        if number % GRANT_CHECK_EVERY == 0:
+            outcome = _probe(daemon, address, "192.0.2.1", "outbound")
+            if outcome["lane"] != "green":
+                detail = f"{address} is granted, and its probe was {outcome['lane']}"
+                raise ClearwayError.of("bench.E004", command="clearway grant", detail=detail)
+    return Measurement(percentile(times_ms, 0.99), {"p50_ms": percentile(times_ms, 0.5)})
+
+
+def commands(stand: Stand) -> Result:
+    """Wall time of commands, the interpreter's start included; `status` of a gateway that runs with the middle list."""
+    title = "time of a command, from start to end"
+    stand.progress.begin(title, stand.plan.commands * 2)
+    with _list_file(stand, "middle") as path, _daemon() as daemon:
+        daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
+        kinds = {
+            "clearway --help": partial(_timed, [*CLEARWAY, "--help"]),
+            "clearway status": partial(_timed, [*CLEARWAY, "status", "--state", str(daemon.state)]),
+        }
+        for measure in kinds.values():
+            measure()  # the first start writes byte code
+        series = interleave(kinds, stand.plan.commands, stand.progress, "s")
+    aims = (Aim("clearway --help", "<=", 0.2), Aim("clearway status", "<=", 0.5))
+    return Result("commands", title, "s", "lower", None, series, aims)
+
+
+def _timed(command: list[str]) -> Measurement:
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S_MAX, check=False)
+    took = time.monotonic() - began
+    if done.returncode:
+        raise ClearwayError.of("bench.E004", command=" ".join(command[2:]), detail=done.stderr.strip())
+    return Measurement(took)
+
+
+@contextmanager
+def _daemon() -> Iterator[Daemon]:
+    """A gateway that runs on a wire of its own, with nothing in its lists."""
+    wire = Wire(through=True)
+    wire.up()
+    try:
+        daemon = Daemon(wire)
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            daemon.close()
+    finally:
+        wire.down()
+
+
+@contextmanager
+def _list_file(stand: Stand, size: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, f"{stand.list_name(size)}.txt")
+        lists.write_text(stand.entries(size), path)
+        yield path

@@ -1,0 +1,47 @@
+"""One run: checks that this machine can, measures the figures that were asked for, and leaves nothing behind."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from clearway.bench import machine
+from clearway.bench.figures import FIGURES, Figure
+from clearway.bench.plan import Plan
+from clearway.bench.report import Run
+from clearway.bench.stand import Stand
+from clearway.bench.topology import sweep
+from clearway.bench.turns import Progress
+from clearway.errors import ClearwayError
+from clearway.lab.topology import require_rights
+
+PACKAGES = {"iperf3": "iperf3", "ss": "iproute2", "ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"}
+
+
+def chosen(names: Sequence[str]) -> list[Figure]:
+    """Figures by name, in the order of the table; none named: all. bench.E001 for an unknown one."""
+    for name in names:
+        if name not in FIGURES:
+            raise ClearwayError.of("bench.E001", value=name, known=", ".join(FIGURES))
+    return [figure for figure in FIGURES.values() if not names or figure.name in names]
+
+
+def measure(figures: Sequence[Figure], plan: Plan, command: str, progress: Progress) -> Run:
+    """Measures them one after another. The first that cannot be measured ends the run with its error."""
+    require_rights()
+    for tool in ("ip", "nsenter", *(tool for figure in figures for tool in figure.tools)):
+        if shutil.which(tool) is None:
+            raise ClearwayError.of("lab.E006", program=tool, package=PACKAGES[tool])
+    cpus = machine.cpus()
+    sweep()
+    started, began = datetime.now(UTC), time.monotonic()
+    facts = machine.facts()
+    results = []
+    with Stand(plan, cpus, progress) as stand:
+        for figure in figures:
+            figure_began = time.monotonic()
+            result = figure.measure(stand)
+            results.append(dataclasses.replace(result, seconds=time.monotonic() - figure_began))
+    stamp = started.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Run(command, plan.name, stamp, time.monotonic() - began, facts, results)

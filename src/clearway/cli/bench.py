@@ -1,0 +1,173 @@
+"""bench: what the published figures come from, measured on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clearway.cli import show
+from clearway.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from clearway.bench.report import Run
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="What the published figures come from: the wire against its peers, the programs against the reference.",
+)
+
+
+@app.command()
+def wire(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="FIGURE", help="Only that one; may be repeated.")
+    ] = None,
+    turns: Annotated[
+        int | None,
+        typer.Option("--turns", metavar="N", min=1, max=100, help="Turns of each kind, by default 5."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of everything: a look, not a figure.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture: .png, .svg, .pdf.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Measure the wire: bare wire, bridge, nftables and Clearway take turns in namespaces of their own.
+
+    Everything takes about nine minutes and wants a machine that does nothing else; --quick takes about two.
+
+    Example: sudo clearway bench wire --only drops --only cost --plot figures.png
+    """
+    import dataclasses
+
+    from clearway.bench import plan as plans
+    from clearway.bench import report, run
+
+    plan = plans.QUICK if quick else plans.FULL
+    if turns is not None:
+        plan = dataclasses.replace(plan, turns=turns, bulk_turns=turns, loads=turns)
+    figures = run.chosen(only or [])
+    command = " ".join(["clearway", *sys.argv[1:]])
+    with _Bars(not json) as bars:
+        measured = run.measure(figures, plan, command, bars)
+    document = report.document(measured)
+    if plot is not None:
+        from clearway.bench import plot as drawing
+
+        drawing.save(document, plot)
+    if json:
+        show.document(document)
+    else:
+        _tell(measured)
+        if plot is not None:
+            print(f"\npicture: {plot}")
+    return 0 if measured.reached else 1
+
+
+@app.command("list")
+def list_figures(json: JsonOption = False) -> None:
+    """List the figures that `bench wire` can measure.
+
+    Example: clearway bench list
+    """
+    from clearway.bench.figures import FIGURES
+
+    if json:
+        figures = [{"name": one.name, "sentence": one.sentence, "seconds": one.seconds} for one in FIGURES.values()]
+        show.document({"figures": figures})
+        return
+    table = show.table("figure", "what", "about", right=("about",))
+    for figure in FIGURES.values():
+        table.add_row(figure.name, figure.sentence, f"{figure.seconds} s")
+    show.put(table)
+
+
+@app.command()
+def oracle(
+    cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="How many packets.")] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same cases.")] = 1,
+    json: JsonOption = False,
+) -> int:
+    """Hold the loaded programs to the reference: random policies, random packets, every verdict compared.
+
+    Example: sudo clearway bench oracle --cases 10000000
+    """
+    from clearway.policy import oracle as cases_of
+
+    with _Bars(not json) as bars:
+        found = cases_of.run(cases, seed, bars)
+    if json:
+        show.document(found)
+    return 1 if found["differences"] else 0
+
+
+class _Bars:
+    """Progress on standard error, where that is a terminal; one line a step elsewhere would drown a log."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted and sys.stderr.isatty()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bars:
+        if self._wanted:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("[dim]{task.fields[said]}"),
+            )
+            self._progress = Progress(*columns, console=show.console(stderr=True), transient=False)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def begin(self, title: str, steps: int) -> None:
+        if self._progress is not None:
+            self._task = self._progress.add_task(show.plain(title), total=steps, said="")
+
+    def step(self, text: str) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=1, said=show.plain(text))
+
+    def say(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(f"[dim]{show.plain(text)}")
+
+
+def _tell(measured: Run) -> None:
+    """Machine, then each figure as a table with its aims and notes."""
+    from clearway.bench import report
+
+    facts = show.table("machine", "")
+    for name, value in measured.machine.items():
+        facts.add_row(name, show.plain(value))
+    facts.add_row("plan", f"{measured.plan}, {measured.seconds:.0f} s in all, {measured.started}")
+    facts.add_row("command", show.plain(measured.command))
+    show.put(facts)
+    for result in measured.results:
+        table = show.table("", "median", "over turns", "against the base", right=("median",), title=result.title)
+        for kind, median, spread, ratio in report.rows(result):
+            table.add_row(show.plain(kind), median, spread, f"{ratio} {result.base}" if ratio else "")
+        print()
+        show.put(table)
+        if result.leaked is not None:
+            print(f"leaked: {show.count(result.leaked)} packets")
+        for aim, told in report.aims(result.judged(), result.unit):
+            print(f"{aim}: {told}")
+        for note in result.notes:
+            print(f"  {note}")
