@@ -3,6 +3,7 @@
 Only looks at values that demo.py fills in; draws the same for a terminal, live, and once at the end for a file.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,9 +16,9 @@ from rich.text import Text
 
 from clearway.lab.numbered import Report
 
-WIDTH_MAX = 112
+WIDTH_MAX = 116
 HEAD_LINES = 6
-STRIP_CELLS = 108
+STRIP_CELLS = 112
 LANE_STYLES = {"green": "bold green", "inspected": "cyan", "bare": "bright_black"}
 
 
@@ -126,7 +127,7 @@ class Board:
             line = self.timeline
             sections.append((4 + len(line.moments), lambda: self._timeline(line)))
         if self.costs:
-            sections.append((5 + len(self.costs), self._costs))
+            sections.append((6 + len(self.costs), self._costs))
         if self.deaths:
             sections.append((5 + len(self.deaths), self._deaths))
         room = height - HEAD_LINES
@@ -154,11 +155,11 @@ class Board:
 
     def _crossings(self) -> RenderableType:
         table = _table("Who reached what")
-        table.add_column("from", width=11, no_wrap=True)
-        table.add_column("to", width=17, no_wrap=True)
-        table.add_column("by", width=5)
+        table.add_column("from", width=8, no_wrap=True)
+        table.add_column("to", width=11, no_wrap=True)
+        table.add_column("by", width=5, no_wrap=True)
         table.add_column("lane", width=9)
-        table.add_column("outcome", width=21, no_wrap=True)
+        table.add_column("outcome", width=19, no_wrap=True)
         table.add_column("why", ratio=1, no_wrap=True)
         for row in self.crossings:
             table.add_row(*_crossing(row))
@@ -188,7 +189,11 @@ class Board:
             table.add_row(
                 f"{cost.what}, {cost.unit}", *(_figure(cost, lane) for lane in ("bare", "inspected", "green"))
             )
-        return table
+        turns = min(len(cost.turns.get("green", [])) for cost in self.costs)
+        note = (
+            f"  Medians of {turns} turns, one after the other. Hosts, wires and gateway share {os.cpu_count()} cores: "
+        )
+        return Group(table, Text(note + "ratios, not speeds.", style="bright_black"))
 
     def _deaths(self) -> RenderableType:
         gone = f", back after {self.gone_s:.1f} s" if self.gone_s else ""

@@ -51,7 +51,7 @@ class Way:
     v6: bool = False
 
     def crossing(self, lane: str, refused: str = "", note: str = "") -> Crossing:
-        target = f"{self.target} (IPv6)" if self.v6 else self.target
+        target = f"{self.target} (v6)" if self.v6 else self.target
         return Crossing(self.source, target, self.by, lane, refused, note)
 
 
@@ -137,16 +137,17 @@ class Demo:
         self.board.facts.append(("gateway", f"ready after {gateway.start():.1f} s"))
 
     def _cross(self, draw: Callable[[], None]) -> None:
-        listed = f"botnet-c2, in list {LIST_NAME}"
+        listed = f"botnet-c2, list {LIST_NAME}"
         self._try(draw, Way("home1", "web1", "curl"), "inspected", note="nothing lists it")
         self._try(draw, Way("home2", "web2", "curl", v6=True), "inspected", note="nothing lists it")
         self._try(draw, Way("home1", "bad", "curl"), "inspected", "listed-destination", listed)
-        self._try(draw, Way("home2", "bad", "curl", v6=True), "inspected", "listed-destination", listed)
+        # on one Ethernet segment it falls to the list with its first word, the neighbour advertisement
+        self._try(draw, Way("home2", "bad", "curl", v6=True), "inspected", "listed-source", listed)
         self._try(draw, Way("bad", "home1", "curl"), "inspected", "listed-source", listed)
         self._try(draw, Way("business", "web1", "curl"), "green", note=f"granted to {ORGANISATION}")
-        granted = f"granted to {ORGANISATION}: held to no list"
+        granted = f"granted to {ORGANISATION}, so held to no list"
         self._try(draw, Way("business", "bad", "curl"), "green", note=granted)
-        spoofed = "claims an inside address from outside"
+        spoofed = "an inside address, from outside"
         self._try(draw, Way("attacker", "home1", "spoof"), "inspected", "spoofed-inside", spoofed)
 
     def _block(self, draw: Callable[[], None]) -> None:
@@ -154,7 +155,7 @@ class Demo:
         self._try(draw, Way("attacker", "home1", "curl"), "inspected", note="not known to anybody yet")
         body = {"target": attacker.v4, "reason": "brute-force", "until": "1h", "note": "seen in the demo"}
         ms = self._timed("POST", "/v1/block", body)
-        blocked = f"brute-force, by hand; enforced {ms:.1f} ms after the request"
+        blocked = f"by hand, in force after {ms:.1f} ms"
         self._try(draw, Way("attacker", "home1", "curl"), "inspected", "blocked-source", blocked)
 
     def _grant(self, draw: Callable[[], None]) -> None:

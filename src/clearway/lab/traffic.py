@@ -8,6 +8,7 @@ speaks with them over their standard input and output, one JSON object a line:
 """
 
 import gc
+import itertools
 import json
 import os
 import select
@@ -28,6 +29,8 @@ TURN_S = 0.0005
 DRAIN_S_MAX = 3.0
 SILENCE_ENDS_DRAIN_S = 0.5
 ANSWER_S_MAX = 30.0
+
+_numbers = itertools.count()
 
 
 class _Sending:
@@ -132,8 +135,8 @@ class Half:
     interface: str
     sends: Stream
     receives: Stream
-    number: int  # of the stream it sends, 0 or 1; it receives the other
-    core: int
+    number: int  # of the stream it sends; the one it receives differs in the lowest bit
+    core: int  # its own, where the machine has so many
 
     @classmethod
     def from_json(cls, text: str) -> "Half":
@@ -150,7 +153,7 @@ class _EndProcess:
 
     def __init__(self, half: Half) -> None:
         end = End(Namespace(half.namespace), half.interface)
-        self.receiving = _Receiving(end, half.receives, 1 - half.number)
+        self.receiving = _Receiving(end, half.receives, half.number ^ 1)
         self.sending = _Sending(end, half.sends, half.number)
         self.sends = False
 
@@ -208,10 +211,11 @@ class Traffic:
         """`stream`: rate, flows, frame_bytes, for both directions."""
         there = Stream(one[1], other[1], **stream)
         back = Stream(other[1], one[1], **stream)
-        cores = os.cpu_count() or 1
+        # a number of its own: switches show every host frames of others until they have learned where those are
+        number = (os.getpid() << 8 | next(_numbers) & 0xFF) << 1 & 0xFFFFFFFF
         self._ends = [
-            self._spawn(Half(one[0].namespace.name, one[0].interface, there, back, 0, 0)),
-            self._spawn(Half(other[0].namespace.name, other[0].interface, back, there, 1, 1 % cores)),
+            self._spawn(Half(one[0].namespace.name, one[0].interface, there, back, number, 0)),
+            self._spawn(Half(other[0].namespace.name, other[0].interface, back, there, number | 1, 1)),
         ]
         try:
             for end in self._ends:
