@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from typing import Any
 
 from clearway._engine import Capacity, Direction, Loader, ProbeOutcome, Settings, Tables, Verdict, boot_clock_ns
 from clearway.bench.oracle_packets import Packets
@@ -73,6 +74,17 @@ class OracleReport:
     seconds: float = 0.0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Cases by lane and drop reason, and by ("fact", name): what the run has touched at all."""
+
+    def as_json(self) -> dict[str, Any]:
+        """One document; examples as text."""
+        return {
+            "cases": self.cases,
+            "probes": self.probes,
+            "differences": self.differences,
+            "seconds": round(self.seconds, 3),
+            "outcomes": {f"{lane} {what}": count for (lane, what), count in sorted(self.outcomes.items())},
+            "examples": [str(example) for example in self.examples],
+        }
 
     def add(self, other: OracleReport) -> None:
         self.cases += other.cases

@@ -121,11 +121,11 @@ class FragmentTable:
     def first_of(self, key: FragmentKey, now_ns: int) -> DropReason | None:
         """What became of the first fragment; None: none was seen in the last 30 seconds."""
         seen_ns, drop_reason = self._seen.get(key, (0, None))
-        return None if drop_reason is None or now_ns - seen_ns >= FRAGMENT_LIFE_NS else drop_reason
+        return None if now_ns - seen_ns > FRAGMENT_LIFE_NS else drop_reason
 
     def sweep(self, now_ns: int) -> None:
         """Forgets those that are over."""
-        self._seen = {key: (seen, r) for key, (seen, r) in self._seen.items() if now_ns - seen < FRAGMENT_LIFE_NS}
+        self._seen = {key: (seen, r) for key, (seen, r) in self._seen.items() if now_ns - seen <= FRAGMENT_LIFE_NS}
 
 
 Decider = ListRules | OverlayRule | GrantRule | None
@@ -173,7 +173,7 @@ def evaluate(
     try:
         packet = packets.read(frame, super_packet=super_packet)
     except Malformed as malformed:
-        return _drop(policy, Packet(), malformed.reason)
+        return _drop(policy, malformed.packet, malformed.reason)
     if packet.source is None or packet.destination is None:
         return _forward(packet)
     source, destination = _host(packet.source), _host(packet.destination)

@@ -33,11 +33,12 @@ Address = tuple[int, int]
 
 
 class Malformed(Exception):
-    """A header contradicts another, or the frame's end."""
+    """A header contradicts another, or the frame's end. `packet`: what was known of it until then."""
 
     def __init__(self, reason: DropReason) -> None:
         super().__init__(reason.name)
         self.reason = reason
+        self.packet = Packet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,11 @@ def read(frame: bytes, *, super_packet: bool = False) -> Packet:
     packet = Packet()
     if super_packet:
         packet.facts.add(Fact.SUPER_PACKET)
-    _ethernet(packet, frame, super_packet)
+    try:
+        _ethernet(packet, frame, super_packet)
+    except Malformed as malformed:
+        malformed.packet = packet
+        raise
     return packet
 
 
@@ -120,6 +125,8 @@ def _pppoe(packet: Packet, data: bytes, super_packet: bool) -> None:
     if len(data) < 6:
         raise Malformed(DropReason.MALFORMED_PPPOE)
     length, payload = _be16(data, 4), data[6:]
+    if super_packet:  # it carries the length of one segment
+        length = len(payload) if length >= 2 else length
     if length < 2 or length > len(payload):
         raise Malformed(DropReason.MALFORMED_PPPOE)
     protocol, inner = _be16(payload, 0), payload[2:length]
@@ -169,11 +176,9 @@ def _ipv4(packet: Packet, data: bytes, super_packet: bool) -> None:
     payload = data[header_length:total_length]
     flags_and_offset = _be16(data, 6)
     offset, more = (flags_and_offset & 0x1FFF) * 8, bool(flags_and_offset & 0x2000)
-    if packet.protocol in TUNNEL_PROTOCOLS:
-        packet.facts.add(Fact.TUNNEL)
     if offset or more:
         _fragment(packet, _be16(data, 4), packet.protocol, offset, more, len(payload))
-    _transport(packet, payload, lengths_optional=super_packet)
+    _transport(packet, ICMP, payload, jumbo=False)
 
 
 def _ipv6(packet: Packet, data: bytes, super_packet: bool) -> None:
@@ -194,9 +199,7 @@ def _ipv6(packet: Packet, data: bytes, super_packet: bool) -> None:
     if reached is None:
         return
     packet.protocol, payload = reached
-    if packet.protocol in TUNNEL_PROTOCOLS:
-        packet.facts.add(Fact.TUNNEL)
-    _transport(packet, payload, lengths_optional=jumbo or super_packet)
+    _transport(packet, ICMPV6, payload, jumbo=jumbo)
 
 
 def _extensions(packet: Packet, next_header: int, payload: bytes) -> tuple[int, bytes] | None:
@@ -218,9 +221,9 @@ def _extensions(packet: Packet, next_header: int, payload: bytes) -> tuple[int, 
         next_header = header[0]
         if this == FRAGMENT:
             offset, more = _be16(header, 2) & 0xFFF8, bool(header[3] & 1)
-            if offset or more:
+            if (offset or more) and not packet.fragment:
                 _fragment(packet, int.from_bytes(header[4:8], "big"), FRAGMENT, offset, more, len(payload))
-            if offset:
+            if packet.fragment and not packet.first:
                 return next_header, payload
     if next_header in EXTENSIONS:
         packet.facts.add(Fact.EXTENSION_LIMIT)
@@ -229,24 +232,34 @@ def _extensions(packet: Packet, next_header: int, payload: bytes) -> tuple[int, 
 
 
 def _fragment(packet: Packet, identification: int, protocol: int, offset: int, more: bool, length: int) -> None:
+    packet.facts.add(Fact.FRAGMENT)
     if offset + length > DATAGRAM_MAX or (more and length % 8):
         raise Malformed(DropReason.MALFORMED_FRAGMENT)
     assert packet.source is not None and packet.destination is not None
     packet.fragment = FragmentKey(packet.source, packet.destination, identification, protocol)
     packet.first = offset == 0
-    packet.facts.add(Fact.FRAGMENT)
 
 
 # ---- above IP ----
 
 
-def _transport(packet: Packet, data: bytes, *, lengths_optional: bool) -> None:
-    """Looks at TCP, UDP and ICMP headers, whole or in a first fragment. Ports are left 0 where none are known."""
+def _transport(packet: Packet, own_icmp: int, data: bytes, *, jumbo: bool) -> None:
+    """Looks at TCP, UDP and ICMP headers, whole or in a first fragment. Ports are left 0 where none are known.
+
+    `own_icmp`: of the two ICMPs, the one that belongs to this version of IP; the other means nothing there.
+    """
     if packet.fragment and not packet.first:
         return
-    check = {TCP: _tcp, UDP: _udp, ICMP: _icmp, ICMPV6: _icmpv6}.get(packet.protocol or 0)
-    if check:
-        check(packet, data, lengths_optional)
+    if packet.protocol in TUNNEL_PROTOCOLS:
+        packet.facts.add(Fact.TUNNEL)
+    elif packet.protocol == TCP:
+        _tcp(packet, data)
+    elif packet.protocol == UDP:
+        _udp(packet, data, jumbo)
+    elif packet.protocol == own_icmp:
+        least = 8 if own_icmp == ICMP else 4  # RFC 792, RFC 4443; what an error quotes is never read
+        if len(data) < least:
+            _cut_off(packet, DropReason.MALFORMED_ICMP)
 
 
 def _cut_off(packet: Packet, reason: DropReason) -> None:
@@ -256,7 +269,7 @@ def _cut_off(packet: Packet, reason: DropReason) -> None:
     packet.facts.add(Fact.FRAGMENT_TINY)
 
 
-def _tcp(packet: Packet, data: bytes, lengths_optional: bool) -> None:
+def _tcp(packet: Packet, data: bytes) -> None:
     """RFC 9293."""
     if len(data) < 20:
         return _cut_off(packet, DropReason.MALFORMED_TCP)
@@ -268,27 +281,15 @@ def _tcp(packet: Packet, data: bytes, lengths_optional: bool) -> None:
         return _cut_off(packet, DropReason.MALFORMED_TCP)
 
 
-def _udp(packet: Packet, data: bytes, lengths_optional: bool) -> None:
-    """RFC 768."""
+def _udp(packet: Packet, data: bytes, jumbo: bool) -> None:
+    """RFC 768; without a length in a jumbogram (RFC 2675)."""
     if len(data) < 8:
         return _cut_off(packet, DropReason.MALFORMED_UDP)
     length = _be16(data, 4)
-    if length < 8 and not (length == 0 and lengths_optional):
+    if length < 8 and not (length == 0 and jumbo):
         raise Malformed(DropReason.MALFORMED_UDP)
     if length > len(data) and not packet.fragment:
         raise Malformed(DropReason.MALFORMED_UDP)
     packet.source_port, packet.destination_port = _be16(data, 0), _be16(data, 2)
     if packet.destination_port in TUNNEL_PORTS:
         packet.facts.add(Fact.TUNNEL)
-
-
-def _icmp(packet: Packet, data: bytes, lengths_optional: bool) -> None:
-    """RFC 792. What an error quotes is never read."""
-    if len(data) < 8:
-        _cut_off(packet, DropReason.MALFORMED_ICMP)
-
-
-def _icmpv6(packet: Packet, data: bytes, lengths_optional: bool) -> None:
-    """RFC 4443."""
-    if len(data) < 4:
-        _cut_off(packet, DropReason.MALFORMED_ICMP)
