@@ -50,14 +50,9 @@ class ListPlan:
 
     @property
     def name(self) -> str:
-        count = next(
-            (
-                f"{self.entries // size}{unit}"
-                for unit, size in (("m", 1_000_000), ("k", 1000))
-                if not self.entries % size
-            ),
-            str(self.entries),
-        )
+        units = (("m", 1_000_000), ("k", 1000))
+        rounded = (f"{self.entries // size}{unit}" for unit, size in units if self.entries % size == 0)
+        count = next(rounded, str(self.entries))
         return count if self.shape == "clustered" else f"{count}-{self.shape}"
 
 

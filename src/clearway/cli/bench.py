@@ -14,6 +14,7 @@ from clearway.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from clearway.bench.oracle import OracleReport
     from clearway.bench.report import Run
 
 app = typer.Typer(
@@ -92,21 +93,41 @@ def list_figures(json: JsonOption = False) -> None:
 
 @app.command()
 def oracle(
-    cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="How many packets.")] = 100_000,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same cases.")] = 1,
+    cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="Frames to judge, at least.")] = 100_000,
+    seed: Annotated[str, typer.Option("--seed", metavar="TEXT", help="The same seed gives the same cases.")] = "1",
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", min=1, help="Default: one a core.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Hold the loaded programs to the reference: random policies, random packets, every verdict compared.
+    """Hold the loaded programs to the reference: random policies, random frames, every verdict compared.
 
     Example: sudo clearway bench oracle --cases 10000000
     """
-    from clearway.policy import oracle as cases_of
+    import os
+
+    from clearway.bench import oracle as cases_of
 
     with _Bars(not json) as bars:
-        found = cases_of.run(cases, seed, bars)
+        bars.begin("cases", cases)
+        report = cases_of.run(cases, seed, bars.reach, processes=processes or len(os.sched_getaffinity(0)))
     if json:
-        show.document(found)
-    return 1 if found["differences"] else 0
+        show.document(
+            {
+                "seed": seed,
+                "cases": report.cases,
+                "probes": report.probes,
+                "differences": report.differences,
+                "examples": [str(example) for example in report.examples],
+                "seconds": round(report.seconds, 1),
+                "outcomes": [
+                    {"of": of, "what": what, "cases": count} for (of, what), count in sorted(report.outcomes.items())
+                ],
+            }
+        )
+    else:
+        _tell_oracle(report, seed)
+    return 1 if report.differences else 0
 
 
 class _Bars:
@@ -144,9 +165,28 @@ class _Bars:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, advance=1, said=show.plain(text))
 
+    def reach(self, done: int, differences: int) -> None:
+        """As clearway.bench.oracle tells it."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, said=f"{differences} differences")
+
     def say(self, text: str) -> None:
         if self._progress is not None:
             self._progress.console.print(f"[dim]{show.plain(text)}")
+
+
+def _tell_oracle(report: OracleReport, seed: str) -> None:
+    """What the cases touched, and each difference with all that is needed to see it again."""
+    table = show.table("", "what came of it", "cases", right=("cases",))
+    for (of, what), count in sorted(report.outcomes.items()):
+        table.add_row(of, what, show.count(count))
+    show.put(table)
+    for example in report.examples:
+        print(f"\n{example}")
+    print(
+        f"\n{show.count(report.cases)} cases, {show.count(report.probes)} probes of the loaded programs, seed {seed}, "
+        f"{report.seconds:.0f} s: {show.count(report.differences)} differences"
+    )
 
 
 def _tell(measured: Run) -> None:
