@@ -514,6 +514,9 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
+    "cli.E006": ErrorKind(
+        "there is no decision {number}", "`clearway history` shows those there are.", ANSWER_IS_NO
+    ),
     "cli.E004": ErrorKind(
         "unexpected: {detail}",
         "This is a defect. Run it again with CLEARWAY_TRACEBACK=1 and report what it prints.",

@@ -61,6 +61,7 @@ class ListWanted:
     until: datetime
     source: str
     version_id: int
+    decision_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class ListHit:
     since: datetime
     until: datetime
     source: str
+    decision_id: int = 0
+    """Of the version that holds it."""
 
 
 @dataclass(frozen=True, slots=True)

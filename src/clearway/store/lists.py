@@ -188,6 +188,15 @@ def left_out(state: StateDirectory, now: datetime, inside: Sequence[Prefix] = ()
 
 
 @told
+def usable(
+    state: StateDirectory, now: datetime, inside: Sequence[Prefix] = ()
+) -> list[tuple[ListWanted, StoredEntries]]:
+    """Lists in force with their entries, but for those that `left_out` names."""
+    opened = _opened(state, now, inside, verify=False)
+    return [(each, stored) for each, stored, _ in opened if stored is not None]
+
+
+@told
 def holders(state: StateDirectory, prefix: Prefix, now: datetime) -> list[ListHit]:
     """Entries of lists in force that touch `prefix`: those that cover it, longest first, then those within it.
 
@@ -203,7 +212,8 @@ def holders(state: StateDirectory, prefix: Prefix, now: datetime) -> list[ListHi
 
 
 def _hit(each: ListWanted, entry: Prefix) -> ListHit:
-    return ListHit(each.feed, each.reason, entry, each.fetched_at, each.until, fetch.without_credentials(each.source))
+    source = fetch.without_credentials(each.source)
+    return ListHit(each.feed, each.reason, entry, each.fetched_at, each.until, source, each.decision_id)
 
 
 def _snapshot_list(each: ListWanted) -> SnapshotList:

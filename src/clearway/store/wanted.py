@@ -80,6 +80,7 @@ def lists(now: datetime) -> list[ListWanted]:
             until=version.until,
             source=version.feed.source,
             version_id=version.pk,
+            decision_id=version.decision_id,
         )
         for version in versions.filter(until__gt=now).select_related("feed").order_by("feed__name")
     ]

@@ -1,0 +1,159 @@
+"""explain: what happens to an address, by which rule, until when, on whose word; with --live, what the kernel says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from clearway.cli import ask, show
+from clearway.cli.options import JsonOption, StateOption
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+
+WORDS = {"dropped": "red", "forwarded": "green", "green": "green", "partly": "yellow"}
+
+
+def explain(
+    target: Annotated[
+        str, typer.Argument(metavar="ADDRESS|PREFIX|ID", help="192.0.2.7, 192.0.2.0/24, or a decision's number.")
+    ],
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the loaded program too; ends with 1 where it differs from the policy.")
+    ] = False,
+    state: StateOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Show every rule that touches an address and the one that decides: why, since when, until when, by whom.
+
+    Example: clearway explain 192.0.2.7 --live
+    """
+    directory = ask.directory(state)
+    now = ask.read_store(directory)
+    from clearway.policy.model import Name, parse_target
+
+    decision = _decision(target, now) if target.isdigit() else None
+    if decision is not None and "." not in decision["target"] and ":" not in decision["target"]:
+        if json:
+            show.document({"decision": decision})
+        else:
+            _tell_decision(decision, now)
+        return 0
+    asked = parse_target(decision["target"] if decision else target)
+    if isinstance(asked, Name):
+        raise ClearwayError.of("store.E023", name=asked)
+    from clearway.store import explain as store
+
+    answer = store.explain(directory, asked, now, ask.inside(directory))
+    if decision is not None:
+        answer["decision"] = decision
+    answer["appeal"] = _appeal(answer)
+    if live:
+        from clearway.cli.explain_live import ask_kernel
+
+        answer["live"] = ask_kernel(directory, asked, now)
+    if json:
+        show.document(answer)
+    else:
+        if decision is not None:
+            _tell_decision(decision, now)
+            print()
+        _tell(answer, directory, now)
+    return 1 if live and answer["live"]["differs"] else 0
+
+
+def _decision(number: str, now: datetime) -> dict[str, Any]:
+    from clearway.store.history import decision
+
+    found = decision(int(number), now)
+    if found is None:
+        raise ClearwayError.of("cli.E006", number=number)
+    return found
+
+
+def _appeal(answer: dict[str, Any]) -> str | None:
+    """What somebody who is refused should say, and to whom."""
+    rule = answer["decided_by"]
+    if rule is None or rule["kind"] not in ("block", "list"):
+        return None
+    if rule["kind"] == "list":
+        return (
+            f"Ask whoever publishes list {rule['list']} ({rule['source']}) to take {rule['prefix']} out; "
+            f"or this gateway's operator for an exception, naming decision {rule['decision']}."
+        )
+    return f"Ask this gateway's operator, naming decision {rule['decision']}."
+
+
+def _tell_decision(row: dict[str, Any], now: datetime) -> None:
+    from clearway.cli.history import why
+
+    stands = {True: "it stands", False: "it stands no more", None: ""}[row["stands"]]
+    when = f"{show.moment(row['at'])} ({show.ago(row['at'], now)})"
+    words = [
+        f"decision {row['decision']}",
+        f"{row['kind']} {row['target']}".strip(),
+        f"by {row['actor']}",
+        when,
+        stands,
+    ]
+    print(" · ".join(word for word in words if word))
+    if why(row):
+        print(f"  {why(row)}")
+
+
+def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> None:
+    colour = WORDS[answer["outcome"]]
+    parts: list[Any] = [f"[{colour}]{show.plain(answer['sentence'])}[/{colour}]"]
+    rule = answer["decided_by"]
+    if rule is not None:
+        facts = [
+            _named(rule),
+            rule["reason"] or "",
+            f"until {show.moment(rule['until'])} ({show.left(rule['until'], now)})",
+        ]
+        facts.append(f"decision {rule['decision']}")
+        parts.append("  by " + show.plain(" · ".join(fact for fact in facts if fact)))
+        if rule.get("note"):
+            parts.append(f"  [dim]{show.plain(rule['note'])}[/dim]")
+    if answer["rules"]:
+        table = show.table("", "rule", "prefix", "reason", "until, UTC", "id", "on whose word", right=("id",))
+        for each in answer["rules"]:
+            table.add_row(
+                "→" if each is rule else "",
+                show.plain(f"list {each['list']}" if each["kind"] == "list" else each["kind"]),
+                each["prefix"],
+                each["reason"] or "–",
+                show.moment(each["until"], zone=False),
+                str(each["decision"]),
+                show.plain(_word(each)),
+            )
+        parts += ["", table]
+    if "live" in answer:
+        from clearway.cli.explain_live import page
+
+        parts += ["", *page(answer["live"])]
+    if answer["appeal"]:
+        parts += ["", f"[dim]Appeal: {show.plain(answer['appeal'])}[/dim]"]
+    show.put(*parts)
+    if "live" not in answer:
+        from clearway.gateway.client import Gateway
+
+        if not Gateway(directory.path).runs():
+            print(f"\nno gateway runs on {directory.path}: this is what is stored")
+
+
+def _named(rule: dict[str, Any]) -> str:
+    if rule["kind"] == "list":
+        return f"list {rule['list']}, which holds {rule['prefix']}"
+    article = "an" if rule["kind"] == "exception" else "a"
+    return f"{article} {rule['kind']} of {rule['prefix']}"
+
+
+def _word(rule: dict[str, Any]) -> str:
+    """Whose word a rule rests on, and what is odd about it."""
+    words = [rule.get("source") or rule.get("by") or "", rule.get("organisation", "")]
+    words.append(f"since {show.moment(rule['since'], zone=False)}")
+    if not rule["enforced"]:
+        words.append("held back, not enforced")
+    return " · ".join(word for word in words if word)
