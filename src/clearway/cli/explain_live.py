@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 PEERS = {4: ("10.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1"), 6: ("fd00::1", "2001:db8::1", "2001:db8:1::1")}
 """Who stands at the other end of the packet: the first that no single entry and no list touches."""
+NOTES = {
+    "bypassed": "The gateway is a plain wire just now (`clearway bypass`): nothing is dropped.",
+    "observed": "The gateway only observes (`--observe`): nothing is dropped.",
+}
+"""What a fact about the packet means for whoever reads the table."""
 
 
 def ask_kernel(state: StateDirectory, asked: Prefix, now: datetime) -> dict[str, Any]:
@@ -38,18 +43,25 @@ def page(live: dict[str, Any]) -> list[RenderableType]:
     table = show.table("a packet", "from", "to", "hook", "the kernel says", "the policy says")
     for packet in live["packets"]:
         for hook, outcome in packet["kernel"].items():
-            colour = "red" if packet["differs"] else "green"
+            same = _agree(outcome, packet["policy"])
+            colour = "green" if same else "red"
             table.add_row(
                 packet["direction"],
                 packet["source"],
                 packet["destination"],
                 hook.upper(),
                 f"[{colour}]{_outcome_words(outcome)}[/{colour}]",
-                _outcome_words(packet["policy"]),
+                "the same" if same else _outcome_words(packet["policy"]),
             )
+    facts = {fact for packet in live["packets"] for outcome in packet["kernel"].values() for fact in outcome["facts"]}
+    notes = [f"[yellow]{sentence}[/yellow]" for fact, sentence in NOTES.items() if fact in facts]
     if live["differs"]:
-        return [table, "[red]The kernel differs from the policy; `clearway status` shows what is missing there.[/red]"]
-    return [table]
+        notes.append("[red]The kernel differs from the policy; `clearway status` shows what is missing there.[/red]")
+    return [table, *notes]
+
+
+def _agree(kernel: dict[str, Any], policy: dict[str, Any]) -> bool:
+    return all(kernel[key] == policy[key] for key in policy)
 
 
 def _outcome_words(outcome: dict[str, Any]) -> str:
@@ -104,7 +116,7 @@ def _ask(
     asked = {"frame": frame.hex(), "direction": word(direction)}
     kernel = gateway.request("POST", "/v1/probe", asked)["outcomes"]
     policy = _by_policy(state, packet, frame, status, now)
-    differs = any(outcome[key] != policy[key] for outcome in kernel.values() for key in policy)
+    differs = not all(_agree(outcome, policy) for outcome in kernel.values())
     return {
         "direction": word(direction),
         "source": str(source),

@@ -11,6 +11,7 @@ import typer
 
 from clearway.cli import ask, show
 from clearway.cli.options import JsonOption, StateOption
+from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ def _without_gateway(path: Path, as_json: bool) -> int:
     else:
         from clearway.store import overview
 
-        stored = {**overview.totals(now), "lists": overview.feeds(now)}
+        stored = {
+            "left_on_the_wire": _left_on_the_wire(path),
+            **overview.totals(now),
+            "lists": overview.feeds(now),
+        }
     if as_json:
         show.document({**told.as_json(), "stored": stored or None})
         return told.exit_code
@@ -98,3 +103,12 @@ def _without_gateway(path: Path, as_json: bool) -> int:
     else:
         print(f"nothing is stored in {path}")
     return told.exit_code
+
+
+def _left_on_the_wire(path: Path) -> str | None:
+    """Name of the gateway whose daemon ended without `clearway detach` since this machine was started."""
+    from clearway.gateway.clock import boot_id
+    from clearway.gateway.runtime import Runtime
+
+    runtime = Runtime.load(StateDirectory(path).runtime)
+    return runtime.name if runtime is not None and runtime.boot_id == boot_id() else None

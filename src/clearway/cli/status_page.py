@@ -31,6 +31,9 @@ def stored_page(stored: dict[str, Any]) -> list[RenderableType]:
     """What is stored where no gateway runs."""
     now = datetime.now(UTC)
     rows = _pairs()
+    if stored.get("left_on_the_wire"):
+        told = f"{stored['left_on_the_wire']} is still on its ports and enforces what it had; links are not followed"
+        rows.add_row("kernel", f"[yellow]{told}[/yellow]")
     words = [show.plural(stored[f"{kind}s"], kind) for kind in ("block", "exception", "grant")]
     rows.add_row("stored", ", ".join(words))
     last = stored["last_decision"]
@@ -68,14 +71,20 @@ def _facts_about_it(status: dict[str, Any], now: datetime) -> Table:
     if canary.get("at"):
         held += f" · canary {'crossed' if canary.get('ok') else '[red]lost[/red]'} {show.ago(canary['at'], now)}"
     rows.add_row("enforced", held)
-    entries = f"{show.count(status.get('overlay'))} single entries, {show.count(status.get('grants'))} grants"
-    snapshot = status.get("snapshot") or {}
-    if snapshot.get("epoch") is not None:
-        entries += f" · lists of epoch {snapshot['epoch']}, compiled {show.ago(snapshot.get('created'), now)}"
+    kinds = {"block": "blocks", "exception": "exceptions", "grant": "grants"}
+    entries = ", ".join(show.plural(status.get(plural), kind) for kind, plural in kinds.items())
     rows.add_row("policy", entries)
+    rows.add_row("lists", _snapshot(status, now))
     if status.get("held_back"):
         rows.add_row("held back", f"[yellow]{', '.join(status['held_back'])}: would cover the inside[/yellow]")
     rows.add_row("ports", _ports(status))
+    noticed = {name: fact["packets"] for name, fact in (status.get("facts") or {}).items() if name != "probe"}
+    if any(noticed.values()):
+        words = [f"{name} {show.count(packets)}" for name, packets in noticed.items() if packets]
+        rows.add_row("noticed", " · ".join(words))
+    mended = {name: times for name, times in (status.get("mended") or {}).items() if times}
+    if mended:
+        rows.add_row("mended", " · ".join(f"{name} {show.plural(times, 'time')}" for name, times in mended.items()))
     bypass = status.get("bypass") or {}
     if bypass.get("on"):
         rows.add_row("bypass", f"[yellow]on: a plain wire, ends {show.left(bypass.get('until'), now)}[/yellow]")
@@ -86,13 +95,26 @@ def _facts_about_it(status: dict[str, Any], now: datetime) -> Table:
     return rows
 
 
+def _snapshot(status: dict[str, Any], now: datetime) -> str:
+    snapshot = status.get("snapshot") or {}
+    words = []
+    if snapshot.get("created"):
+        words.append(f"epoch {snapshot.get('epoch')}, compiled {show.ago(snapshot['created'], now)}")
+    if snapshot.get("behind"):
+        words.append("[yellow]newer ones are being compiled[/yellow]")
+    memory = status.get("memory_bytes")
+    if memory:
+        words.append(f"{show.size(sum(memory.values()))} of kernel memory")
+    return " · ".join(words)
+
+
 def _ports(status: dict[str, Any]) -> str:
     words = []
     for side, port in (status.get("ports") or {}).items():
         up = port.get("up")
         words.append(f"{side} {'up' if up else '[red]no link[/red]' if up is False else '?'}")
     follow = status.get("link_follow") or {}
-    words.append(f"link-follow {'on' if follow.get('on') else 'off'}")
+    words.append("link-follow on, while the daemon runs" if follow.get("on") else "link-follow off")
     if follow.get("taken_down"):
         words.append(f"[yellow]{follow['taken_down']} taken down with the other[/yellow]")
     gone = [name for name, on in (status.get("links") or {}).items() if on not in ("up", "attached", True)]
