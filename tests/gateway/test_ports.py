@@ -108,7 +108,7 @@ def test_the_monitor_hears_a_port_go_down_and_vanish(wire: Wire) -> None:
     assert mine[-1].gone
 
 
-NIC = Link(3, "eno1", 1, 1, 1500, True, 0, "", "0000:01:00.0", 0)
+NIC = Link(3, "eno1", 1, 1, 1500, True, True, 0, "", "0000:01:00.0", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,19 @@
 """What processes may do after they have given rights up, read from /proc; and the socket between them."""
 
-import json
 import os
 import socket
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from children import in_child
 
 from clearway.gateway import client, listening, loader_channel, reach, rights
 
 pytestmark = pytest.mark.timeout(30)
 WHO = rights.Identity(rights.FIXED_ID, rights.FIXED_ID)
-
-
-def in_child(work: Callable[[], Any]) -> Any:
-    """What `work` answers in a forked child, which ends with it."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            answer = work()
-        except BaseException as error:
-            answer = f"{type(error).__name__}: {error}"
-        os.write(writing, json.dumps(answer).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return json.loads(text)
 
 
 def status_of_self() -> dict[str, str]:

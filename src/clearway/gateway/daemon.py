@@ -88,6 +88,7 @@ class Daemon:
         self._started = started
         self._lifecycle = lifecycle
         self._stopping = asyncio.Event()
+        self._checked = asyncio.Event()
         self._decision_thread = ThreadPoolExecutor(1, "decisions")
         self._list_thread = ThreadPoolExecutor(1, "lists")
         self._read_thread = ThreadPoolExecutor(1, "reads")
@@ -153,6 +154,7 @@ class Daemon:
         return await asyncio.get_running_loop().run_in_executor(self._decision_thread, function, *arguments)
 
     async def status(self) -> dict[str, Any]:
+        await self._checked.wait()  # before the first look, nothing could be said about what is enforced
         document: dict[str, Any] = await self._in_reads(self._board.document)
         return document
 
@@ -193,7 +195,10 @@ class Daemon:
     _clock_saved = float("-inf")
 
     async def _check(self) -> None:
-        await asyncio.to_thread(self._watch.check)
+        try:
+            await asyncio.to_thread(self._watch.check)
+        finally:
+            self._checked.set()
 
     async def _in_reads(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._read_thread, function, *arguments)
@@ -220,6 +225,7 @@ class Daemon:
         try:
             await asyncio.to_thread(self._started.enforcer.reload)
             self._wire.adopt(await asyncio.to_thread(ports_again, self._started))
+            self._wire.look()
         except (ClearwayError, OSError) as error:
             log.error("the port that came back cannot be used: %s", error)
 

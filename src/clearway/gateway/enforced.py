@@ -17,7 +17,7 @@ from clearway.gateway.canary import Canary
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.guard import Guard
-from clearway.gateway.loader_client import LoaderProcess, Outcome
+from clearway.gateway.loader_client import Loaded, LoaderProcess, Outcome
 from clearway.policy.model import Prefix, word
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Watch:
         self._turn = threading.Lock()
         self.report = Report()
         self.checks = 0
-        self.links: dict[str, str] = {}
+        self.links = dict.fromkeys(_wanted_links(enforcer.loaded), "up")
         """up, down or gone, by the link's name."""
         self.mended = {"base": 0, "overlay": 0, "links": 0}
         self.canaries_sent = 0
@@ -120,10 +120,7 @@ class Watch:
             self._enforcer.tables.mend_overlay()
 
     def _check_links(self, report: Report) -> None:
-        loaded = self._enforcer.loaded
-        wanted = {"tcx-inside": loaded.inside_ifindex, "tcx-outside": loaded.outside_ifindex}
-        if loaded.xdp:
-            wanted |= {"xdp-inside": loaded.inside_ifindex, "xdp-outside": loaded.outside_ifindex}
+        wanted = _wanted_links(self._enforcer.loaded)
         held = self._loader.links()
         lost = [name for name, ifindex in wanted.items() if held.get(name) != ifindex]
         self.links = {name: _link_word(held.get(name), ifindex) for name, ifindex in wanted.items()}
@@ -135,6 +132,7 @@ class Watch:
         log.error("programs are off the port: %s", ", ".join(lost))
         try:
             self._enforcer.attach()
+            self.links.update(dict.fromkeys(lost, "up"))
             self.mended["links"] += len(lost)
         except ClearwayError as error:  # the port itself is gone: the link monitor waits for it
             report.examples.append(error.message)
@@ -172,6 +170,13 @@ class Watch:
             host = Prefix.from_mapped(canary.address)
             return any(grant.prefix.covers(host) for grant in self._enforcer.green())
         return covering is None and self._enforcer.tables.bypass_until() <= _engine.boot_clock_ns()
+
+
+def _wanted_links(loaded: Loaded) -> dict[str, int]:
+    """Interface number by the link's name."""
+    hooks = ("tcx", "xdp") if loaded.xdp else ("tcx",)
+    sides = {"inside": loaded.inside_ifindex, "outside": loaded.outside_ifindex}
+    return {f"{hook}-{side}": ifindex for hook in hooks for side, ifindex in sides.items()}
 
 
 def _link_word(held: int | None, wanted: int) -> str:

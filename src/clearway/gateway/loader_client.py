@@ -99,7 +99,7 @@ class LoaderProcess:
         return dict(answer["links"])
 
     def close(self) -> None:
-        """Ends the loader process; what it attached stays. It sees the channel close: it can't be signalled from here."""
+        """Ends the loader process; what it attached stays. It sees its channel close; no signal reaches it."""
         self._channel.close()
         deadline = time.monotonic() + _CLOSE_S
         with contextlib.suppress(ChildProcessError):

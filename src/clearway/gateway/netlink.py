@@ -22,6 +22,7 @@ _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
 _RTMGRP_LINK = 1
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_CARRIER, _IFLA_XDP = 3, 4, 10, 18, 33, 43
 _IFLA_PARENT_DEV_NAME = 56
+_IFLA_OPERSTATE, _IF_OPER_UNKNOWN, _IF_OPER_UP = 16, 0, 6
 _IFLA_INFO_KIND = 1
 _IFLA_XDP_PROG_ID = 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -45,6 +46,8 @@ class Link:
     mtu: int
     carrier: bool
     """A signal on the wire. False as well while the interface is administratively down."""
+    operational: bool
+    """The stack sends on it: the kernel gets there up to a second after the carrier, and drops until then."""
     master: int
     """Interface number of the bridge or bond that it belongs to; 0: none."""
     kind: str
@@ -156,6 +159,7 @@ def _link(body: bytes) -> Link:
         device_type=device_type,
         mtu=_number(attributes.get(_IFLA_MTU, b"")),
         carrier=bool(_number(attributes.get(_IFLA_CARRIER, b""))) and bool(flags & IFF_UP),
+        operational=_number(attributes.get(_IFLA_OPERSTATE, b"")) in (_IF_OPER_UNKNOWN, _IF_OPER_UP),
         master=_number(attributes.get(_IFLA_MASTER, b"")),
         kind=_text(info.get(_IFLA_INFO_KIND, b"")),
         parent_device=_text(attributes.get(_IFLA_PARENT_DEV_NAME, b"")),

@@ -7,7 +7,8 @@ buffer), up. What was there before is kept in the runtime record, so that `detac
 
 import errno
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from clearway.gateway.netlink import Link
 log = logging.getLogger(__name__)
 
 SIDES = ("inside", "outside")
+_LOOK_AGAIN_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,19 @@ def keep(link: Link, target: PortSettings) -> list[str]:
 def set_up(index: int, up: bool) -> None:
     """Takes a port administratively up or down."""
     netlink.set_flags(index, netlink.IFF_UP if up else 0, netlink.IFF_UP)
+
+
+def bring_up(links: Sequence[Link], wait_s: float) -> None:
+    """Takes ports up, and waits until the kernel sends on those that were down; no longer than `wait_s`, since a port
+    without a cable never gets there."""
+    waiting = [link.index for link in links if not link.operational]
+    for link in links:
+        set_up(link.index, True)
+    deadline = time.monotonic() + wait_s
+    while waiting and time.monotonic() < deadline:
+        held = [netlink.link_by_index(index) for index in waiting]
+        waiting = [link.index for link in held if link is not None and not link.operational]
+        time.sleep(_LOOK_AGAIN_S if waiting else 0)
 
 
 def _master_name(index: int) -> str:

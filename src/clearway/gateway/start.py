@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 _LOCK_WAIT_S = 0.3
 """Somebody who only looks whether a lock is held holds it for a moment."""
 _LEAST = (1, 1, 1)
+LINK_WAIT_S = 2.0
+"""`ready` waits so long for ports that were down."""
 
 
 @dataclass
@@ -185,8 +187,7 @@ def _load(
     enforcer.set_bypass(wanted.bypass_until())
     runtime = _prepare_ports(options, state, links, loaded)
     enforcer.attach()
-    for link in links:
-        ports.set_up(link.index, True)
+    ports.bring_up(links, LINK_WAIT_S)
     with state.writing():
         if wanted.newest() != seen:
             _catch_up(wanted, enforcer)
@@ -231,8 +232,7 @@ def ports_again(started: Started) -> Runtime:
     """After a reload: the ports of those names as they are now, recorded, set and up."""
     links = ports.find(started.options.inside, started.options.outside)
     runtime = _prepare_ports(started.options, started.state, links, started.enforcer.loaded)
-    for link in links:
-        ports.set_up(link.index, True)
+    ports.bring_up(links, LINK_WAIT_S)
     return runtime
 
 
