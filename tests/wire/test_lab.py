@@ -1,0 +1,156 @@
+"""The lab comes up, is what it says, ends by itself, and leaves nothing behind, whatever was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearway.errors import ClearwayError
+from clearway.lab import clients, topology
+from clearway.lab.gateway import CLEARWAY
+from clearway.lab.namespace import NETNS_DIRECTORY
+from clearway.lab.topology import HOSTS, RUN_DIRECTORY, Lab
+
+pytestmark = [pytest.mark.namespaces]
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    made = Lab(f"cww-{os.getpid()}-lab")
+    try:
+        yield made
+    finally:
+        made.down()
+
+
+def remains(lab: Lab) -> list[str]:
+    """Namespaces and files of it; its lock stays, so that two never hold two files of one name."""
+    names = [path.name for path in NETNS_DIRECTORY.glob(f"{lab.name}-*")]
+    return names + [path.name for path in RUN_DIRECTORY.glob(f"{lab.name}*") if path.suffix != ".lock"]
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CLEARWAY, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_is_built_once_and_leaves_nothing_behind(lab: Lab) -> None:
+    assert lab.up(60)
+    assert not lab.up(600), "it stands already"
+    assert 500 < lab.until() <= 600
+    assert lab.down()
+    assert remains(lab) == []
+    assert not lab.down()
+
+
+def test_every_host_reaches_every_server_over_the_bare_wire_in_both_families(lab: Lab) -> None:
+    lab.up(60)
+    lab.join("bare")
+    for client in HOSTS:
+        for server in HOSTS:
+            if "http" in server.serves and server is not client:
+                for mine, address in ((client.v4, server.v4), (client.v6, server.v6)):
+                    reply = clients.curl(lab.namespace(client.name), address)
+                    assert reply.text == f"{server.name} answers {mine}"
+
+
+def test_without_a_gateway_nothing_crosses(lab: Lab) -> None:
+    lab.up(60)
+    assert not clients.curl(lab.namespace("home1"), lab.host("web1").v4, 0.5).reached
+    assert clients.curl(lab.namespace("home2"), lab.host("home1").v4).reached, "neighbours need none"
+
+
+def test_a_lab_whose_keeper_was_killed_is_built_anew(lab: Lab) -> None:
+    lab.up(60)
+    record = lab.read_record()
+    assert record
+    os.kill(record.keeper_pid, signal.SIGKILL)
+    time.sleep(0.2)
+    assert lab.up(60)
+    lab.join("bare")
+    assert clients.curl(lab.namespace("home1"), lab.host("web1").v4).reached
+
+
+def test_half_a_lab_is_built_anew(lab: Lab) -> None:
+    """As after a crash in the middle: some namespaces, no record."""
+    lab.namespace("home1").create()
+    lab.namespace("gateway").create()
+    assert lab.up(60)
+    assert lab.stands()
+
+
+def test_it_ends_at_its_deadline(lab: Lab) -> None:
+    lab.up(1.0)
+    until = time.monotonic() + 15
+    while remains(lab) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert remains(lab) == []
+
+
+def test_one_past_its_deadline_without_a_keeper_goes_when_another_comes(lab: Lab) -> None:
+    lab.up(60)
+    record = lab.read_record()
+    assert record
+    os.kill(record.keeper_pid, signal.SIGKILL)
+    lab.record_path.write_text(json.dumps({**vars(record), "until_boot_s": topology.boot_clock_s() - 1}))
+    assert lab.name in topology.sweep()
+    assert remains(lab) == []
+
+
+def test_what_runs_in_it_ends_with_it(lab: Lab) -> None:
+    lab.up(60)
+    sleeper = subprocess.Popen(lab.namespace("home1").command(["sleep", "1000"]))
+    time.sleep(0.2)
+    lab.down()
+    assert sleeper.wait(10) == -signal.SIGTERM
+
+
+def test_a_command_runs_inside_a_host(lab: Lab) -> None:
+    lab.up(60)
+    done = command("lab", "exec", "--name", lab.name, "home1", "ip", "-4", "-brief", "address")
+    assert lab.host("home1").v4 in done.stdout
+    assert done.returncode == 0
+
+
+def test_the_exit_code_of_a_command_inside_is_its_own(lab: Lab) -> None:
+    lab.up(60)
+    assert command("lab", "exec", "--name", lab.name, "home1", "sh", "-c", "exit 7").returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "exit_code"),
+    [
+        (["up", "--name", "No Name"], "lab.E003", 2),
+        (["up", "--for", "8d"], "lab.E009", 2),
+        (["exec", "nowhere", "true"], "lab.E002", 2),
+        (["exec", "--name", "never-built", "home1", "true"], "lab.E004", 1),
+    ],
+)
+def test_what_cannot_be_meant_is_told(words: list[str], told: str, exit_code: int) -> None:
+    done = command("lab", *words)
+    assert f"[{told}]" in done.stderr
+    assert "fix:" in done.stderr
+    assert done.returncode == exit_code
+
+
+@pytest.mark.parametrize("words", [["lab", "up"], ["lab", "down"], ["demo"]])
+def test_without_rights_it_says_what_to_do(words: list[str]) -> None:
+    """As root without CAP_SYS_ADMIN, as in a container."""
+    dropped = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+    done = subprocess.run(
+        [*dropped, *CLEARWAY, *words], capture_output=True, text=True, timeout=60, cwd=Path(sys.prefix), check=False
+    )
+    assert "[lab.E001]" in done.stderr
+    assert f"sudo clearway {' '.join(words)}" in done.stderr
+    assert done.returncode == 3
+
+
+def test_a_name_that_is_no_place_is_refused() -> None:
+    with pytest.raises(ClearwayError) as refused:
+        Lab().namespace("home9")
+    assert refused.value.id == "lab.E002"
