@@ -30,7 +30,8 @@ def keep_append_only(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     elif vendor == "postgresql":
         editor.execute(
             "CREATE FUNCTION clearway_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "RAISE EXCEPTION '%: rows are never changed or deleted', TG_TABLE_NAME; END $$"
+            "RAISE EXCEPTION '%: rows are never changed or deleted', TG_TABLE_NAME; END $$",
+            params=None,  # no placeholders: the % is PL/pgSQL's
         )
         for table in APPEND_ONLY:
             editor.execute(
