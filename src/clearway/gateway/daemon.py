@@ -165,16 +165,17 @@ class Daemon:
     async def _in_lists(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._list_thread, function, *arguments)
 
-    async def _often(self, interval_s: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Does something again and again; what it raises is logged, and it goes on."""
+    async def _often(self, interval_s: float, work: Callable[[], Coroutine[Any, Any, float | None]]) -> None:
+        """Does something again and again; what it raises is logged, and it goes on. It may say how long to wait."""
         while True:
+            wait_s = None
             try:
-                await work()
+                wait_s = await work()
             except ClearwayError as error:
                 log.error("%s", error)
             except Exception:
                 log.exception("in the daemon's loop")
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(interval_s if wait_s is None else wait_s)
 
     async def _tick(self) -> None:
         started = self._started

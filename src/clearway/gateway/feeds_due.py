@@ -14,6 +14,9 @@ from clearway.store.requests import FeedUpdateRequest
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 5.0
+AFTER_S = 0.05
+"""A list has run out only after its time."""
 ACTOR = "schedule"
 
 
@@ -29,8 +32,11 @@ class FeedsDue:
         self._in_reads = in_reads
         self._next_expiry: datetime | None = None
 
-    async def look(self) -> None:
-        """Fetches what is due, one list after the other; compiles anew when a list in force has run out."""
+    async def look(self) -> float:
+        """Fetches what is due, one list after the other; compiles anew when a list in force has run out.
+
+        Seconds until the next look: sooner when a list runs out before that.
+        """
         now = self._clock.now()
         ran_out = self._next_expiry is not None and self._next_expiry <= now
         due: dict[str, float] = dict(await self._in_reads(lists.due, now))
@@ -38,7 +44,10 @@ class FeedsDue:
             await self._fetch(name, due[name])
         if ran_out or (self._work.behind and self._work.last_error is not None):
             await self._work.rebuild()
-        self._next_expiry = await self._in_reads(wanted.next_list_expiry, self._clock.now())
+        now = self._clock.now()
+        self._next_expiry = await self._in_reads(wanted.next_list_expiry, now)
+        left = (self._next_expiry - now).total_seconds() if self._next_expiry is not None else LOOK_S
+        return min(max(left, 0.0) + AFTER_S, LOOK_S)
 
     async def _fetch(self, name: str, every_s: float) -> None:
         try:

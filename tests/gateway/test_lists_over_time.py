@@ -1,0 +1,103 @@
+"""Lists in a running daemon as time goes by: fetched when due, compiled anew when one runs out, told when it fails."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import gateway, until
+from wires import Wire
+
+from clearway.errors import ClearwayError
+from clearway.gateway.feed_schedule import FeedSchedule
+
+pytestmark = pytest.mark.timeout(90)
+NOON = datetime(2030, 3, 31, 12, tzinfo=UTC)
+
+
+class Work:
+    """The lists' side, as far as the schedule sees it."""
+
+    def __init__(self) -> None:
+        self.updated: list[str] = []
+        self.rebuilt = 0
+        self.behind = False
+        self.last_error: ClearwayError | None = None
+        self.refusal: ClearwayError | None = None
+
+    async def update(self, name: str, _request: object, actor: str) -> dict[str, Any]:
+        assert actor == "schedule"
+        self.updated.append(name)
+        if self.refusal is not None:
+            raise self.refusal
+        return {}
+
+    async def rebuild(self) -> None:
+        self.rebuilt += 1
+
+
+class Time:
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def feeds_due(tmp_path: Path) -> Any:
+    """The module, which needs a database to be imported."""
+    from clearway import store
+
+    store.setup(tmp_path)
+    from clearway.gateway import feeds_due
+
+    return feeds_due
+
+
+def looker(feeds_due: Any, work: Work, time: Time, answers: dict[str, Any]) -> Any:
+    async def in_reads(function: Callable[..., Any], *_: Any) -> Any:
+        return answers[function.__name__]
+
+    return feeds_due.FeedsDue(work, FeedSchedule(lambda: 0.0), time, in_reads)
+
+
+def test_what_is_due_is_fetched_and_a_failure_waits(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    answers: dict[str, Any] = {"due": [("a", 3600.0)], "next_list_expiry": None}
+    due = looker(feeds_due, work, time, answers)
+    work.refusal = ClearwayError.of("gateway.E017", why="tried")
+    assert asyncio.run(due.look()) == feeds_due.LOOK_S
+    asyncio.run(due.look())
+    assert work.updated == ["a"], "after a failure it waits a minute"
+
+
+def test_a_list_that_runs_out_is_compiled_away_at_its_time(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    answers: dict[str, Any] = {"due": [], "next_list_expiry": NOON + timedelta(seconds=2)}
+    due = looker(feeds_due, work, time, answers)
+    assert asyncio.run(due.look()) == pytest.approx(2 + feeds_due.AFTER_S)
+    time.at = NOON + timedelta(seconds=3)
+    answers["next_list_expiry"] = None
+    asyncio.run(due.look())
+    asyncio.run(due.look())
+    assert work.rebuilt == 1
+
+
+def test_what_failed_to_get_into_the_kernel_is_tried_again(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    work.behind, work.last_error = True, ClearwayError.of("gateway.E017", why="tried")
+    asyncio.run(looker(feeds_due, work, time, {"due": [], "next_list_expiry": None}).look())
+    assert work.rebuilt == 1
+
+
+def test_in_a_daemon_a_list_ends_at_its_time(wire: Wire, tmp_path: Path) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        running.start()
+        source = tmp_path / "short.txt"
+        source.write_text("9.9.9.9\n")
+        running.clearway("feed", "add", "short", str(source), "--reason", "scanner", "--life", "3s")
+        assert running.fate("9.9.9.9", "192.0.2.1", "inbound")[0] == "listed-source"
+        until(lambda: running.fate("9.9.9.9", "192.0.2.1", "inbound")[0] == "forwarded", 10, "it doesn't end")
