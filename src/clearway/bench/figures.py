@@ -11,7 +11,7 @@ from functools import partial
 from clearway.bench.bulk import CONGESTION_CONTROL, bulk
 from clearway.bench.control_figures import commands, grants, loading
 from clearway.bench.generator import Flood, Stream, flood
-from clearway.bench.lists import pairs, touched_share
+from clearway.bench.lists import Entries, pairs, touched_share
 from clearway.bench.measurement import Aim, Measurement, Result, Series
 from clearway.bench.peers import Clearway, Peer, green_pairs
 from clearway.bench.requests import ping_pong
@@ -136,13 +136,16 @@ def _flood(stand: Stand, peer: Peer, stream: Stream) -> Flood:
         return flood(peer, stand.cpus, stream, stand.plan.packets_s)
 
 
-def drops(stand: Stand) -> Result:
-    """Drops of one gateway core; every source is listed, drawn anew from the whole list; whatever arrives is a leak."""
+def drops(stand: Stand, sources: Entries | None = None) -> Result:
+    """Drops of one gateway core; every source is listed, drawn anew from the whole list; whatever arrives is a leak.
+
+    `sources`: other addresses than those that the gateways hold, so that a test can see a leak.
+    """
     nft = stand.bridge_with_set()
     kinds: dict[str, Peer] = {nft.name: nft}
     for hook in ("tcx", "xdp"):
         kinds[hook] = stand.clearway(hook, "middle")
-    stream = Stream("source", pairs(stand.entries("middle")))
+    stream = Stream("source", pairs(stand.entries("middle") if sources is None else sources))
     title = f"drops/s of one core, listed sources, {stand.plan.middle:,} prefixes"
     stand.progress.begin(title, stand.plan.turns * len(kinds))
     measures = {kind: partial(_dropped, stand, peer, stream) for kind, peer in kinds.items()}
