@@ -40,8 +40,8 @@ $(STAMPS)/environment: requirements.lock setup/environment.sh | packages
 $(STAMPS)/engine: $(STAMPS)/environment pyproject.toml Cargo.toml Cargo.lock engine/Cargo.toml $(C_FILES) $(RUST_FILES) | packages toolchain
 	$(BIN)/maturin develop --release --locked --skip-install 2> >(grep -v 'Failed to set rpath' >&2)  # the system's do
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --no-index --editable .
+	@$(ROOT) $(BIN)/clearway doctor >.venv/doctor || cat .venv/doctor >&2
 	@touch $@
-	@$(BIN)/clearway doctor >/dev/null || { $(BIN)/clearway doctor >&2 || true; }
 
 demo: setup
 	@$(ROOT) $(BIN)/clearway demo $(DEMO)
