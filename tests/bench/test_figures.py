@@ -26,7 +26,7 @@ KINDS = {
     "drops": {"nft 1k", "tcx", "xdp"},
     "request-response": {"wire", "bridge", "nft 1k", "green", "inspected"},
     "cost": {"tcx 100", "tcx 3k", "tcx 3k-uniform"},
-    "loading": {"1k", "3k"},
+    "loading": {"1k", "3k", "nft 1k"},
     "grant": {"grant"},
     "commands": {"clearway --help", "clearway status"},
 }

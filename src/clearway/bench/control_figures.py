@@ -12,12 +12,14 @@ from pathlib import Path
 from clearway.bench import lists
 from clearway.bench.daemon import CLEARWAY, COMMAND_S_MAX, Daemon
 from clearway.bench.generator import frame
-from clearway.bench.measurement import Aim, Measurement, Result, percentile
+from clearway.bench.measurement import Aim, Measurement, Result, Series, percentile
 from clearway.bench.stand import Stand
 from clearway.bench.topology import PLAIN_LEFT, PREFIX, Wire
 from clearway.bench.turns import interleave
 from clearway.errors import ClearwayError
 
+SETTLE_S = 2.0
+"""After `ready` a daemon goes on importing what its first list needs; a gateway that runs has done so."""
 GRANT_CHECK_EVERY = 50
 """Every so many grants, the loaded program is asked whether it knows the grant."""
 
@@ -35,17 +37,18 @@ def loading(stand: Stand) -> Result:
         title = "loading a list, from its file to enforced"
         stand.progress.begin(title, stand.plan.loads * len(kinds))
         series = interleave(kinds, stand.plan.loads, stand.progress, "s")
-    nft = stand.bridge_with_set().load
+    nft = stand.bridge_with_set()
+    if nft.load is not None:
+        memory = {"resident_mb": nft.load.resident_bytes / 1e6}
+        series = (*series, Series(nft.name, (Measurement(nft.load.seconds, memory),)))
     notes = ["a request to a running gateway, until its answer; then a probe of the loaded program is dropped"]
     notes += [
         f"{one.kind}: kernel maps {one.detail('kernel_mb'):.0f} MB, processes at their peaks together "
         f"{one.detail('daemon_mb'):.0f} MB; `clearway feed add` from its start {one.detail('command_s'):.2f} s"
         for one in series
+        if one.kind in kinds
     ]
-    if nft is not None:
-        notes.append(
-            f"nft {stand.list_name('middle')}: {nft.seconds:.1f} s, {nft.resident_bytes / 1e6:.0f} MB of its process"
-        )
+    notes.append(f"{nft.name}: once, when the bridge was built; its process {series[-1].detail('resident_mb'):.0f} MB")
     aims: tuple[Aim, ...] = ()
     if stand.plan.name == "full":
         aims = (
@@ -157,6 +160,7 @@ def _daemon() -> Iterator[Daemon]:
         daemon = Daemon(wire)
         try:
             daemon.start()
+            time.sleep(SETTLE_S)
             yield daemon
         finally:
             daemon.close()
