@@ -90,14 +90,15 @@ enum limit {
 	DIRECTIONS = 2,
 	DROP_REASONS_MAX = 64, /* room in the counters; 3 × 2 × 64 × 16 bytes a CPU */
 	FACTS_MAX = 32,
-	V4_FRONT_WORDS = 1 << 18,      /* one bit a /24 in 64-bit words: 2 MB a copy */
-	V4_CELL_LINES = 1 << 20,       /* sixteen cells a line: 64 MB a copy */
+	V4_FRONT_LINES = 1 << 18,      /* 64 /24s a line of 16 bytes: 4 MB a copy */
+	V4_TOUCH_WORDS = 1 << 18,      /* one bit a /24 in 64-bit words: 2 MB */
 	V6_SHORT_WORDS = 1 << 10,      /* one bit a /16: 8 KB */
 	V6_BASE_LONG_WORDS = 1 << 17,  /* hashed /48s: 1 MB a copy */
 	V6_TOUCH_LONG_WORDS = 1 << 14, /* hashed /48s of overlay and grants: 128 KB */
 	V6_BUCKET_SLOTS_MAX = 16,      /* compile takes another seed sooner than it fills a bucket further */
 	OVERLAY_ENTRIES_MAX = 100000,  /* hosts and prefixes together */
 	GREEN_ENTRIES_MAX = 65536,
+	GREEN_LINES = 1 << 14, /* /24s with a grant that need no trie: 1 MB */
 	GUARD_ENTRIES_MAX = 4096,
 	FRAGMENTS_MAX = 16384,
 	FRAGMENT_LIFE_SECONDS = 30, /* Linux's own ipfrag_time */
@@ -105,11 +106,11 @@ enum limit {
 	EVENTS_A_TICK_MAX = 8, /* a CPU and jiffy: 2 000 events/s at HZ 250 */
 };
 
-/* Cell of a /24 in the base: listed whole (a class), or a bitmap of it. */
+/* Cell of a /24 in a compiled base: listed whole, or a bitmap of it. In the kernel each of them has a bitmap. */
 enum cell {
 	CELL_NOTHING = 0,
 	CELL_LISTED = 1,
-	CELL_BITMAP = 256, /* CELL_BITMAP + n: bitmap n of this copy */
+	CELL_BITMAP = 256, /* CELL_BITMAP + n: bitmap n of the snapshot */
 };
 
 enum guard_flag {
@@ -139,10 +140,12 @@ struct control {
 	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn */
 };
 
-/* Sixteen cells to an element: an array map rounds each element up to 8 bytes, so single u32 cells would take 128 MB.
- */
-struct cell_line {
-	__u32 cell[16];
+/* 64 /24s: which of them the base says anything about, and how many such /24s stand before these. So the bitmap of a
+ * /24 is number rank + (set bits below its own), and a clean address costs one read. */
+struct front_line {
+	__u64 present;
+	__u32 rank;
+	__u32 unused;
 };
 
 /* One bit an address of a /24, bit n of word n / 64. */
@@ -196,6 +199,16 @@ struct green_value {
 	__u32 unused;
 };
 
+/* What the trie of grants says of one IPv4 /24, for the common case: one read of one cache line. It only ever says yes:
+ * a line of another /24, a bit that is 0, or a time that is over sends the question to the trie. */
+struct green_line {
+	__u64 until_ns; /* the earliest end of those grants that cover any of it; 0: nothing, and while it is rewritten
+			 */
+	__u64 word[4];	/* one bit an address */
+	__u32 cell_number;
+	__u32 unused[5];
+};
+
 struct guard_value {
 	__u32 flags; /* enum guard_flag, those of all covering prefixes together */
 };
@@ -217,6 +230,12 @@ struct fragment_value {
 struct counter {
 	__u64 packets; /* as on the wire: a super-packet counts its segments */
 	__u64 bytes;
+};
+
+/* The boot clock as this CPU last read it; good for the rest of a jiffy. */
+struct cpu_clock {
+	__u64 boot_ns;
+	__u64 tick; /* jiffies */
 };
 
 struct event_budget {

@@ -23,18 +23,13 @@ struct {
 
 /* ---- base: compiled lists, two copies ---- */
 
-/* Does the base say anything about this /24? 2 × 2 MB. Writer: daemon, idle copy. Reader: programs. */
+/* Which /24s the base says anything about, and where their bitmaps begin. 2 × 4 MB. Writer: daemon, idle copy. */
 struct {
-	ARRAY_OF(__u64, 2 * V4_FRONT_WORDS);
+	ARRAY_OF(struct front_line, 2 * V4_FRONT_LINES);
 } base_front SEC(".maps");
 
-/* Cells of all /24s, 2 × 64 MB. Writer: daemon, idle copy. Reader: programs, where base_front has the bit. */
-struct {
-	ARRAY_OF(struct cell_line, 2 * V4_CELL_LINES);
-} base_cells SEC(".maps");
-
-/* Bitmaps of /24s with longer prefixes in them: 32 bytes each, 2 × settings.bitmaps (load). Full: the daemon asks the
- * loader for larger maps before it fills. */
+/* Bitmaps of the /24s in base_front, in their order: 32 bytes each, 2 × settings.bitmaps (load). Full: the daemon asks
+ * the loader for larger maps before it fills. */
 struct {
 	ARRAY_OF(struct bitmap, 2);
 } base_bitmaps SEC(".maps");
@@ -62,7 +57,7 @@ struct {
 
 /* Does any overlay or green entry touch this /24? 2 MB. Writer: daemon (set before the entry, cleared after it). */
 struct {
-	ARRAY_OF(__u64, V4_FRONT_WORDS);
+	ARRAY_OF(__u64, V4_TOUCH_WORDS);
 } touch_v4 SEC(".maps");
 
 /* The same for IPv6, laid out as base_v6_filter. */
@@ -95,6 +90,12 @@ struct {
 	__type(key, struct prefix_key);
 	__type(value, struct green_value);
 } green SEC(".maps");
+
+/* Granted IPv4 /24s, directly mapped by the low bits of their number. 1 MB. Writer: daemon. Two /24s of one place: the
+ * lower one has it, the other is asked of the trie. */
+struct {
+	ARRAY_OF(struct green_line, GREEN_LINES);
+} green_lines SEC(".maps");
 
 /* ---- made anew at every load, never taken over ---- */
 
@@ -141,6 +142,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counter);
 } facts SEC(".maps");
+
+/* 1 element. Writer, reader: programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu_clock);
+} cpu_clocks SEC(".maps");
 
 /* Sampled drops, 1 MB. Writer: programs. Reader: daemon. Full: the event is skipped and the next one's weight grows. */
 struct {

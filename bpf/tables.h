@@ -72,21 +72,21 @@ static __always_inline __u32 v6_filter(void *map, __u32 first, __u32 words, __u6
 
 /* ---- base ---- */
 
+static __always_inline __u32 set_bits(__u64 word)
+{
+	return __builtin_popcountll(word);
+}
+
 static __always_inline bool base_v4_listed(__u32 copy, __u32 address)
 {
-	__u32 cell_number = address >> 8, line_number = copy * V4_CELL_LINES + (cell_number >> 4), n;
-	struct cell_line *line;
+	__u32 cell_number = address >> 8, n = copy * V4_FRONT_LINES + cell_number / 64;
+	struct front_line *line = bpf_map_lookup_elem(&base_front, &n);
+	__u64 bit = 1ull << (cell_number & 63);
 	struct bitmap *bitmap;
 
-	if (!bit_of(&base_front, copy * V4_FRONT_WORDS + cell_number / 64, cell_number))
+	if (!line || !(line->present & bit))
 		return false;
-	line = bpf_map_lookup_elem(&base_cells, &line_number);
-	if (!line)
-		return false;
-	n = line->cell[cell_number & 15];
-	if (n < CELL_BITMAP)
-		return n == CELL_LISTED;
-	n = n - CELL_BITMAP + copy * settings.bitmaps;
+	n = copy * settings.bitmaps + line->rank + set_bits(line->present & (bit - 1));
 	bitmap = bpf_map_lookup_elem(&base_bitmaps, &n);
 	return bitmap && bitmap->word[(address >> 6) & 3] >> (address & 63) & 1;
 }
@@ -191,6 +191,20 @@ static __always_inline void key_of(struct prefix_key *key, struct words a)
 static __always_inline __u32 shortest_length(struct words a)
 {
 	return is_v4(a) ? 96 : 0;
+}
+
+/* Yes from the line of this /24. Its number is read before and after: a line that changes hands meanwhile says nothing.
+ */
+static __always_inline bool green_line_says(__u32 address, __u64 now_ns)
+{
+	__u32 cell_number = address >> 8, n = cell_number & (GREEN_LINES - 1);
+	volatile struct green_line *line = bpf_map_lookup_elem(&green_lines, &n);
+	__u64 word;
+
+	if (!line || line->cell_number != cell_number)
+		return false;
+	word = line->word[(address >> 6) & 3];
+	return word >> (address & 63) & 1 && now_ns < line->until_ns && line->cell_number == cell_number;
 }
 
 /* The trie knows the longest prefix only; an expired one is stepped over to the next shorter. The daemon sweeps

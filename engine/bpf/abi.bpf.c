@@ -20,7 +20,8 @@ enum guard_flag a_guard_flag;
 
 struct settings a_settings;
 struct control a_control;
-struct cell_line a_cell_line;
+struct front_line a_front_line;
+struct green_line a_green_line;
 struct bitmap a_bitmap;
 struct v6_slot a_v6_slot;
 struct v6_bucket a_v6_bucket;

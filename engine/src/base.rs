@@ -14,7 +14,7 @@ pub const V4_CELLS: u32 = 1 << 24;
 /// Elements a copy of the maps that grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Of base_bitmaps.
+    /// Of base_bitmaps: one for each /24 that the base says anything about.
     pub bitmaps: u32,
     /// Of base_v6_buckets: a power of two.
     pub v6_buckets: u32,
@@ -165,11 +165,20 @@ impl<'a> Base<'a> {
         Ok(())
     }
 
+    /// The bitmap of each /24, in their order, as the kernel holds them: a /24 listed whole has one too.
+    pub fn kernel_bitmaps(&self) -> impl Iterator<Item = Bitmap> + '_ {
+        let of_cell = |cell: &u32| {
+            let n = cell.checked_sub(cell::BITMAP).and_then(|n| self.bitmaps.get(n as usize));
+            n.copied().unwrap_or(Bitmap { word: [u64::MAX; 4] })
+        };
+        self.cells.iter().map(of_cell)
+    }
+
     /// The least capacity that holds it.
     pub fn needs(&self) -> Capacity {
         let count = |elements: usize| u32::try_from(elements).unwrap_or(u32::MAX).max(1);
         Capacity {
-            bitmaps: count(self.bitmaps.len()),
+            bitmaps: count(self.cells.len()),
             v6_buckets: count(self.buckets.len()),
             v6_slots: count(self.slots.len()),
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use crate::abi::{cell, limit, BaseMeta, Bitmap, V6Bucket, V6Slot};
-use crate::base::{Base, Capacity, V4_CELLS};
+use crate::abi::{limit, BaseMeta, Bitmap, FrontLine, V6Bucket, V6Slot};
+use crate::base::{Base, Capacity};
 use crate::clock;
 use crate::control::Control;
 use crate::difference::Difference;
@@ -24,7 +24,6 @@ pub struct BaseTables {
     control: Arc<Control>,
     capacity: Capacity,
     front: Mapped,
-    cells: Mapped,
     bitmaps: Mapped,
     v6_filter: Mapped,
     v6_buckets: Mapped,
@@ -45,8 +44,7 @@ impl BaseTables {
         let twice = |elements: u32| 2 * elements as usize;
         Ok(BaseTables {
             capacity,
-            front: of_fds(fds, "base_front", 8, twice(limit::V4_FRONT_WORDS))?,
-            cells: of_fds(fds, "base_cells", 64, twice(limit::V4_CELL_LINES))?,
+            front: of_fds(fds, "base_front", size_of::<FrontLine>(), twice(limit::V4_FRONT_LINES))?,
             bitmaps: of_fds(fds, "base_bitmaps", size_of::<Bitmap>(), twice(capacity.bitmaps))?,
             v6_filter: of_fds(fds, "base_v6_filter", 8, 2 * FILTER_WORDS)?,
             v6_buckets: of_fds(fds, "base_v6_buckets", size_of::<V6Bucket>(), twice(capacity.v6_buckets))?,
@@ -65,12 +63,11 @@ impl BaseTables {
         }
         let copy = self.control.epoch().wrapping_add(1) & 1;
         let capacity = self.capacity;
-        fill_v4(
-            half(self.front.slice_mut(), copy, limit::V4_FRONT_WORDS)?,
-            half(self.cells.slice_mut(), copy, V4_CELLS)?,
-            base,
-        );
-        put_front(half(self.bitmaps.slice_mut(), copy, capacity.bitmaps)?, &base.bitmaps);
+        fill_front(half(self.front.slice_mut(), copy, limit::V4_FRONT_LINES)?, base);
+        let bitmaps: &mut [Bitmap] = half(self.bitmaps.slice_mut(), copy, capacity.bitmaps)?;
+        for (into, bitmap) in bitmaps.iter_mut().zip(base.kernel_bitmaps()) {
+            *into = bitmap;
+        }
         let filter = half(self.v6_filter.slice_mut(), copy, FILTER_WORDS as u32)?;
         filter.fill(0);
         fill_filter(filter, base);
@@ -115,7 +112,7 @@ impl BaseTables {
     pub fn compare(&self, base: &Base<'_>) -> Result<Difference> {
         let copy = self.control.epoch() & 1;
         let mut found = Difference {
-            wanted: (base.cells.len() + base.bitmaps.len() + base.buckets.len() + base.slots.len()) as u64,
+            wanted: (2 * base.cells.len() + base.buckets.len() + base.slots.len()) as u64,
             ..Difference::default()
         };
         if let Err(Error::Capacity { needed, room, .. }) = self.check_room(base) {
@@ -125,18 +122,13 @@ impl BaseTables {
             return Ok(found);
         }
         let capacity = self.capacity;
-        compare_v4(
-            half_of(self.front.slice(), copy, limit::V4_FRONT_WORDS)?,
-            half_of(self.cells.slice(), copy, V4_CELLS)?,
-            base,
-            &mut found,
-        );
-        compare_each(
-            half_of(self.bitmaps.slice(), copy, capacity.bitmaps)?,
-            &base.bitmaps,
-            "bitmap",
-            &mut found,
-        );
+        compare_front(half_of(self.front.slice(), copy, limit::V4_FRONT_LINES)?, base, &mut found);
+        let bitmaps: &[Bitmap] = half_of(self.bitmaps.slice(), copy, capacity.bitmaps)?;
+        for ((held, wanted), number) in
+            bitmaps.iter().zip(base.kernel_bitmaps()).zip(base.cell_numbers.iter())
+        {
+            found.value(held, &wanted, || format!("bitmap of {}", v4_text(*number)));
+        }
         let mut filter = vec![0; FILTER_WORDS];
         fill_filter(&mut filter, base);
         let held: &[u64] = half_of(self.v6_filter.slice(), copy, FILTER_WORDS as u32)?;
@@ -173,49 +165,27 @@ fn put_front<T: Pod>(into: &mut [T], elements: &[T]) {
     }
 }
 
-fn fill_v4(front: &mut [u64], cells: &mut [u32], base: &Base<'_>) {
-    front.fill(0);
-    // Most of the 64 MB is 0 already, and reading it costs less than writing it
-    for page in cells.chunks_mut(1024) {
-        if page.iter().fold(0, |all, cell| all | cell) != cell::NOTHING {
-            page.fill(cell::NOTHING);
+fn fill_front(front: &mut [FrontLine], base: &Base<'_>) {
+    front.fill(FrontLine { present: 0, rank: 0, unused: 0 });
+    for number in base.cell_numbers.iter() {
+        if let Some(line) = front.get_mut(*number as usize / 64) {
+            line.present |= 1 << (number % 64);
         }
     }
-    for (number, cell) in base.cell_numbers.iter().zip(base.cells.iter()) {
-        if let (Some(into), Some(word)) =
-            (cells.get_mut(*number as usize), front.get_mut(*number as usize / 64))
-        {
-            *into = *cell;
-            *word |= 1 << (number % 64);
-        }
+    let mut rank = 0;
+    for line in front {
+        line.rank = rank;
+        rank += line.present.count_ones();
     }
 }
 
-fn compare_v4(front: &[u64], cells: &[u32], base: &Base<'_>, found: &mut Difference) {
-    let mut wanted_front = vec![0u64; front.len()];
-    let mut rest = base.cell_numbers.iter().zip(base.cells.iter()).peekable();
-    for (page_number, page) in cells.chunks(1024).enumerate() {
-        let first = page_number as u32 * 1024;
-        let end = first + page.len() as u32;
-        let empty = rest.peek().is_none_or(|(number, _)| **number >= end);
-        if empty && page.iter().fold(0, |all, cell| all | cell) == cell::NOTHING {
-            continue;
-        }
-        for (number, held) in (first..end).zip(page) {
-            let wanted =
-                rest.next_if(|(wanted, _)| **wanted == number).map_or(cell::NOTHING, |(_, cell)| *cell);
-            found.number((*held).into(), wanted.into(), || format!("cell of {}", v4_text(number)));
-            if wanted != cell::NOTHING {
-                if let Some(word) = wanted_front.get_mut(number as usize / 64) {
-                    *word |= 1 << (number % 64);
-                }
-            }
-        }
-    }
-    for (number, (held, wanted)) in front.iter().zip(&wanted_front).enumerate() {
-        found.bits(*held, *wanted, || {
-            format!("front of {} and the 63 behind it", v4_text(number as u32 * 64))
-        });
+fn compare_front(front: &[FrontLine], base: &Base<'_>, found: &mut Difference) {
+    let mut wanted = vec![FrontLine { present: 0, rank: 0, unused: 0 }; front.len()];
+    fill_front(&mut wanted, base);
+    for (number, (held, wanted)) in front.iter().zip(&wanted).enumerate() {
+        let what = || format!("front of {} and the 63 behind it", v4_text(number as u32 * 64));
+        found.bits(held.present, wanted.present, what);
+        found.value(&(held.rank, held.unused), &(wanted.rank, wanted.unused), what);
     }
 }
 

@@ -5,7 +5,7 @@
 //! | abi.rs | bpf/abi.h, by way of BTF |
 //! | error.rs, difference.rs | what can go wrong; what the kernel holds against what it should |
 //! | prefix_lines.rs | lines of a list → prefixes; pure |
-//! | v6_bits.rs, touch.rs | which bits of the filters a prefix sets; pure |
+//! | v6_bits.rs, touch.rs, green_lines.rs | which bits of the filters, and which lines, a prefix sets; pure |
 //! | base.rs, settings.rs | a compiled base, and what programs are told at load, checked |
 //! | kernel.rs, mapped.rs, clock.rs | bpf(2) on descriptors; maps as memory; the boot clock and the grace period |
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
@@ -23,6 +23,7 @@ pub mod difference;
 pub mod error;
 pub mod events;
 pub mod frames;
+pub mod green_lines;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;

@@ -29,14 +29,13 @@ const TOGETHER: [&[&str]; 2] = [
     &[
         "control",
         "base_front",
-        "base_cells",
         "base_bitmaps",
         "base_v6_filter",
         "base_v6_buckets",
         "base_v6_slots",
         "base_meta",
     ],
-    &["overlay_hosts", "overlay_prefixes", "green", "touch_v4", "touch_v6"],
+    &["overlay_hosts", "overlay_prefixes", "green", "green_lines", "touch_v4", "touch_v6"],
 ];
 
 /// See the file's head.

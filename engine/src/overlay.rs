@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::Pod;
 
-use crate::abi::{limit, Address, GreenValue, OverlayValue, PrefixKey};
+use crate::abi::{limit, Address, GreenLine, GreenValue, OverlayValue, PrefixKey};
 use crate::difference::Difference;
 use crate::error::{Error, Result};
+use crate::green_lines;
 use crate::kernel::{self, Keyed};
 use crate::mapped::{of_fds, Mapped};
 use crate::touch::{masks, Prefix, Touched, Touches};
@@ -26,12 +27,13 @@ pub struct Until {
     pub exception_ns: u64,
 }
 
-/// The maps overlay_hosts, overlay_prefixes, green, touch_v4 and touch_v6.
+/// The maps overlay_hosts, overlay_prefixes, green, green_lines, touch_v4 and touch_v6.
 #[derive(Debug)]
 pub struct Overlay {
     hosts: Keyed<Address, OverlayValue>,
     prefixes: Keyed<PrefixKey, OverlayValue>,
     green: Keyed<PrefixKey, GreenValue>,
+    green_lines: Mapped,
     touch_v4: Mapped,
     touch_v6: Mapped,
     wanted: HashMap<Prefix, Until>,
@@ -46,7 +48,8 @@ impl Overlay {
             hosts: keyed(fds, "overlay_hosts")?,
             prefixes: keyed(fds, "overlay_prefixes")?,
             green: keyed(fds, "green")?,
-            touch_v4: of_fds(fds, "touch_v4", 8, limit::V4_FRONT_WORDS as usize)?,
+            green_lines: of_fds(fds, "green_lines", size_of::<GreenLine>(), limit::GREEN_LINES as usize)?,
+            touch_v4: of_fds(fds, "touch_v4", 8, limit::V4_TOUCH_WORDS as usize)?,
             touch_v6: of_fds(
                 fds,
                 "touch_v6",
@@ -108,6 +111,7 @@ impl Overlay {
             return Err(error);
         }
         self.wanted_green.insert(prefix, until_ns);
+        self.write_lines(prefix);
         Ok(())
     }
 
@@ -115,6 +119,7 @@ impl Overlay {
     pub fn remove_green(&mut self, prefix: Prefix) -> Result<()> {
         self.green.remove(&key_of(prefix))?;
         if self.wanted_green.remove(&prefix).is_some() {
+            self.write_lines(prefix);
             self.set(&prefix, false);
         }
         Ok(())
@@ -143,6 +148,10 @@ impl Overlay {
         each_word(&self.touch_v6, &v6, |held, wanted| held | wanted);
         self.mend_overlay_entries()?;
         self.mend_green_entries()?;
+        let lines = green_lines::lines_of(&self.wanted_green, None);
+        for place in 0..limit::GREEN_LINES {
+            green_lines::write(&self.green_lines, place, lines.get(&place));
+        }
         each_word(&self.touch_v4, &v4, |_, wanted| wanted);
         each_word(&self.touch_v6, &v6, |_, wanted| wanted);
         Ok(())
@@ -194,6 +203,7 @@ impl Overlay {
         let wanted =
             self.wanted_green.iter().map(|(prefix, until)| (*prefix, green_value(*prefix, *until))).collect();
         compare_entries("green", self.read_green()?, &wanted, &mut found);
+        green_lines::compare(&self.green_lines, &self.wanted_green, &mut found);
         compare_words("touch_v4", &self.touch_v4, &self.touches.v4_words(), &mut found);
         compare_words("touch_v6", &self.touch_v6, &self.touches.v6_words(), &mut found);
         Ok(found)
@@ -232,6 +242,18 @@ impl Overlay {
         let wanted = if v4 { self.touches.v4_words() } else { self.touches.v6_words() };
         for (word, mask) in masks(bits) {
             words[word].fetch_and(!mask | wanted[word], Ordering::SeqCst);
+        }
+    }
+
+    /// The lines that a grant at this prefix changes.
+    fn write_lines(&self, prefix: Prefix) {
+        let places = green_lines::places_of(prefix);
+        if places.is_empty() {
+            return;
+        }
+        let lines = green_lines::lines_of(&self.wanted_green, Some(&places));
+        for place in places {
+            green_lines::write(&self.green_lines, place, lines.get(&place));
         }
     }
 

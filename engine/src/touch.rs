@@ -37,7 +37,7 @@ impl Prefix {
     }
 
     /// The /24s of an IPv4 prefix.
-    fn v4_cells(self) -> Option<RangeInclusive<u32>> {
+    pub fn v4_cells(self) -> Option<RangeInclusive<u32>> {
         if self.length < 96 || self.address >> 32 != 0xffff {
             return None;
         }
@@ -115,7 +115,7 @@ impl Touches {
 
     /// All of touch_v4 as it should be.
     pub fn v4_words(&self) -> Vec<u64> {
-        let mut words = vec![0; limit::V4_FRONT_WORDS as usize];
+        let mut words = vec![0; limit::V4_TOUCH_WORDS as usize];
         for (first, last) in self.v4_ranges.keys() {
             set_bits(&mut words, *first..=*last);
         }
@@ -189,7 +189,7 @@ mod tests {
             touches.add(Prefix { address: 0, length: 80 }),
             touched_by(Prefix { address: 0, length: 48 })
         );
-        assert_eq!(touches.v4_words(), vec![0; limit::V4_FRONT_WORDS as usize]);
+        assert_eq!(touches.v4_words(), vec![0; limit::V4_TOUCH_WORDS as usize]);
         assert_eq!(touches.add(v4([0, 0, 0, 0], 0)), Touched::V4(0..=0xff_ffff));
     }
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from clearway import _engine as engine
 from clearway.lab.namespace import End, Namespace, wire
 
-ROOM = engine.Capacity(8, 4, 16)
+ROOM = engine.Capacity(1024, 4, 16)
 MOUNT, UMOUNT_DETACH = ctypes.CDLL(None, use_errno=True), 2
 
 

@@ -188,3 +188,51 @@ def test_other_tables_on_the_same_maps_remember_what_they_find(gateway: Gateway)
     assert other.compare_overlay().wanted == 2
     other.remove_green(*mapped("192.0.2.0/24"))
     assert bits_set(gateway) == (1, 0)
+
+
+GREEN = engine.Lane.GREEN
+LINE_BYTES, LINES = 64, 1 << 14
+
+
+def lane(gateway: Gateway, source: str) -> engine.Lane:
+    return gateway.loader.probe("tcx", engine.Direction.OUTBOUND, frame(source, "203.0.113.250")).lane
+
+
+def test_a_grant_stands_in_the_line_of_each_of_its_24s_and_leaves_with_it(gateway: Gateway) -> None:
+    with memory(gateway.loader.map_fds()["green_lines"], LINES * LINE_BYTES) as lines:
+        gateway.tables.put_green(*mapped("10.1.2.128/25"), EVER)
+        gateway.tables.put_green(*mapped("10.1.4.0/23"), EVER)
+        assert sum(lines[at : at + LINE_BYTES] != bytes(LINE_BYTES) for at in range(0, len(lines), LINE_BYTES)) == 3
+        agree(gateway)
+        gateway.tables.remove_green(*mapped("10.1.2.128/25"))
+        gateway.tables.remove_green(*mapped("10.1.4.0/23"))
+        assert lines[:] == bytes(len(lines))
+
+
+def test_a_line_alone_is_enough_and_the_trie_answers_where_two_24s_share_a_place(gateway: Gateway) -> None:
+    gateway.tables.put_green(*mapped("10.1.2.0/24"), EVER)
+    gateway.tables.put_green(*mapped("10.65.2.0/24"), EVER)  # 64 << 8 /24s further: the same place
+    delete(gateway.loader.map_fds()["green"], struct.pack("=I", 96 + 24) + mapped("10.1.2.0/24")[0])
+    assert (lane(gateway, "10.1.2.3"), lane(gateway, "10.65.2.3")) == (GREEN, GREEN)
+    assert lane(gateway, "10.1.3.3") != GREEN
+
+
+def test_a_falsified_line_is_noticed_and_mended(gateway: Gateway) -> None:
+    gateway.tables.put_green(*mapped("10.1.2.0/25"), EVER)
+    with memory(gateway.loader.map_fds()["green_lines"], LINES * LINE_BYTES) as lines:
+        at = (0x0A0102 & (LINES - 1)) * LINE_BYTES
+        struct.pack_into("=4Q", lines, at + 8, *[EVER] * 4)
+    assert lane(gateway, "10.1.2.200") != engine.Lane.INSPECTED
+    assert gateway.tables.compare_overlay().wrong == 1
+    gateway.tables.mend_overlay()
+    agree(gateway)
+    assert lane(gateway, "10.1.2.200") == engine.Lane.INSPECTED
+
+
+def test_a_line_ends_with_the_first_of_its_grants_and_the_trie_with_the_last(gateway: Gateway) -> None:
+    past = engine.boot_clock_ns() - 1
+    gateway.tables.put_green(*mapped("10.1.2.0/24"), EVER)
+    gateway.tables.put_green(*mapped("10.1.2.0/25"), past)
+    assert (lane(gateway, "10.1.2.3"), lane(gateway, "10.1.2.200")) == (GREEN, GREEN)
+    gateway.tables.remove_green(*mapped("10.1.2.0/24"))
+    assert lane(gateway, "10.1.2.3") == engine.Lane.INSPECTED

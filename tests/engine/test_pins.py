@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 LINKS = ("tcx-inside", "tcx-outside")
 XDP_LINKS = ("xdp-inside", "xdp-outside")
 BASE_MAPS = {
-    "control", "base_front", "base_cells", "base_bitmaps", "base_v6_filter", "base_v6_buckets", "base_v6_slots",
+    "control", "base_front", "base_bitmaps", "base_v6_filter", "base_v6_buckets", "base_v6_slots",
     "base_meta",
 }  # fmt: skip
 Ports = tuple[End, End]
@@ -221,7 +221,7 @@ from clearway import _engine as engine
 from clearway.lab.namespace import Namespace
 directory, namespace, inside, outside = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 loader = engine.Loader(directory)
-loader.load(engine.Settings(inside_ifindex=inside, outside_ifindex=outside), engine.Capacity(8, 4, 16), xdp=False)
+loader.load(engine.Settings(inside_ifindex=inside, outside_ifindex=outside), engine.Capacity(1024, 4, 16), xdp=False)
 Namespace(namespace).call(loader.attach)
 sys.stdout.write("attached\\n"); sys.stdout.flush()
 while True:

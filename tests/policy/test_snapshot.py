@@ -208,7 +208,7 @@ def test_lists_whose_entries_are_gone_are_named(tmp_path: Path) -> None:
 def test_the_parts_are_what_the_engine_takes(tmp_path: Path) -> None:
     loaded = snapshot.load(write(tmp_path))
     needs = loaded.base().needs()
-    assert (needs.bitmaps, needs.v6_slots) == (2, 2)
+    assert (needs.bitmaps, needs.v6_slots) == (3, 2)
     broken = replace(loaded, compiled=replace(loaded.compiled, v4_cells=loaded.compiled.v4_cells[:-1]))
     with pytest.raises(ClearwayError) as error:
         broken.base()
