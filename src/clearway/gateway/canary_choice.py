@@ -11,17 +11,20 @@ from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.guard import GUARD_INSIDE, GUARD_LINK, Guard
 from clearway.policy.compile import CELL_LISTED, CompiledBase
 from clearway.policy.model import Prefix
+from clearway.policy.snapshot import Snapshot
 
 _MAPPED = 0xFFFF << 32
 
 
-def choose(enforcer: Enforcer, guard: Guard, inside_known: bool, chance: random.Random) -> list[Canary]:
+def choose(
+    enforcer: Enforcer, snapshot: Snapshot | None, guard: Guard, inside_known: bool, chance: random.Random
+) -> list[Canary]:
     """Up to one canary of each kind and family, for what is wanted just now. Addresses that the spoof guard would
     judge first are left out."""
-    compiled = enforcer.snapshot.compiled if enforcer.snapshot is not None else None
+    compiled = snapshot.compiled if snapshot is not None else None
     chosen: list[Canary] = []
     for version in (4, 6):
-        free = _free_test(enforcer, compiled, guard)
+        free = _free_test(enforcer, snapshot, guard)
         other = canary.unlisted(version, free, chance)
         clean = canary.unlisted(version, free, chance)
         if other is None or clean is None:
@@ -88,7 +91,7 @@ def _green(
     return [canary.outbound_green(address, listed)]
 
 
-def _free_test(enforcer: Enforcer, compiled: CompiledBase | None, guard: Guard) -> Callable[[bytes], bool]:
+def _free_test(enforcer: Enforcer, snapshot: Snapshot | None, guard: Guard) -> Callable[[bytes], bool]:
     grants = enforcer.green()
 
     def is_free(address: bytes) -> bool:
@@ -97,17 +100,18 @@ def _free_test(enforcer: Enforcer, compiled: CompiledBase | None, guard: Guard) 
             return False
         if any(grant.prefix.covers(host) for grant in grants):
             return False
-        return compiled is None or not _touched(compiled, enforcer, address)
+        return snapshot is None or not _touched(snapshot, address)
 
     return is_free
 
 
-def _touched(compiled: CompiledBase, enforcer: Enforcer, address: bytes) -> bool:
+def _touched(snapshot: Snapshot, address: bytes) -> bool:
+    compiled = snapshot.compiled
     if canary.is_v4(address):
         number = int.from_bytes(address[12:], "big") >> 8
         at = int(compiled.v4_cell_numbers.searchsorted(number))
         return at < len(compiled.v4_cell_numbers) and int(compiled.v4_cell_numbers[at]) == number
-    return bool(len(compiled.v6_slots)) and bool(enforcer.snapshot and enforcer.snapshot.attribution(address))
+    return bool(len(compiled.v6_slots)) and bool(snapshot.attribution(address))
 
 
 def _flags(guard: Guard, address: bytes) -> int:

@@ -19,6 +19,7 @@ from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.guard import Guard
 from clearway.gateway.loader_client import Loaded, LoaderProcess, Outcome
 from clearway.policy.model import Prefix, word
+from clearway.policy.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +142,10 @@ class Watch:
         if self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():
             return
         hooks = ("tcx", "xdp") if self._enforcer.loaded.xdp else ("tcx",)
-        for canary in canary_choice.choose(self._enforcer, self._guard, self._inside_known, self._chance):
+        snapshot = self._enforcer.snapshot
+        for canary in canary_choice.choose(self._enforcer, snapshot, self._guard, self._inside_known, self._chance):
             for hook in hooks:
-                told = self._fate(hook, canary)
+                told = self._fate(hook, canary, snapshot)
                 report.canaries += 1
                 self.canaries_sent += 1
                 if told is not None:
@@ -151,14 +153,13 @@ class Watch:
                     self.canaries_failed += 1
                     log.error("canary: %s", told)
 
-    def _fate(self, hook: str, canary: Canary) -> str | None:
-        """None when the programs did what they must, or when what they must do has changed meanwhile."""
-        snapshot = self._enforcer.snapshot
+    def _fate(self, hook: str, canary: Canary, snapshot: Snapshot | None) -> str | None:
+        """None when the programs did what they must, or when what they must do has changed since it was chosen."""
         for _ in range(2):
             outcome = self._loader.probe(hook, canary.direction, canary.frame)
             if (outcome.drop_reason, outcome.lane) == (canary.drop_reason, canary.lane):
                 return None
-        if self._enforcer.snapshot is not snapshot or not self._still_holds(canary):
+        if self._enforcer.epochs.get(outcome.epoch) is not snapshot or not self._still_holds(canary):
             return None
         return _complaint(hook, canary, outcome)
 
