@@ -5,12 +5,13 @@
 A test fails while a page differs from what this makes.
 """
 
+import contextlib
+import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from clearway.cli.app import COMMANDS
+from clearway.cli.app import COMMANDS, call, load
 from clearway.config import SETTINGS
 from clearway.errors import ANSWER_IS_NO, CATALOG, MACHINE_CANNOT, MISUSE
 
@@ -89,16 +90,16 @@ def commands_page() -> str:
 
 def help_of(*command: str) -> str:
     """What `clearway COMMAND --help` prints."""
-    environment = {**os.environ, "COLUMNS": COLUMNS, "TERMINAL_WIDTH": COLUMNS, "NO_COLOR": "1"}
-    arguments = [sys.executable, "-m", "clearway.cli.app", *command, "--help"]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=True, timeout=60)
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    told = io.StringIO()
+    os.environ["COLUMNS"] = COLUMNS
+    with contextlib.redirect_stdout(told):
+        code = call([*command, "--help"])
+    assert code == 0, f"clearway {' '.join(command)} --help ended with {code}"
+    return "\n".join(line.rstrip() for line in told.getvalue().strip().splitlines())
 
 
 def subcommands(name: str) -> list[str]:
     """Commands below one, by name."""
-    from clearway.cli.app import load
-
     return list(getattr(load(name), "commands", {}))
 
 

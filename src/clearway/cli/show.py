@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-PIPE_WIDTH = 200
-"""Columns of a table that goes into a file or another program."""
+PIPE_WIDTH = 4000
+"""Columns where the output goes into a file or another program: nothing is folded there."""
 
 
 def colours(stream: TextIO) -> bool:

@@ -1,0 +1,121 @@
+"""The table of commands, help, completion, and how a command ends."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from calling import Call
+
+from clearway.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = runpy.run_path(str(ROOT / "docs" / "make.py"))
+OURS = ["run", "status", "bypass", "detach", "block", "unblock", "grant", "revoke", "explain", "history"]
+
+
+def test_help_names_every_command_with_its_sentence(program: Call) -> None:
+    told = program("--help")
+    assert (told.code, told.err) == (0, "")
+    for name, row in app.rows().items():
+        assert f"  {name} " in told.out
+        assert row.sentence in told.out
+    assert program().out == told.out
+
+
+def test_help_and_version_import_nothing_heavy(program: Call) -> None:
+    code = (
+        "import sys; from clearway.cli import app\nsys.argv = ['clearway', sys.argv[1]]\ntry:\n app.main()\n"
+        "except SystemExit:\n pass\n"
+        "print(sorted({'typer', 'rich', 'django', 'numpy', 'pydantic', 'httpx'} & set(sys.modules)))"
+    )
+    for option in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=60)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_command_imports_only_its_own_module() -> None:
+    code = (
+        "import sys; from clearway.cli import app; app.call(['history', '--state', '/nonexistent'])\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('clearway.gateway', 'clearway.lab', 'numpy'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", [*OURS, "feed add", "feed list", "feed update", "feed remove"])
+def test_each_command_has_an_example_and_takes_state_and_json(cli: Call, name: str) -> None:
+    told = cli(*name.split(), "--help")
+    assert told.code == 0
+    assert f"Example: clearway {name}" in " ".join(told.out.split())
+    assert "--state DIR" in told.out
+    assert "--json" in told.out
+
+
+def test_version_is_the_packages(program: Call) -> None:
+    from importlib.metadata import version
+
+    assert program("--version").out == f"clearway {version('clearway')}\n"
+
+
+@pytest.mark.parametrize(
+    "line, wanted",
+    [("clearway unbl", "unblock"), ("clearway feed up", "update"), ("clearway block 192.0.2.1 --re", "--reason")],
+)
+def test_the_shell_is_told_how_a_word_goes_on(program: Call, line: str, wanted: str) -> None:
+    environment = {
+        "_CLEARWAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    assert wanted in program(environment=environment).out.split()
+
+
+def test_an_unforeseen_error_is_one_line_with_an_id_and_a_traceback_only_when_asked(
+    cli: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: list[str]) -> int:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(app, "_dispatch", fail)
+    told = cli("status")
+    assert (told.code, told.out) == (3, "")
+    assert "error: unexpected: RuntimeError: boom [cli.E004]" in told.err
+    assert "Traceback" not in told.err
+    monkeypatch.setenv("CLEARWAY_TRACEBACK", "1")
+    with pytest.raises(RuntimeError, match="boom"):
+        cli("status")
+
+
+def test_a_reader_that_goes_away_is_no_error(state: Path, cli: Call) -> None:
+    for n in range(30):
+        cli("block", f"192.0.2.{n}", "--reason", "scanner", "--until", "1h")
+    command = f"{sys.executable} -m clearway.cli.app history | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_there_is_no_colour_in_a_pipe_and_none_on_a_terminal_that_wants_none(state: Path, cli: Call) -> None:
+    assert "\x1b" not in cli("block", "192.0.2.1", "--reason", "scanner", "--until", "1h").out
+    assert "\x1b" not in cli("history").out + cli("status").err
+    assert "\x1b" in _on_a_terminal({})
+    assert "\x1b[1" not in _on_a_terminal({"NO_COLOR": "1"})
+
+
+def _on_a_terminal(environment: dict[str, str]) -> str:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen([sys.executable, "-m", "clearway.cli.app", "status"], stderr=theirs, env=environment)
+    process.wait(60)
+    os.close(theirs)
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    return text
+
+
+def test_the_page_of_commands_says_what_help_says() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text() == PAGES["commands_page"](), "run: python docs/make.py"

@@ -1,0 +1,186 @@
+"""block, unblock, grant, revoke, feed, history, explain, status where no gateway runs: what they store and say."""
+
+import os
+from pathlib import Path
+
+import pytest
+from calling import Call
+
+
+def test_a_block_says_what_until_when_and_that_nobody_enforces_it_yet(cli: Call, state: Path) -> None:
+    told = cli("block", "192.0.2.7", "--reason", "brute-force", "--until", "2h", "--note", "ssh")
+    assert told.code == 0
+    first, second = told.out.splitlines()
+    assert first.startswith("blocked 192.0.2.7 · until ")
+    assert first.endswith(" UTC (in 2 h) · brute-force · decision 1")
+    assert second == f"  stored in {state}; no gateway runs there: in force from its next start"
+    answer = cli("block", "192.0.2.8", "--reason", "brute-force", "--until", "2030-01-31T12:00:00+02:00", "--json").json
+    assert {key: answer[key] for key in ("decision", "kind", "target", "reason", "until", "enforced")} == {
+        "decision": 2,
+        "kind": "block",
+        "target": "192.0.2.8",
+        "reason": "brute-force",
+        "until": "2030-01-31T10:00:00Z",
+        "enforced": False,
+    }
+
+
+def test_the_login_behind_sudo_is_who_decided(program: Call) -> None:
+    arguments = ("block", "192.0.2.7", "--reason", "malware", "--until", "1h", "--json")
+    environment = {"SUDO_USER": "alice"}
+    wanted = "alice" if os.geteuid() == 0 else None
+    assert program(*arguments, environment=environment).json["actor"] == (wanted or program(*arguments).json["actor"])
+
+
+def test_a_list_is_added_shown_updated_and_removed(cli: Call, state: Path, a_list: Path) -> None:
+    told = cli("feed", "add", "drop", a_list, "--reason", "malware")
+    assert told.out.startswith("added drop · 3 entries · malware · until ")
+    assert "(in 30 days)" in told.out
+    row = cli("feed", "list", "--json").json["lists"][0]
+    assert (row["feed"], row["entries"], row["source"], row["every_s"]) == ("drop", 3, str(a_list), None)
+    assert (state / "feeds" / row["content"]).is_dir()
+    assert (state / "snapshots" / "current").is_dir()
+    assert "unchanged drop · 3 entries" in cli("feed", "update").out
+    a_list.write_text("192.0.2.0/24\n")
+    assert "updated drop · 1 entries" in cli("feed", "update", "drop").out
+    assert "removed drop · decision 5" in cli("feed", "remove", "drop", "--note", "over").out
+    assert cli("feed", "list").out.startswith("there is no list yet")
+    assert cli("feed", "add", "drop", a_list, "--reason", "malware").code == 0, "a name may come back"
+
+
+def test_a_list_that_fails_leaves_the_one_before_and_the_others_are_updated(
+    cli: Call, a_list: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("203.0.113.0/24\n")
+    cli("feed", "add", "a", a_list, "--reason", "malware")
+    cli("feed", "add", "b", other, "--reason", "scanner")
+    a_list.write_text("<html>gone</html>")
+    other.write_text("203.0.113.0/25\n203.0.113.128/26\n")
+    told = cli("feed", "update", "--json")
+    assert told.code == 1
+    failed, updated = told.json["lists"]
+    assert (failed["feed"], failed["error"]["id"]) == ("a", "feeds.E003")
+    assert (updated["feed"], updated["counts"]["v4"]) == ("b", 2)
+    assert [row["entries"] for row in cli("feed", "list", "--json").json["lists"]] == [3, 2]
+    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "dropped"
+
+
+@pytest.mark.parametrize("content, id", [("0.0.0.0/0\n", "feeds.E005"), ("::/0\n", "feeds.E005"), ("", "feeds.E002")])
+def test_a_list_that_must_not_be_believed_is_refused_whole(
+    cli: Call, state: Path, a_list: Path, content: str, id: str
+) -> None:
+    a_list.write_text("192.0.2.1\n" + content if content else "")
+    assert cli("feed", "add", "drop", a_list, "--reason", "malware", "--json").json["error"]["id"] == id
+    assert cli("feed", "list", "--json").json["lists"] == []
+
+
+def test_a_list_that_covers_the_inside_is_refused(cli: Call, state: Path, a_list: Path) -> None:
+    cli("grant", "192.0.2.0/26", "--organisation", "o", "--until", "1h")
+    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.64/26"]}')
+    assert cli("feed", "add", "drop", a_list, "--reason", "malware", "--json").json["error"]["id"] == "feeds.E006"
+    refused = cli("block", "192.0.2.0/24", "--reason", "malware", "--until", "1h", "--json").json
+    assert refused["error"]["id"] == "store.E022"
+
+
+def test_a_list_that_came_to_cover_the_inside_is_left_out_and_named(cli: Call, state: Path, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.64/26"]}')
+    told = cli("feed", "list")
+    assert "drop is not enforced: list drop holds 192.0.2.0/24, which covers 192.0.2.64/26" in told.out
+    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "forwarded"
+
+
+def test_where_a_list_holds_it_unblock_wants_an_end_and_explain_names_both(cli: Call, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    assert cli("unblock", "192.0.2.9", "--json").json["error"]["id"] == "store.E026"
+    told = cli("unblock", "192.0.2.9", "--until", "7d")
+    assert "  still held by list drop (malware), which the exception overrides" in told.out
+    answer = cli("explain", "192.0.2.9", "--json").json
+    assert answer["outcome"] == "forwarded"
+    assert [(rule["kind"], rule["prefix"]) for rule in answer["rules"]] == [
+        ("exception", "192.0.2.9"),
+        ("list", "192.0.2.0/24"),
+    ]
+    assert answer["decided_by"] == answer["rules"][0]
+
+
+def test_explain_says_which_of_several_rules_wins(cli: Call, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    cli("block", "192.0.0.0/16", "--reason", "scanner", "--until", "1h")
+    answer = cli("explain", "192.0.2.9", "--json").json
+    assert answer["decided_by"]["kind"] == "block", "a single entry beats a list, whatever the lengths"
+    cli("block", "192.0.2.0/28", "--reason", "flood", "--until", "1h")
+    assert cli("explain", "192.0.2.9", "--json").json["decided_by"]["prefix"] == "192.0.2.0/28"
+    cli("grant", "192.0.2.9", "--organisation", "Example", "--until", "1h")
+    answer = cli("explain", "192.0.2.9", "--json").json
+    assert (answer["outcome"], answer["decided_by"]["kind"]) == ("green", "grant")
+    assert answer["appeal"] is None
+
+
+def test_explain_of_a_prefix_tells_what_differs_within_it(cli: Call, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    assert cli("explain", "192.0.0.0/16", "--json").json["outcome"] == "partly"
+    assert cli("explain", "192.0.2.0/25", "--json").json["outcome"] == "dropped"
+    cli("unblock", "192.0.2.9", "--until", "1d")
+    assert cli("explain", "192.0.2.0/25", "--json").json["outcome"] == "partly"
+    assert cli("explain", "203.0.113.0/24", "--json").json["outcome"] == "forwarded"
+
+
+def test_explain_tells_on_whose_word_and_how_to_appeal(cli: Call, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    told = cli("explain", "198.51.100.7")
+    assert told.out.startswith("packets from and to 198.51.100.7 are dropped\n  by list drop, which holds 198.51.100.7")
+    assert str(a_list) in told.out
+    assert "Appeal: Ask whoever publishes list drop" in told.out
+    assert "naming decision 2." in told.out
+    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h", "--note", "cve [red]x")
+    told = cli("explain", "203.0.113.9")
+    assert "  cve [red]x" in told.out
+    assert "Appeal: Ask this gateway's operator, naming decision 3." in told.out
+
+
+def test_explain_of_a_decision_says_whether_it_stands(cli: Call) -> None:
+    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
+    assert "decision 1 · block 203.0.113.9" in cli("explain", "1").out
+    cli("unblock", "203.0.113.9")
+    told = cli("explain", "1", "--json").json
+    assert (told["decision"]["stands"], told["outcome"]) == (False, "forwarded")
+
+
+def test_history_is_newest_first_and_says_when_there_is_more(cli: Call) -> None:
+    for n in range(3):
+        cli("grant", f"10.0.{n}.0/24", "--organisation", f"Org {n}", "--until", "1h")
+    told = cli("history", "--limit", "2")
+    lines = [line.split() for line in told.out.splitlines()]
+    assert [line[0] for line in lines[1:3]] == ["3", "2"]
+    assert told.out.endswith("older ones: --limit 10\n")
+    narrowed = cli("history", "10.0.1.0/24", "--kind", "grant", "--since", "1h", "--json").json
+    assert [row["organisation"] for row in narrowed["decisions"]] == ["Org 1"]
+    assert cli("history", "--by", "nobody at all").out == "no decision fits\n"
+    assert cli("history", "--kind", "opinion", "--json").json["error"]["id"] == "store.E020"
+
+
+def test_status_without_a_gateway_shows_what_is_stored_and_ends_with_1(cli: Call, state: Path, a_list: Path) -> None:
+    cli("feed", "add", "drop", a_list, "--reason", "malware")
+    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
+    told = cli("status")
+    assert told.code == 1
+    assert f"error: no gateway runs on {state} [cli.E002]" in told.err
+    assert "1 block, 0 exceptions, 0 grants" in told.out
+    assert "drop  malware        3" in told.out
+    document = cli("status", "--json").json
+    assert document["error"]["id"] == "cli.E002"
+    assert (document["stored"]["blocks"], document["stored"]["lists"][0]["feed"]) == (1, "drop")
+
+
+def test_a_list_from_a_url_is_fetched_asked_for_news_and_shown_without_its_password(
+    cli: Call, a_list: Path, a_server: str
+) -> None:
+    address = a_server.replace("//", "//user:secret@")
+    told = cli("feed", "add", "drop", address, "--reason", "malware", "--every", "2h")
+    assert (told.code, "(in 4 h)" in told.out) == (0, True), told.err
+    assert "unchanged drop · 3 entries" in cli("feed", "update").out
+    everything = cli("feed", "list").out + cli("history", "--json").out + cli("explain", "192.0.2.1").out
+    assert a_server in everything
+    assert "secret" not in everything

@@ -1,0 +1,134 @@
+"""The commands beside a real gateway, in network namespaces of the test's own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from calling import Call, Told
+
+pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
+
+INSIDE, OUTSIDE, OTHER = "10.88.0.1", "10.88.1.1", "10.88.1.2"
+
+
+class Wire:
+    """Two hosts with a gateway between them."""
+
+    def __init__(self, tag: str) -> None:
+        self.inside, self.gateway, self.outside = (f"cw-cli-{tag}-{side}" for side in ("in", "gw", "out"))
+        for name in (self.inside, self.gateway, self.outside):
+            ip("netns", "add", name)
+        for name, port, host in ((self.inside, "inside", "in0"), (self.outside, "outside", "out0")):
+            ip("link", "add", host, "netns", name, "type", "veth", "peer", "name", port, "netns", self.gateway)
+            ip("-n", name, "link", "set", host, "up")
+            ip("-n", self.gateway, "link", "set", port, "up")
+        ip("-n", self.inside, "addr", "add", f"{INSIDE}/16", "dev", "in0")
+        for address in (OUTSIDE, OTHER):
+            ip("-n", self.outside, "addr", "add", f"{address}/16", "dev", "out0")
+
+    def reaches(self, address: str) -> bool:
+        command = ["ip", "netns", "exec", self.inside, "ping", "-c1", "-W1", address]
+        return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
+
+    def remove(self) -> None:
+        for name in (self.inside, self.gateway, self.outside):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
+
+
+@pytest.fixture
+def wire(state: Path, program: Call, tmp_path: Path) -> Iterator[Wire]:
+    """A wire with a running gateway on it."""
+    tag = str(os.getpid())
+    made = Wire(tag)
+    name = f"cw-cli-{tag}"
+    command = [sys.executable, "-m", "clearway.cli.app", "run", "--inside", "inside", "--outside", "outside"]
+    log = tmp_path / "run.log"
+    try:
+        with log.open("wb") as stderr:
+            daemon = subprocess.Popen(
+                ["ip", "netns", "exec", made.gateway, *command, "--name", name, "--state", str(state)], stderr=stderr
+            )
+        try:
+            deadline = time.monotonic() + 30
+            while "ready" not in log.read_text().splitlines():
+                assert daemon.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            yield made
+        finally:
+            detached = program("detach", "--name", name)
+            daemon.wait(30)
+        assert detached.code == 0, detached.err
+    finally:
+        made.remove()
+
+
+def test_decisions_are_in_force_when_the_command_returns(wire: Wire, cli: Call, a_list: Path) -> None:
+    assert wire.reaches(OUTSIDE)
+    assert "  in force\n" in cli("block", OUTSIDE, "--reason", "scanner", "--until", "1h").out
+    assert not wire.reaches(OUTSIDE)
+    cli("grant", INSIDE, "--organisation", "Example", "--until", "1h")
+    assert wire.reaches(OUTSIDE)
+    cli("revoke", INSIDE)
+    assert not wire.reaches(OUTSIDE)
+    cli("unblock", OUTSIDE)
+    assert wire.reaches(OUTSIDE)
+    a_list.write_text(f"{OTHER}\n192.0.2.0/24\n")
+    assert "  in force\n" in cli("feed", "add", "drop", a_list, "--reason", "malware").out
+    assert not wire.reaches(OTHER)
+    assert cli("unblock", OTHER, "--until", "1d").code == 0
+    assert wire.reaches(OTHER)
+    cli("bypass", "on", "--for", "10m")
+    cli("block", OTHER, "--reason", "scanner", "--until", "1h")
+    assert wire.reaches(OTHER)
+    cli("bypass", "off")
+    assert not wire.reaches(OTHER)
+    cli("feed", "remove", "drop")
+    cli("unblock", OTHER)
+    assert wire.reaches(OTHER)
+    status = cli("status", "--json").json
+    assert status["wanted"] == status["enforced"]
+    dropped = {row["reason"] for row in status["counters"]}
+    assert {"forwarded", "blocked-destination", "listed-destination"} <= dropped
+
+
+def test_explain_live_agrees_with_the_kernel_and_says_when_it_does_not(wire: Wire, cli: Call, state: Path) -> None:
+    cli("block", "192.0.2.0/24", "--reason", "scanner", "--until", "1h")
+    cli("block", "2001:db8::/32", "--reason", "scanner", "--until", "1h")
+    cli("grant", INSIDE, "--organisation", "Example", "--until", "1h")
+    for target in ("192.0.2.9", "2001:db8::9", "198.51.100.1", INSIDE):
+        told = cli("explain", target, "--live", "--json")
+        assert (told.code, told.json["live"]["differs"]) == (0, False), told.out
+    _store_behind_its_back(state)
+    told: Told = cli("explain", "198.51.100.1", "--live", "--json")
+    assert (told.code, told.json["live"]["differs"]) == (1, True)
+    assert "The kernel differs from the policy" in cli("explain", "198.51.100.1", "--live").out
+
+
+def test_status_watches_as_a_stream_of_objects(wire: Wire, state: Path) -> None:
+    command = [sys.executable, "-m", "clearway.cli.app", "status", "--watch", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.terminate()
+    assert [line["gateway"]["state"] for line in lines] == ["serving", "serving"]
+
+
+def _store_behind_its_back(state: Path) -> None:
+    """A decision that no gateway heard of: what the kernel holds is now another policy than the stored one."""
+    code = (
+        "import sys, pathlib; from datetime import UTC, datetime; from clearway import store\n"
+        "store.setup(pathlib.Path(sys.argv[1])); from clearway.store import decide\n"
+        "from clearway.store.requests import BlockRequest\n"
+        "request = BlockRequest(target='198.51.100.0/24', reason='malware', until='1h')\n"
+        "decide.block(request, datetime.now(UTC), 'x')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(state)], check=True, timeout=60)
