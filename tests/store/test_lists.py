@@ -1,0 +1,262 @@
+"""Lists from source to snapshot: rows, files, what is compiled, what is left out, what is swept."""
+
+import os
+import shutil
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.policy import snapshot
+from clearway.policy.model import Prefix
+from clearway.store import lists, overview, wanted
+from clearway.store.models import Decision, FeedVersion
+from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "drop.txt"
+    path.write_text("192.0.2.0/24\n198.51.100.7\n2001:db8::/32\n")
+    return path
+
+
+def add(state: StateDirectory, source: Path, now: datetime, name: str = "drop", **more: Any) -> Any:
+    request = FeedAddRequest(name=name, source=str(source), **{"reason": "malware", **more})
+    return lists.add(state, request, now, "alice")
+
+
+def test_a_list_is_two_rows_one_file_and_a_base_to_compile(state: StateDirectory, source: Path, now: datetime) -> None:
+    change = add(state, source, now)
+    assert change.base_changed
+    assert [(row.kind, row.target) for row in Decision.objects.order_by("id")] == [
+        ("feed-add", "drop"),
+        ("feed-version", "drop"),
+    ]
+    version = FeedVersion.objects.get()
+    assert (version.decision_id, version.until - now, version.origin) == (
+        change.decision_id,
+        timedelta(days=30),
+        str(source),
+    )
+    assert (version.counts["v4"], version.counts["v6"]) == (2, 1)
+    assert [path.name for path in state.feeds.iterdir()] == [version.content]
+
+
+@pytest.mark.parametrize(
+    "more, every, life",
+    [
+        ({}, None, timedelta(days=30)),
+        ({"life": "2d"}, None, timedelta(days=2)),
+        ({"every": "1h"}, HOUR, timedelta(days=30)),
+        ({"source": "https://lists.example/x"}, timedelta(days=1), timedelta(days=2)),
+        ({"source": "https://lists.example/x", "every": "6h"}, timedelta(hours=6), timedelta(hours=12)),
+        ({"source": "HTTP://lists.example/x", "every": "6h", "life": "7d"}, timedelta(hours=6), timedelta(days=7)),
+    ],
+)
+def test_entries_of_a_file_live_30_days_and_of_a_url_twice_every(
+    more: dict[str, str], every: timedelta | None, life: timedelta
+) -> None:
+    from clearway.store import subscribe
+
+    request = FeedAddRequest(**{"name": "x", "source": "/lists/x", "reason": "malware", **more})
+    assert subscribe.times(request) == (every, life)
+
+
+@pytest.mark.parametrize("more", [{"every": "30s"}, {"every": "2d", "life": "1d"}])
+def test_times_that_leave_gaps_are_refused(state: StateDirectory, source: Path, now: datetime, more: Any) -> None:
+    with pytest.raises(ClearwayError) as raised:
+        add(state, source, now, **more)
+    assert raised.value.id == "store.E020"
+
+
+def test_a_refused_list_leaves_neither_row_nor_file(state: StateDirectory, source: Path, now: datetime) -> None:
+    source.write_text("0.0.0.0/0\n")
+    with pytest.raises(ClearwayError, match="wider than the /8"):
+        add(state, source, now)
+    assert (Decision.objects.count(), list(state.feeds.iterdir())) == (0, [])
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_fetched(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    add(state, source, now)
+    with pytest.raises(ClearwayError) as raised:
+        add(state, source.with_name("missing"), now)
+    assert raised.value.id == "store.E029"
+
+
+def test_an_unchanged_list_lives_longer_and_needs_no_compilation(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    add(state, source, now, life="2h")
+    later = now + HOUR
+    change = lists.update(state, "drop", FeedUpdateRequest(), later, "alice")
+    assert (change.base_changed, change.answer["unchanged"]) == (False, True)
+    assert [each.until for each in wanted.lists(later)] == [later + 2 * HOUR]
+    assert FeedVersion.objects.count() == 2
+
+
+def test_a_list_that_had_run_out_is_compiled_again_though_its_content_is_the_same(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    add(state, source, now, life="1h")
+    assert wanted.next_list_expiry(now) == now + HOUR
+    later = now + 2 * HOUR
+    assert wanted.lists(later) == []
+    assert wanted.next_list_expiry(later) is None
+    assert overview.feeds(later)[0]["in_force"] is False
+    assert lists.update(state, "drop", FeedUpdateRequest(), later, "alice").base_changed
+
+
+def test_the_snapshot_holds_the_lists_in_force_and_is_made_once(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    empty = lists.compile_wanted(state, now)
+    assert snapshot.load(empty).lists == ()
+    add(state, source, now, life="2h")
+    path = lists.compile_wanted(state, now)
+    assert path != empty
+    assert lists.compile_wanted(state, now + HOUR) == path
+    loaded = snapshot.load(state.snapshots / "current")
+    assert [(each.name, each.until) for each in loaded.lists] == [("drop", now + 2 * HOUR)]
+    held = loaded.attribution(Prefix.parse("192.0.2.9").mapped()[0])
+    assert [(each.list_name, str(each.prefix)) for each in held] == [("drop", "192.0.2.0/24")]
+    assert snapshot.load(lists.compile_wanted(state, now + 3 * HOUR)).lists == ()
+
+
+def test_a_damaged_snapshot_is_compiled_anew(state: StateDirectory, source: Path, now: datetime) -> None:
+    add(state, source, now)
+    path = lists.compile_wanted(state, now)
+    part = path / "v4_cells.bin"
+    part.write_bytes(bytes(len(part.read_bytes())))
+    fresh = lists.compile_wanted(state, now + HOUR)
+    assert snapshot.load(fresh).compiled.counts["v4_prefixes"] == 2
+
+
+def test_a_damaged_list_is_left_out_and_named_while_the_others_are_enforced(
+    state: StateDirectory, source: Path, now: datetime, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("203.0.113.0/24\n")
+    content = add(state, source, now).answer["content"]
+    add(state, other, now, "other")
+    part = state.feeds / content / "v4.bin"
+    part.write_bytes(b"\xff" * part.stat().st_size)
+    assert [each.name for each in snapshot.load(lists.compile_wanted(state, now)).lists] == ["other"]
+    shutil.rmtree(state.feeds / content)
+    assert [(name, error.id) for name, error in lists.left_out(state, now)] == [("drop", "feeds.E014")]
+
+
+def test_content_that_the_caller_stored_is_held_to_the_same_rules(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    version, format = lists.prepare(state, str(source), None)
+    stored = StoredContent(content=version.content, counts=version.counts, origin=version.origin)
+    inside = [Prefix.parse("192.0.2.128/25")]
+    request = FeedAddRequest(name="drop", source=str(source), reason="malware", format=format, stored=stored)
+    with pytest.raises(ClearwayError) as raised:
+        lists.add(state, request, now, "alice", inside)
+    assert raised.value.id == "feeds.E006"
+    unknown = StoredContent(content="0" * 64, counts={}, origin="x")
+    with pytest.raises(ClearwayError) as raised:
+        lists.add(state, request.model_copy(update={"stored": unknown}), now, "alice")
+    assert raised.value.id == "feeds.E014"
+    source.unlink()
+    assert lists.add(state, request, now, "alice").answer["counts"]["v4"] == 2
+
+
+def test_content_wider_than_a_list_may_be_is_refused_though_the_caller_stored_it(
+    state: StateDirectory, now: datetime
+) -> None:
+    from clearway.feeds import files
+    from clearway.policy import arrays
+
+    class Wide:
+        v4, v6 = arrays.of_prefixes([Prefix.parse("0.0.0.0/0")])
+
+    stored = StoredContent(content=files.store(state.feeds, Wide()).hash, counts={}, origin="x")
+    request = FeedAddRequest(name="drop", source="/x", reason="malware", stored=stored)
+    with pytest.raises(ClearwayError) as raised:
+        lists.add(state, request, now, "alice")
+    assert raised.value.id == "feeds.E005"
+
+
+def test_lists_are_due_once_their_every_has_passed(
+    state: StateDirectory, source: Path, now: datetime, tmp_path: Path
+) -> None:
+    add(state, source, now, "often", every="1h")
+    add(state, source, now, "never")
+    assert lists.due(now + HOUR / 2) == []
+    assert lists.due(now + HOUR) == [("often", 3600.0)]
+    lists.update(state, "often", FeedUpdateRequest(), now + HOUR, "gateway")
+    assert lists.due(now + HOUR) == []
+
+
+def test_what_no_list_and_no_kept_snapshot_names_is_swept_but_not_at_once(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    contents = []
+    for n in range(6):
+        source.write_text(f"192.0.2.{n}\n")
+        if n == 0:
+            contents.append(add(state, source, now).answer["content"])
+        else:
+            contents.append(lists.update(state, "drop", FeedUpdateRequest(), now, "a").answer["content"])
+        lists.compile_wanted(state, now + n * HOUR)
+    assert {path.name for path in state.feeds.iterdir()} == set(contents)
+    left = state.feeds / ".new-1-left-by-a-crash"
+    left.mkdir()
+    before = time.time() - 2 * lists.UNUSED_KEPT_S
+    for path in state.feeds.iterdir():
+        os.utime(path, (before, before))
+    lists.compile_wanted(state, now + 6 * HOUR)
+    assert {path.name for path in state.feeds.iterdir()} == set(contents[-snapshot.KEPT :])
+
+
+def test_a_removed_list_is_in_force_no_more_and_its_history_stays(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    add(state, source, now)
+    assert lists.remove("drop", FeedRemoveRequest(note="over"), now, "alice").base_changed
+    assert wanted.lists(now) == []
+    with pytest.raises(ClearwayError) as raised:
+        lists.update(state, "drop", FeedUpdateRequest(), now, "alice")
+    assert raised.value.id == "store.E030"
+    assert Decision.objects.count() == 3
+    assert FeedVersion.objects.count() == 1
+
+
+def test_holders_name_who_covers_an_address_and_what_lies_within(
+    state: StateDirectory, source: Path, now: datetime, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("192.0.2.64/26\n192.0.0.0/16\n")
+    add(state, source, now)
+    add(state, other, now, "other", reason="scanner")
+    found = lists.holders(state, Prefix.parse("192.0.2.65"), now)
+    assert [(hit.feed, str(hit.prefix), hit.reason) for hit in found] == [
+        ("other", "192.0.2.64/26", "scanner"),
+        ("drop", "192.0.2.0/24", "malware"),
+        ("other", "192.0.0.0/16", "scanner"),
+    ]
+    within = lists.holders(state, Prefix.parse("192.0.2.0/25"), now)
+    assert [str(hit.prefix) for hit in within] == ["192.0.2.0/24", "192.0.0.0/16", "192.0.2.64/26"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of another user")
+def test_what_root_makes_belongs_to_the_owner_of_the_directory(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    os.chown(state.path, 63987, 63987)
+    content = add(state, source, now).answer["content"]
+    path = lists.compile_wanted(state, now)
+    made = [state.feeds / content, state.feeds / content / "v4.bin", path, path / "manifest.json"]
+    assert {each.stat().st_uid for each in made} == {63987}
+    assert (state.snapshots / "current").lstat().st_uid == 63987
