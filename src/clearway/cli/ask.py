@@ -40,6 +40,17 @@ def directory(option: Path | None) -> StateDirectory:
     return StateDirectory(state_path(option))
 
 
+def gateway_runs(state: StateDirectory) -> bool:
+    """Whether a daemon answers on the socket of that state directory."""
+    from clearway.gateway.client import connect
+
+    try:
+        connect(state.socket).close()
+    except OSError:
+        return False
+    return True
+
+
 def change(
     state: StateDirectory,
     method: str,
@@ -56,7 +67,7 @@ def change(
     gateway = Gateway(state.path)
     body = {"actor": actor(), **{name: value for name, value in body.items() if value is not None}}
     for _ in range(TURNS_MAX):
-        if gateway.runs():
+        if gateway_runs(state):
             try:
                 return gateway.request(method, path, body)
             except NoGateway as error:
@@ -64,7 +75,7 @@ def change(
                     raise ClearwayError.of("cli.E005", path=state.path) from error
         state.create()
         with state.writing():
-            if not gateway.runs():
+            if not gateway_runs(state):
                 now = open_store(state)
                 return {**store(now, inside(state)).answer, "enforced": False}
     raise ClearwayError.of("cli.E004", detail="a gateway comes and goes too fast to be asked")

@@ -136,11 +136,8 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
     if answer["appeal"]:
         parts += ["", f"[dim]Appeal: {show.plain(answer['appeal'])}[/dim]"]
     show.put(*parts)
-    if "live" not in answer:
-        from clearway.gateway.client import Gateway
-
-        if not Gateway(directory.path).runs():
-            print(f"\nno gateway runs on {directory.path}: this is what is stored")
+    if "live" not in answer and not ask.gateway_runs(directory):
+        print(f"\nno gateway runs on {directory.path}: this is what is stored")
 
 
 def _named(rule: dict[str, Any]) -> str:

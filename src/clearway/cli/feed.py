@@ -195,10 +195,9 @@ def _prepared(directory: StateDirectory, source: str, format: str | None, report
     from dataclasses import asdict
 
     from clearway.feeds.fetch import is_url
-    from clearway.gateway.client import Gateway
     from clearway.store import lists
 
-    if is_url(source) and Gateway(directory.path).runs():
+    if is_url(source) and ask.gateway_runs(directory):
         return {}
     version, found = lists.prepare(directory, source, format, ask.inside(directory), report)
     return {"stored": asdict(version), "format": found}
