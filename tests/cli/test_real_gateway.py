@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calling import Call, Told
+from calling import Call
 
 pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 
@@ -108,7 +108,7 @@ def test_explain_live_agrees_with_the_kernel_and_says_when_it_does_not(wire: Wir
         told = cli("explain", target, "--live", "--json")
         assert (told.code, told.json["live"]["differs"]) == (0, False), told.out
     _store_behind_its_back(state)
-    told: Told = cli("explain", "198.51.100.1", "--live", "--json")
+    told = cli("explain", "198.51.100.1", "--live", "--json")
     assert (told.code, told.json["live"]["differs"]) == (1, True)
     assert "The kernel differs from the policy" in cli("explain", "198.51.100.1", "--live").out
 

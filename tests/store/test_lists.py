@@ -61,7 +61,7 @@ def test_a_list_is_two_rows_one_file_and_a_base_to_compile(state: StateDirectory
     ],
 )
 def test_entries_of_a_file_live_30_days_and_of_a_url_twice_every(
-    more: dict[str, str], every: timedelta | None, life: timedelta
+    more: dict[str, Any], every: timedelta | None, life: timedelta
 ) -> None:
     from clearway.store import subscribe
 
