@@ -210,7 +210,8 @@ struct green_line {
 };
 
 struct guard_value {
-	__u32 flags; /* enum guard_flag, those of all covering prefixes together */
+	__u32 flags;  /* enum guard_flag, those of all covering prefixes of its family together */
+	__u32 length; /* of the prefix: one of IPv6 that covers ::ffff:0:0/96 says nothing of IPv4 */
 };
 
 struct fragment_key {

@@ -65,7 +65,7 @@ static __always_inline __u32 spoofed(const struct packet *p, const struct decisi
 		return CONTINUE;
 	key_of(&key, source_of(p));
 	value = bpf_map_lookup_elem(&guard, &key);
-	flags = value ? value->flags : 0;
+	flags = value && value->length >= shortest_length(source_of(p)) ? value->flags : 0;
 	if (flags & GUARD_LINK)
 		return CONTINUE;
 	if (d->direction == DIRECTION_OUTBOUND)

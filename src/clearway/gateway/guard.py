@@ -8,9 +8,6 @@ from clearway.policy.model import Prefix
 GUARD_INSIDE, GUARD_BOGON, GUARD_LINK = 1, 2, 4
 """enum guard_flag of abi.h; a test holds them to it."""
 
-ALL_V4 = Prefix.parse("0.0.0.0/0")
-"""Stands in the guard without a flag: IPv4 lies within ::/8 there, which is a bogon and says nothing of IPv4."""
-
 Guard = tuple[tuple[bytes, int, int], ...]
 """Prefix (16 bytes, length) and its own flags; the engine adds those of the prefixes that cover it."""
 
@@ -22,7 +19,6 @@ def rows(inside: Sequence[Prefix], drop_bogons: bool) -> Guard:
         found += [(prefix, GUARD_BOGON) for prefix in BOGONS]
     if found:
         found += [(prefix, GUARD_LINK) for prefix in LINK]
-        found.append((ALL_V4, 0))
     merged: dict[Prefix, int] = {}
     for prefix, flag in found:
         merged[prefix] = merged.get(prefix, 0) | flag
