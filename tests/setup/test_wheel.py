@@ -2,10 +2,12 @@
 
 import json
 import os
+import pwd
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from clearway.gateway.kernel_probe import Level
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+COMMANDS = Path(sys.executable).parent
 ELF_MACHINE_BPF = 247
 LOADS = """
 from clearway._engine import Capacity, Loader, Settings
@@ -25,20 +28,38 @@ print(len(made))
 """
 
 
+def as_owner(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command run as the checkout's owner: under sudo, target/ and the caches at home stay the owner's."""
+    owner = pwd.getpwuid(root.stat().st_uid)
+    other = os.geteuid() == 0 and owner.pw_uid != 0
+    return subprocess.run(
+        command,
+        cwd=root,
+        user=owner.pw_uid if other else None,
+        group=owner.pw_gid if other else None,
+        env={**os.environ, "HOME": owner.pw_dir} if other else None,
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+
+
 @pytest.fixture(scope="module")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(root: Path) -> Iterator[Path]:
+    """A folder of the checkout's owner, which tmp_path would not be under sudo."""
+    with tempfile.TemporaryDirectory(prefix="clearway-wheel-") as name:
+        owner = root.stat()
+        os.chown(name, owner.st_uid, owner.st_gid)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, folder: Path) -> Path:
     """What `maturin build` makes of this checkout; what is compiled already is not compiled again."""
     if shutil.which("cargo") is None:
         pytest.skip("no cargo on PATH: `make test` puts it there")
-    out = tmp_path_factory.mktemp("wheels")
-    owner = root.stat()  # under sudo, target/ stays its user's
-    os.chown(out, owner.st_uid, owner.st_gid)
-    for folder in (out.parent, out.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    maturin = Path(sys.executable).parent / "maturin"
-    command = [str(maturin), "build", "--release", "--locked", "--quiet", "--out", str(out)]
-    user, group = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else (None, None)
-    built = subprocess.run(command, cwd=root, user=user, group=group, capture_output=True, text=True, timeout=800)
+    out = folder / "wheels"
+    built = as_owner(root, f"{COMMANDS}/maturin", "build", "--release", "--locked", "--quiet", "--out", str(out))
     assert built.returncode == 0, built.stderr
     wheels = list(out.iterdir())
     assert len(wheels) == 1
@@ -46,20 +67,17 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bare(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def bare(wheel: Path, root: Path, folder: Path) -> Path:
     """The folder of commands of a new environment that holds the wheel and what it asks for."""
-    environment = tmp_path_factory.mktemp("bare") / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=120)
-    uv = Path(sys.executable).parent / "uv"
-    python, lock = str(environment / "bin" / "python"), str(root / "requirements.lock")
-    install = [str(uv), "pip", "install", "--quiet", "--python", python, "--constraints", lock, str(wheel)]
-    tried = [
-        subprocess.run([*install, *where], capture_output=True, text=True, timeout=600).returncode == 0
-        for where in (["--offline"], [])  # the second one asks the index for what set-up left in no cache
-    ]
-    if not any(tried):
+    python = folder / "environment" / "bin" / "python"
+    made = as_owner(root, sys.executable, "-m", "venv", "--without-pip", str(python.parents[1]))
+    assert made.returncode == 0, made.stderr
+    install = [f"{COMMANDS}/uv", "pip", "install", "--quiet", "--python", str(python), str(wheel)]
+    install += ["--constraints", str(root / "requirements.lock")]
+    # what set-up has left in the cache, else the index
+    if as_owner(root, *install, "--offline").returncode != 0 and as_owner(root, *install).returncode != 0:
         pytest.skip("the wheel's dependencies can be had neither from the cache nor from the index")
-    yield environment / "bin"
+    return python.parent
 
 
 def run(bare: Path, *command: str) -> subprocess.CompletedProcess[str]:
