@@ -32,14 +32,17 @@ class BareGateway:
 
 
 @contextlib.contextmanager
-def bare_gateway(wire: ShortWire, gro: bool = True, **settings: Any) -> Iterator[BareGateway]:
-    """Attached to both ports for the length of the block. `settings`: of engine.Settings."""
+def bare_gateway(wire: ShortWire, gro: bool = True, xdp: bool = False, **settings: Any) -> Iterator[BareGateway]:
+    """Attached to both ports for the length of the block. `settings`: of engine.Settings. `xdp`: that program too."""
+    for end in (wire.left, wire.right) if xdp else ():
+        end.offload(gro=True)  # a veth takes redirected frames only where its far end polls
     for port in (wire.inside, wire.outside):
         port.offload(gro=gro)
         port.namespace.sysctl({f"ipv6/conf/{port.interface}/disable_ipv6": "1"})
     loader = engine.Loader(None)
     made = engine.Settings(inside_ifindex=wire.inside.index(), outside_ifindex=wire.outside.index(), **settings)
-    loader.load(made, engine.Capacity(*ROOM), xdp=False)
+    # in there: the map of ports that XDP forwards by takes its interfaces from the namespace of who fills it
+    wire.gateway.call(lambda: loader.load(made, engine.Capacity(*ROOM), xdp=xdp))
     tables = engine.Tables(loader.map_fds(), loader.capacity())
     wire.gateway.call(loader.attach)
     try:
@@ -54,11 +57,11 @@ def base_of(prefixes: Sequence[str]) -> engine.Base:
     v4, v6 = np.frombuffer(found.v4, np.uint64), np.frombuffer(found.v6, np.uint64).reshape(-1, 3)
     made = compile_base([ListEntries("test", engine.Reason.MALWARE, v4, v6)])
     return engine.Base(
-        v4_cell_numbers=made.v4_cell_numbers,
-        v4_cells=made.v4_cells,
-        v4_bitmaps=made.v4_bitmaps,
-        v6_buckets=made.v6_buckets,
-        v6_slots=made.v6_slots,
+        v4_cell_numbers=made.v4_cell_numbers.tobytes(),
+        v4_cells=made.v4_cells.tobytes(),
+        v4_bitmaps=made.v4_bitmaps.tobytes(),
+        v6_buckets=made.v6_buckets.tobytes(),
+        v6_slots=made.v6_slots.tobytes(),
         v6_lengths=made.v6_lengths,
         v6_seed=made.v6_seed,
     )

@@ -22,6 +22,17 @@ pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 HERE, THERE = frames.mac(LEFT.mac), frames.mac(RIGHT.mac)
 
 
+# how the programs sit: arguments of bare_gateway
+HOOKS: dict[str, dict[str, bool]] = {
+    "tcx": {},
+    "tcx-gro": {"gro": True},
+    "xdp-drops": {"xdp": True},
+    "xdp-forwards": {"xdp": True, "xdp_forward": True},
+}
+hooks = pytest.mark.parametrize("hook", HOOKS.values(), ids=list(HOOKS))
+outbound_and_inbound = pytest.mark.parametrize("outbound", [True, False], ids=["outbound", "inbound"])
+
+
 def corpus(forwarded: bool) -> list[bytes]:
     """But for runts that no port hands on: the kernel itself drops a tagged frame with less than two bytes behind."""
     cases = [json.loads(line) for section in SECTIONS for line in (CORPUS / f"{section}.jsonl").open()]
@@ -41,11 +52,13 @@ def udp(source: str, destination: str, payload: bytes = b"clearway") -> bytes:
     return frames.ethernet(THERE, HERE, ether_type, packet)
 
 
-@pytest.mark.parametrize("gro", [False, True], ids=["gro-off", "gro-on"])
-@pytest.mark.parametrize("outbound", [True, False], ids=["outbound", "inbound"])
-def test_every_forwarded_frame_of_the_corpus_crosses_byte_for_byte(wire: ShortWire, gro: bool, outbound: bool) -> None:
+@hooks
+@outbound_and_inbound
+def test_every_forwarded_frame_of_the_corpus_crosses_byte_for_byte(
+    wire: ShortWire, hook: dict[str, bool], outbound: bool
+) -> None:
     sent = corpus(forwarded=True)
-    with bare_gateway(wire, gro) as gateway:
+    with bare_gateway(wire, **{"gro": False, **hook}) as gateway:
         got = crossed(sent, *((wire.left, wire.right) if outbound else (wire.right, wire.left)))
         assert Counter(got) == Counter(sent)
         assert gateway.counted() == {"forwarded": len(sent)}
@@ -69,11 +82,12 @@ def test_a_tag_in_the_ports_metadata_and_one_in_the_frame_are_the_same(wire: Sho
         assert gateway.counted() == {"forwarded": len(sent) / 2, "listed-destination": len(sent) / 2}
 
 
-@pytest.mark.parametrize("outbound", [True, False], ids=["outbound", "inbound"])
-def test_nothing_malformed_leaks(wire: ShortWire, outbound: bool) -> None:
+@hooks
+@outbound_and_inbound
+def test_nothing_malformed_leaks(wire: ShortWire, hook: dict[str, bool], outbound: bool) -> None:
     """Every malformed frame of the corpus: none arrives, and the counters of the reasons add up to all of them."""
     sent = corpus(forwarded=False)
-    with bare_gateway(wire) as gateway:
+    with bare_gateway(wire, **hook) as gateway:
         got = crossed(sent, *((wire.left, wire.right) if outbound else (wire.right, wire.left)))
         counted = gateway.counted()
     assert got == []
@@ -82,12 +96,15 @@ def test_nothing_malformed_leaks(wire: ShortWire, outbound: bool) -> None:
     assert all(reason.startswith("malformed-") for reason in counted)
 
 
+@hooks
 @pytest.mark.parametrize("family", ["v4", "v6"])
-def test_both_addresses_of_a_packet_are_asked_in_both_directions(wire: ShortWire, family: str) -> None:
+def test_both_addresses_of_a_packet_are_asked_in_both_directions(
+    wire: ShortWire, hook: dict[str, bool], family: str
+) -> None:
     """200 packets from and 200 to a listed host, in each direction: 0 leak, each by its reason."""
     near, far = getattr(LEFT, family), getattr(RIGHT, family)
     listed = {"v4": "203.0.113.66", "v6": "2001:db8:cb::66"}[family]
-    with bare_gateway(wire) as gateway:
+    with bare_gateway(wire, **hook) as gateway:
         publish(gateway.tables, listed)
         for source, target in ((wire.left, wire.right), (wire.right, wire.left)):
             with capture(target) as listening, injector(source) as sending:

@@ -31,7 +31,7 @@ def demo(
     console = Console(file=sys.stderr) if json else Console(highlight=False)
     board = play.run(NAME, keep, console)
     if json:
-        show.document(board.document())
+        show.document({**board.document(), "try": _commands() if keep else []})
         return
     console.print(f"\n  [bold green]All {board.expectations()} expected outcomes were seen.[/]")
     if keep:
@@ -39,18 +39,24 @@ def demo(
 
 
 def _instructions() -> None:
+    *first, last = _commands()
+    print("\n  It stays up for an hour. Try:")
+    print("\n".join(f"    {command}" for command in first))
+    print(f"  and away with it:\n    {last}")
+
+
+def _commands() -> list[str]:
+    """What can be tried by hand in a lab that was kept; the last one takes it away."""
     from clearway.lab.topology import BUSINESS_V4, Lab
 
     lab = Lab(NAME)
-    run = f"clearway lab exec --name {NAME}"
     web, bad = (lab.host(name).v4 for name in ("web1", "bad"))
-    print(f"""
-  It stays up for an hour. Try:
-    {run} home1 curl http://{web}/
-    {run} home1 curl --max-time 2 http://{bad}/
-    {run} business curl http://{bad}/
-    {run} gateway clearway explain {bad}
-    {run} gateway clearway revoke {BUSINESS_V4}
-    {run} gateway clearway status
-  and away with it:
-    clearway lab down --name {NAME}""")
+    inside = [
+        f"home1 curl http://{web}/",
+        f"home1 curl --max-time 2 http://{bad}/",
+        f"business curl http://{bad}/",
+        f"gateway clearway explain {bad}",
+        f"gateway clearway revoke {BUSINESS_V4}",
+        "gateway clearway status",
+    ]
+    return [*(f"clearway lab exec --name {NAME} {words}" for words in inside), f"clearway lab down --name {NAME}"]

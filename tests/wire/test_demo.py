@@ -1,0 +1,117 @@
+"""`clearway demo` shows what it promises, says so by its exit code, and takes everything away again."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clearway.gateway.bpffs import PINS
+from clearway.lab.board import Board, Crossing, Death, Timeline
+from clearway.lab.demo import clear_away
+from clearway.lab.gateway import CLEARWAY, GatewayProcess
+from clearway.lab.namespace import NETNS_DIRECTORY
+from clearway.lab.numbered import Report
+from clearway.lab.topology import Lab
+
+TWO_MINUTES_S = 120
+
+
+def clearway(*words: str, timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    command = [*CLEARWAY, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    yield
+    Lab("demo").down()
+
+
+def remains() -> list[Path]:
+    return [*NETNS_DIRECTORY.glob("demo-*"), *PINS.glob(Lab("demo").gateway_name)]
+
+
+@pytest.mark.kernel
+@pytest.mark.namespaces
+@pytest.mark.slow
+@pytest.mark.timeout(3 * TWO_MINUTES_S)
+def test_everything_that_it_promises_is_seen_in_two_minutes_and_what_it_keeps_can_be_tried(nothing_left: None) -> None:
+    began = time.monotonic()
+    done = clearway("demo", "--keep", "--json", timeout_s=2 * TWO_MINUTES_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < TWO_MINUTES_S
+    shown = json.loads(done.stdout)
+    assert all(crossing["as_expected"] for crossing in shown["crossings"])
+    assert {crossing["seen_lane"] for crossing in shown["crossings"]} == {"green", "inspected"}
+    assert shown["grant"]["as_expected"]
+    for death in shown["deaths"]:
+        for report in death["reports"]:
+            assert report["sent"] > 0
+            assert (report["lost"], report["duplicated"], report["reordered"], report["altered"]) == (0, 0, 0, 0)
+    for cost in shown["costs"]:
+        assert set(cost["turns"]) == {"bare", "inspected", "green"}
+    for command in shown["try"]:
+        words = command.split()[1:]
+        tried = clearway(*words)
+        gives_up = "--max-time" in words  # curl, on the malicious host
+        assert tried.returncode == (28 if gives_up else 0), (command, tried.stdout, tried.stderr)
+    assert remains() == []
+
+
+@pytest.mark.kernel
+@pytest.mark.namespaces
+def test_what_is_not_kept_is_taken_away_with_everything_in_the_kernel(nothing_left: None) -> None:
+    lab = Lab("demo")
+    lab.up(60)
+    gateway = GatewayProcess.of(lab)
+    gateway.start()
+    assert len(remains()) > 1
+    clear_away(lab, gateway)
+    assert remains() == []
+
+
+def report(lost: int) -> Report:
+    return Report(100, 100 - lost, lost, 0, 0, 0, 0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("crossing", "as_expected"),
+    [
+        (Crossing("a", "b", "curl", "green", done=True, reached=True, seen_lane="green"), True),
+        (Crossing("a", "b", "curl", "green", done=True, reached=True, seen_lane="inspected"), False),
+        (Crossing("a", "b", "curl", "green", done=True, reached=False), False),
+        (Crossing("a", "b", "curl", "inspected", "listed-source", done=True, seen_refused="listed-source"), True),
+        (Crossing("a", "b", "curl", "inspected", "listed-source", done=True, seen_refused="blocked-source"), False),
+        (Crossing("a", "b", "curl", "inspected", "listed-source", done=True), False),
+        (Crossing("a", "b", "curl", "inspected", "listed-source", done=True, reached=True), False),
+        (Crossing("a", "b", "curl", "inspected"), False),
+    ],
+)
+def test_a_crossing_is_as_expected_by_outcome_and_lane_or_reason(crossing: Crossing, as_expected: bool) -> None:
+    assert crossing.as_expected is as_expected
+
+
+def test_the_board_can_be_drawn_at_any_time_and_size() -> None:
+    """Empty, half filled and full; in a low terminal the newest part is what is seen."""
+    from rich.console import Console
+
+    board = Board(now="something")
+    console = Console(width=120, height=20, force_terminal=True)
+    changes: list[Callable[[], None]] = [
+        lambda: None,
+        lambda: board.crossings.append(Crossing("a", "b", "curl", "green")),
+        lambda: setattr(board, "timeline", Timeline("beats")),
+        lambda: setattr(board, "timeline", Timeline("beats", [*[True] * 300, False, None])),
+        lambda: board.deaths.append(Death("green", 100)),
+        lambda: board.deaths.append(Death("inspected", 100, (report(0), report(3)))),
+    ]
+    for change in changes:
+        change()
+        for height in (0, 20):
+            with console.capture() as drawn:
+                console.print(board.render(height))
+            assert "something" in drawn.get()
+    assert "kill -9" in drawn.get()
