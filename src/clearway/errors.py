@@ -365,6 +365,11 @@ CATALOG: dict[str, ErrorKind] = {
         "Make them equal, or large packets are lost: ip link set {outside} mtu {inside_mtu}.",
         MACHINE_CANNOT,
     ),
+    "gateway.E005": ErrorKind(
+        "the programs of gateway {name} still stand on other ports than these",
+        "Take them off first (clearway detach --name {name}), or give this gateway another --name.",
+        MACHINE_CANNOT,
+    ),
     "gateway.E006": ErrorKind(
         "{port} belongs to {master}",
         "A port of the wire is nobody else's: ip link set {port} nomaster.",
@@ -423,9 +428,6 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
-    "gateway.E018": ErrorKind(
-        "the gateway is about to end", "Ask again once it runs; the kernel enforces meanwhile.", ANSWER_IS_NO, True
-    ),
     "gateway.E019": ErrorKind("the gateway knows no {method} {path}", "Are both of the same version?", MISUSE),
     "gateway.E020": ErrorKind(
         "the gateway did not answer within {seconds} s",
@@ -435,11 +437,6 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "gateway.E021": ErrorKind(
         "{port} carries no Ethernet frames of its own", "Name a port with a wire.", MACHINE_CANNOT
-    ),
-    "gateway.E022": ErrorKind(
-        "{path} cannot be read by the gateway, which runs as user number {uid}",
-        "Put the list where everybody may read it (chmod a+r), folders included.",
-        MACHINE_CANNOT,
     ),
     "gateway.E024": ErrorKind(
         "the gateway may not be spoken to by this user: {path}", "Use sudo, or join the group clearway.", MACHINE_CANNOT

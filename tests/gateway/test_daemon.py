@@ -140,6 +140,18 @@ def test_programs_of_another_gateway_on_the_port_are_refused_by_name(wire: Wire,
         assert f"--name {first.name}" in error["fix"]
 
 
+def test_a_name_whose_programs_stand_on_other_ports_is_not_moved_silently(wire: Wire, tmp_path: Path) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        running.start()
+        running.kill()
+        ip("link", "add", "third", "type", "veth", "peer", "name", "fourth", namespace=wire.gateway)
+        words = ["run", "--inside", "inside", "--outside", "third", "--name", running.name, "--json"]
+        command = running.command(*words, "--state", str(running.state))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert json.loads(done.stdout)["error"]["id"] == "gateway.E005"
+        assert running.pings(), "the wire that is there goes on"
+
+
 def test_it_survives_the_shell_that_started_it(wire: Wire, tmp_path: Path) -> None:
     with gateway(wire, tmp_path / "state") as running:
         words = " ".join(running.command(*running.run_words()))

@@ -120,4 +120,3 @@ def test_without_a_daemon_the_client_says_so(tmp_path: Path) -> None:
     with pytest.raises(client.NoGateway) as caught:
         client.Gateway(tmp_path).request("GET", "/v1/status")
     assert caught.value.id == "gateway.E015"
-    assert not client.Gateway(tmp_path).runs()

@@ -56,6 +56,13 @@ def tcx_links(ifindex: int) -> set[int]:
     return {links[n] for n in range(query.count) if links[n]}
 
 
+def stands_elsewhere(name: str, ifindexes: list[int]) -> bool:
+    """Does a program of this gateway stand on a port that is none of these? Its link would be moved without a word."""
+    here = set().union(*(tcx_links(ifindex) for ifindex in ifindexes))
+    pinned = [_pinned_link(pin) for pin in (bpffs.PINS / name / "links").glob("tcx-*")]
+    return any(ifindex != 0 and link not in here for link, ifindex in pinned)
+
+
 def other_gateway(name: str, ifindexes: list[int]) -> tuple[str, int] | None:
     """Another gateway whose pinned program stands on one of these ports: its name and that port's number."""
     standing = {ifindex: tcx_links(ifindex) for ifindex in ifindexes}
@@ -65,26 +72,26 @@ def other_gateway(name: str, ifindexes: list[int]) -> tuple[str, int] | None:
         if other == name:
             continue
         for pin in (bpffs.PINS / other / "links").glob("tcx-*"):
-            link = _pinned_link_id(pin)
+            link, _ = _pinned_link(pin)
             for ifindex, links in standing.items():
                 if link in links:
                     return other, ifindex
     return None
 
 
-def _pinned_link_id(pin: Path) -> int:
+def _pinned_link(pin: Path) -> tuple[int, int]:
+    """Id of a pinned link, and the number of the port it is on: 0 when that is gone, or the link is none."""
     path = ctypes.create_string_buffer(os.fsencode(pin))
     try:
         descriptor = _bpf(_BPF_OBJ_GET, _ObjectGet(path=ctypes.addressof(path)))
     except OSError:
-        return 0
+        return 0, 0
     try:
-        for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
-            if line.startswith("link_id:"):
-                return int(line.split()[1])
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
     finally:
         os.close(descriptor)
-    return 0
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(fields.get("link_id", 0)), int(fields.get("ifindex", 0))
 
 
 def _bpf(command: int, attributes: ctypes.Structure) -> int:

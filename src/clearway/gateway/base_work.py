@@ -18,7 +18,7 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
-from clearway.store import lists
+from clearway.store import lists, subscribe
 from clearway.store.change import Change
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 
@@ -106,6 +106,7 @@ class BaseWork:
     async def add(self, request: FeedAddRequest, actor: str) -> dict[str, Any]:
         """Takes in a new list. store.E029, feeds.E…; nothing is stored unless the list is whole."""
         if request.stored is None:
+            await self._in_store(subscribe.check_new, request)  # before minutes go into fetching
             stored = await self._prepare(request.source, request.format)
             request = request.model_copy(update={"stored": stored[0], "format": stored[1]})
         return await self._decided(

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from clearway._engine import DropReason
 from clearway.gateway import canary
@@ -14,6 +14,9 @@ from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
 
 _MAPPED = 0xFFFF << 32
+SAMPLE = 16
+"""Single entries that are looked at for one that a canary can be made of."""
+_Entry = TypeVar("_Entry")
 
 
 def choose(
@@ -66,15 +69,14 @@ def _listed_v6(compiled: CompiledBase, chance: random.Random) -> bytes | None:
 
 
 def _blocked(enforcer: Enforcer, guard: Guard, version: int, other: bytes, chance: random.Random) -> list[Canary]:
-    blocks = [wanted for wanted in enforcer.overlay() if wanted.block_until and not wanted.exception_until]
-    blocks = [wanted for wanted in blocks if wanted.prefix.version == version]
+    blocks = [wanted for wanted in _some(enforcer.overlay(), chance) if wanted.block_until]
+    blocks = [wanted for wanted in blocks if wanted.prefix.version == version and not wanted.exception_until]
     if not blocks:
         return []
     wanted = chance.choice(blocks)
     address, _ = wanted.prefix.mapped()
     covering = enforcer.overlay_covering(address)
-    granted = any(grant.prefix.covers(Prefix.from_mapped(other)) for grant in enforcer.green())
-    if covering is None or covering.exception_until or not covering.block_until or granted or _flags(guard, address):
+    if covering is None or covering.exception_until or not covering.block_until or _flags(guard, address):
         return []
     return [canary.inbound("blocked", address, other, DropReason.BLOCKED_SOURCE)]
 
@@ -82,7 +84,7 @@ def _blocked(enforcer: Enforcer, guard: Guard, version: int, other: bytes, chanc
 def _green(
     enforcer: Enforcer, guard: Guard, inside_known: bool, version: int, listed: bytes, chance: random.Random
 ) -> list[Canary]:
-    grants = [grant for grant in enforcer.green() if grant.prefix.version == version]
+    grants = [grant for grant in _some(enforcer.green(), chance) if grant.prefix.version == version]
     if not grants:
         return []
     address, _ = chance.choice(grants).prefix.mapped()
@@ -91,14 +93,13 @@ def _green(
     return [canary.outbound_green(address, listed)]
 
 
-def _free_test(enforcer: Enforcer, snapshot: Snapshot | None, guard: Guard) -> Callable[[bytes], bool]:
-    grants = enforcer.green()
+def _some(entries: list[_Entry], chance: random.Random) -> list[_Entry]:
+    return chance.sample(entries, min(len(entries), SAMPLE))
 
+
+def _free_test(enforcer: Enforcer, snapshot: Snapshot | None, guard: Guard) -> Callable[[bytes], bool]:
     def is_free(address: bytes) -> bool:
-        host = Prefix.from_mapped(address)
-        if _flags(guard, address) or enforcer.overlay_covering(address) is not None:
-            return False
-        if any(grant.prefix.covers(host) for grant in grants):
+        if _flags(guard, address) or enforcer.overlay_covering(address) is not None or enforcer.is_green(address):
             return False
         return snapshot is None or not _touched(snapshot, address)
 

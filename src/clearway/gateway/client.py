@@ -42,14 +42,6 @@ class Gateway:
     def __init__(self, state: Path) -> None:
         self._state = StateDirectory(state)
 
-    def runs(self) -> bool:
-        """Does a daemon answer here?"""
-        try:
-            connect(self._state.socket).close()
-        except OSError:
-            return False
-        return True
-
     def request(
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float | None = None
     ) -> dict[str, Any]:

@@ -212,8 +212,9 @@ class Daemon:
             log.error("%s", error)
 
     def _links_changed(self) -> None:
-        self._monitor.read()
-        self._wire.look()
+        events = self._monitor.read()
+        if events is None or any(self._wire.concerns(event.link) for event in events):
+            self._wire.look()
 
     def _port_is_back(self) -> None:
         if self._reloading is None or self._reloading.done():

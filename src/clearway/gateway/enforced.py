@@ -75,6 +75,7 @@ class Watch:
         self._inside_known = inside_known
         self._chance = random.Random()
         self._turn = threading.Lock()
+        self._last_base: _engine.Difference | None = None
         self.report = Report()
         self.checks = 0
         self.links = dict.fromkeys(_wanted_links(enforcer.loaded), "up")
@@ -104,8 +105,11 @@ class Watch:
 
     def _check_base(self, report: Report) -> None:
         difference = self._enforcer.compare_base()
-        if difference is None:
+        if difference is None:  # lists are being written just now: what is known of them is what was found before
+            if self._last_base is not None:
+                report.add(self._last_base)
             return
+        self._last_base = difference
         found = report.add(difference)
         if found:
             log.error("the kernel's lists differ from what was written in %d places: %s", found, difference.examples)
@@ -168,8 +172,7 @@ class Watch:
         if canary.kind == "blocked":
             return covering is not None and bool(covering.block_until) and not covering.exception_until
         if canary.kind == "green":
-            host = Prefix.from_mapped(canary.address)
-            return any(grant.prefix.covers(host) for grant in self._enforcer.green())
+            return self._enforcer.is_green(canary.address)
         return covering is None and self._enforcer.tables.bypass_until() <= _engine.boot_clock_ns()
 
 

@@ -7,7 +7,7 @@ read-back need no database. Methods may be called from any thread.
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from clearway import _engine
@@ -33,6 +33,9 @@ class Enforcer:
         self._overlay_turn = threading.Lock()
         self._overlay: dict[Prefix, OverlayWanted] = {}
         self._green: dict[Prefix, GrantWanted] = {}
+        self._overlay_lengths: set[int] = set()
+        self._green_lengths: set[int] = set()
+        """Mapped lengths that occur, or did."""
         self._bypass_until: datetime | None = None
         self.tables: _engine.Tables
         self.events: _engine.Events
@@ -136,6 +139,8 @@ class Enforcer:
         with self._overlay_turn:
             self._overlay = {wanted.prefix: wanted for wanted in overlay}
             self._green = {wanted.prefix: wanted for wanted in green}
+            self._overlay_lengths = {prefix.mapped()[1] for prefix in self._overlay}
+            self._green_lengths = {prefix.mapped()[1] for prefix in self._green}
             self.tables.reconcile(*self._rows())
 
     def reconcile(self) -> None:
@@ -167,13 +172,18 @@ class Enforcer:
     def overlay_covering(self, address: bytes) -> OverlayWanted | None:
         """The longest live entry that covers an address (16 bytes), as the kernel finds it."""
         now = self._clock.now()
-        shortest = 96 if address.startswith(_MAPPED) else 0
-        for length in range(128, shortest - 1, -1):
-            wanted = self._overlay.get(Prefix.from_mapped(address, length))
+        for prefix in _covering(address, self._overlay_lengths):
+            wanted = self._overlay.get(prefix)
             live = _still_live(wanted, now) if wanted is not None else None
             if live is not None:
                 return live
         return None
+
+    def is_green(self, address: bytes) -> bool:
+        """Is an address (16 bytes) granted just now?"""
+        now = self._clock.now()
+        found = (self._green.get(prefix) for prefix in _covering(address, self._green_lengths))
+        return any(grant is not None and grant.until > now for grant in found)
 
     def compare_overlay(self) -> _engine.Difference:
         return self.tables.compare_overlay()
@@ -191,6 +201,7 @@ class Enforcer:
             self.tables.remove_overlay(address, length)
             return
         self._overlay[prefix] = wanted
+        self._overlay_lengths.add(length)
         self.tables.put_overlay(address, length, *self._deadlines(wanted))
 
     def _write_green(self, prefix: Prefix, wanted: GrantWanted | None) -> None:
@@ -200,6 +211,7 @@ class Enforcer:
             self.tables.remove_green(address, length)
             return
         self._green[prefix] = wanted
+        self._green_lengths.add(length)
         self.tables.put_green(address, length, self._clock.boot_deadline(wanted.until))
 
     def _rows(self) -> tuple[list[tuple[bytes, int, int, int]], list[tuple[bytes, int, int]]]:
@@ -209,6 +221,14 @@ class Enforcer:
 
     def _deadlines(self, wanted: OverlayWanted) -> tuple[int, int]:
         return self._clock.boot_deadline(wanted.block_until), self._clock.boot_deadline(wanted.exception_until)
+
+
+def _covering(address: bytes, lengths: set[int]) -> Iterator[Prefix]:
+    """The prefixes of these mapped lengths that cover an address, longest first. No IPv6 prefix covers IPv4."""
+    shortest = 96 if address.startswith(_MAPPED) else 0
+    for length in sorted(lengths, reverse=True):
+        if length >= shortest:
+            yield Prefix.from_mapped(address, length)
 
 
 def _opened(loaded: Loaded) -> _engine.Tables:

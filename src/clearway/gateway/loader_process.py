@@ -126,6 +126,8 @@ class _Privileged:
         if other is not None:
             port = inside.name if other[1] == inside.index else outside.name
             raise ClearwayError.of("gateway.E008", name=other[0], port=port)
+        if attached.stands_elsewhere(self._plan.name, numbers):
+            raise ClearwayError.of("gateway.E005", name=self._plan.name)
         choice = hook.choose(self._plan.hook, inside, outside)
         settings = _engine.Settings(
             inside_ifindex=inside.index,

@@ -31,21 +31,17 @@ class FileLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path, *, timeout_s: float = 0.0, write_pid: bool = True, mode: int = 0o644) -> "FileLock":
+    def take(cls, path: Path, *, timeout_s: float = 0.0) -> "FileLock":
         """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that."""
-        descriptor = open_lock_file(path, mode)
+        descriptor = _open(path)
         try:
             _wait(path, descriptor, timeout_s)
-            if write_pid:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BaseException:
             os.close(descriptor)
             raise
         return cls(path, descriptor)
-
-    def fileno(self) -> int:
-        return self._descriptor
 
     def release(self) -> None:
         """Gives the lock back. The file stays: removing it would let two holders have two files of one name."""
@@ -60,15 +56,6 @@ class FileLock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-
-def open_lock_file(path: Path, mode: int = 0o644) -> int:
-    """A descriptor to lock, made if need be; read-only where the file is somebody else's (flock needs no more)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def holder(path: Path) -> int | None:
@@ -107,6 +94,11 @@ def name_lock(name: str) -> Path:
 
 def port_lock(namespace: int, ifindex: int) -> Path:
     return RUN_DIRECTORY / f"port-{namespace}-{ifindex}.lock"
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _wait(path: Path, descriptor: int, timeout_s: float) -> None:

@@ -42,6 +42,10 @@ class TheWire:
         if self.follow and not self.absent:
             self._step()
 
+    def concerns(self, link: Link) -> bool:
+        """Is it one of the two ports, or one that has taken the name of one?"""
+        return any(link.index == port.ifindex or link.name == port.name for port in self.runtime.ports.values())
+
     def lift(self) -> None:
         """Brings up what was taken down: nobody follows from here on."""
         self._follower, action = self._follower.lift()
