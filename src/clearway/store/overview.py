@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from clearway.feeds.fetch import without_credentials
 from clearway.store import standing
 from clearway.store.change import stamp
 from clearway.store.database import told
 from clearway.store.history import as_answer
 from clearway.store.models import Decision, Feed, FeedVersion, StandingRow
+from clearway.store.subscribe import public
 
 
 @told
@@ -39,7 +39,7 @@ def _feed(row: Feed, now: datetime) -> dict[str, Any]:
     return {
         "feed": row.name,
         "reason": row.reason,
-        "source": without_credentials(row.source),
+        "source": public(row.source),
         "format": row.format,
         "every_s": row.every_s,
         "life_s": row.life_s,

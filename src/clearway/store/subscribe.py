@@ -19,6 +19,15 @@ EVERY_MIN = timedelta(minutes=1)
 """No list is fetched more often."""
 
 
+def public(source: str) -> str:
+    """A source as it may be shown: without what stands before the @ of a URL."""
+    if "@" not in source:
+        return source
+    from clearway.feeds.fetch import without_credentials  # slow to import
+
+    return without_credentials(source)
+
+
 def times(request: FeedAddRequest) -> tuple[timedelta | None, timedelta]:
     """How often it is fetched (None: when asked) and how long its entries live. Raises policy.E004, store.E020."""
     from clearway.feeds.fetch import is_url  # not needed for single entries, and slow to import
@@ -40,13 +49,11 @@ def times(request: FeedAddRequest) -> tuple[timedelta | None, timedelta]:
 
 def check_new(request: FeedAddRequest) -> Reason:
     """Whether the list could be taken, before anything is fetched. Raises store.E020, E029, policy.E004, E006."""
-    from clearway.feeds.fetch import without_credentials
-
     reason = parse_word(Reason, request.reason)
     times(request)
     held = Feed.objects.filter(name=request.name, removed_at__isnull=True).first()
     if held:
-        raise ClearwayError.of("store.E029", name=held.name, source=without_credentials(held.source))
+        raise ClearwayError.of("store.E029", name=held.name, source=public(held.source))
     return reason
 
 
@@ -54,7 +61,7 @@ def check_new(request: FeedAddRequest) -> Reason:
 def feed_add(request: FeedAddRequest, format: str, version: NewVersion, now: datetime, actor: str) -> Change:
     """A list and its first version. Raises store.E029 (the name is taken). lists.add does all of it."""
     every, life = times(request)
-    from clearway.feeds.fetch import is_url, without_credentials
+    from clearway.feeds.fetch import is_url
 
     source = request.source if is_url(request.source) else version.origin
     with transaction.atomic():
@@ -69,7 +76,7 @@ def feed_add(request: FeedAddRequest, format: str, version: NewVersion, now: dat
             added_at=now,
         )
         detail = {
-            "source": without_credentials(source),
+            "source": public(source),
             "format": format,
             "every_s": feed.every_s,
             "life_s": feed.life_s,
@@ -139,8 +146,6 @@ def _decision(kind: Kind, feed: Feed, now: datetime, actor: str, **values: Any) 
 
 
 def _answer(feed: Feed, row: FeedVersion) -> dict[str, Any]:
-    from clearway.feeds.fetch import without_credentials
-
     return {
         "decision": row.decision.pk,
         "kind": row.decision.kind,
@@ -148,7 +153,7 @@ def _answer(feed: Feed, row: FeedVersion) -> dict[str, Any]:
         "actor": row.decision.actor,
         "feed": feed.name,
         "reason": feed.reason,
-        "source": without_credentials(feed.source),
+        "source": public(feed.source),
         "format": feed.format,
         "content": row.content,
         "counts": row.counts,
