@@ -7,9 +7,8 @@ exception classes from this file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import Formatter
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 ANSWER_IS_NO = 1
 """Exit code: understood, and the answer is no."""
@@ -19,8 +18,7 @@ MACHINE_CANNOT = 3
 """Exit code: rights, kernel, ports, disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorKind:
+class ErrorKind(NamedTuple):
     """One row of CATALOG. Both templates take the keyword arguments of ClearwayError.of."""
 
     message: str
@@ -511,9 +509,7 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
-    "cli.E006": ErrorKind(
-        "there is no decision {number}", "`clearway history` shows those there are.", ANSWER_IS_NO
-    ),
+    "cli.E006": ErrorKind("there is no decision {number}", "`clearway history` shows those there are.", ANSWER_IS_NO),
     "cli.E004": ErrorKind(
         "unexpected: {detail}",
         "This is a defect. Run it again with CLEARWAY_TRACEBACK=1 and report what it prints.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -18,8 +18,10 @@ from clearway.store import standing
 from clearway.store.change import Change, ListHit, stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Kind
-from clearway.store.requests import BlockRequest, BypassRequest, GrantRequest, RevokeRequest, UnblockRequest
 from clearway.store.subscribe import feed_add, feed_remove, feed_version
+
+if TYPE_CHECKING:
+    from clearway.store.requests import BlockRequest, BypassRequest, GrantRequest, RevokeRequest, UnblockRequest
 
 __all__ = ["block", "bypass", "feed_add", "feed_remove", "feed_version", "grant", "revoke", "unblock"]
 

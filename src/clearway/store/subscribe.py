@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -13,7 +13,9 @@ from clearway.policy.model import Reason, duration, parse_word, word
 from clearway.store.change import Change, NewVersion, stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Feed, FeedVersion, Kind
-from clearway.store.requests import FeedAddRequest
+
+if TYPE_CHECKING:
+    from clearway.store.requests import FeedAddRequest
 
 EVERY_MIN = timedelta(minutes=1)
 """No list is fetched more often."""
