@@ -153,7 +153,7 @@ def _likely_capacity(state: StateDirectory) -> tuple[int, int, int]:
     counts = manifest.get("counts")
     if not isinstance(counts, dict):
         return _LEAST
-    needed = [counts.get(name) for name in ("bitmaps", "buckets", "slots")]
+    needed = [counts.get(name) for name in ("cells", "buckets", "slots")]  # each cell has a bitmap in the kernel
     if not all(isinstance(number, int) and 0 <= number < 1 << 28 for number in needed):
         return _LEAST
     bitmaps, buckets, slots = (max(int(number), 1) for number in needed if number is not None)
