@@ -118,8 +118,13 @@ def _dispatch(arguments: list[str]) -> int:
 
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # its name is at home in another package since 0.26
     root = _group()
+    if "_CLEARWAY_COMPLETE" in os.environ:
+        root.main(arguments, prog_name="clearway", complete_var="_CLEARWAY_COMPLETE")
     try:
-        code = root.main(arguments, prog_name="clearway", complete_var="_CLEARWAY_COMPLETE", standalone_mode=False)
+        with root.make_context("clearway", arguments) as context:
+            code = root.invoke(context)
+    except typer.Exit as end:
+        code = end.exit_code
     except typer.Abort:
         return INTERRUPTED
     except usage_error as error:
