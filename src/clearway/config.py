@@ -132,8 +132,9 @@ class StateDirectory:
         return self.path / "eve.json"
 
     def exists(self) -> bool:
-        """Something was stored here before."""
-        return self.database.exists()
+        """Something was stored here before. Raises store.E003 where this user may not look."""
+        with storing(self.path):
+            return self.database.exists()
 
     def create(self) -> None:
         """Makes the directory (0750) and those below it. Raises store.E002, store.E003 or store.E012."""

@@ -133,7 +133,7 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "store.E003": ErrorKind(
-        "the state directory cannot be written by {user}: {path}",
+        "the state directory cannot be read and written by {user}: {path}",
         "Use sudo, or name a directory of yours with --state DIR.",
         MACHINE_CANNOT,
     ),

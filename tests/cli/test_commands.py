@@ -1,6 +1,8 @@
 """block, unblock, grant, revoke, feed, history, explain, status where no gateway runs: what they store and say."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,25 @@ def test_the_login_behind_sudo_is_who_decided(program: Call) -> None:
     environment = {"SUDO_USER": "alice"}
     wanted = "alice" if os.geteuid() == 0 else None
     assert program(*arguments, environment=environment).json["actor"] == (wanted or program(*arguments).json["actor"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user")
+def test_who_may_not_look_is_told_so(cli: Call, state: Path, tmp_path: Path) -> None:
+    cli("block", "192.0.2.7", "--reason", "malware", "--until", "1h")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    code = (  # called once as root first, since Python itself may lie where others may not look
+        "import contextlib, io, os, sys, tempfile\nfrom clearway.cli import app\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
+        "    app.call([*sys.argv[1:], '--state', tempfile.mkdtemp()])\n"
+        "os.setgid(65534); os.setuid(65534); sys.exit(app.call(sys.argv[1:]))"
+    )
+    refused = {"history": "store.E003", "status": "gateway.E024", "feed list": "store.E003"}
+    for command, id in {**refused, "block 192.0.2.8 --reason malware --until 1h": "store.E003"}.items():
+        arguments = [sys.executable, "-c", code, *command.split()]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+        assert f"[{id}]" in done.stderr, done.stderr
+        assert done.returncode == 3
 
 
 def test_a_list_is_added_shown_updated_and_removed(cli: Call, state: Path, a_list: Path) -> None:

@@ -56,6 +56,12 @@ def test_the_database_is_closed_to_others_and_in_wal_mode(state: StateDirectory,
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_the_tables_are_those_of_the_models(state: StateDirectory) -> None:
+    from django.core.management import call_command
+
+    call_command("makemigrations", "store", check=True, dry_run=True, verbosity=0)
+
+
 def test_several_processes_may_set_up_at_once(tmp_path: Path) -> None:
     code = "import sys, pathlib; from clearway import store; store.setup(pathlib.Path(sys.argv[1]))"
     started = [
@@ -168,7 +174,7 @@ def test_a_folder_of_somebody_else_is_told_with_who_asks(tmp_path: Path) -> None
         "try:\n store.setup(pathlib.Path(sys.argv[1]))\nexcept ClearwayError as error:\n print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, timeout=60)
-    assert "the state directory cannot be written by nobody" in done.stdout, done.stderr
+    assert "the state directory cannot be read and written by nobody" in done.stdout, done.stderr
     assert "[store.E003]" in done.stdout
 
 

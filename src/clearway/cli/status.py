@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,8 @@ def status(
     gateway = Gateway(directory.path)
     try:
         if watch:
-            _watch(gateway, json)
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(gateway, json)
         elif json:
             show.document(gateway.request("GET", "/v1/status"))
         else:
