@@ -108,7 +108,7 @@ def test_a_map_falsified_by_hand_is_noticed_and_mended_within_five_seconds(wire:
         loader = _engine.Loader(str(PINS / running.name))
         tables = _engine.Tables(loader.map_fds(), loader.capacity())
         began = time.monotonic()
-        falsify_base(loader.map_fds()["base_cells"], tables.epoch, "9.9.9.9")
+        falsify_base(loader.map_fds()["base_front"], tables.epoch, "9.9.9.9")
         tables.remove_overlay(*Prefix.parse(ATTACKER).mapped())
         assert inbound(running, "9.9.9.9") == inbound(running, ATTACKER) == "forwarded"
         until(lambda: running.status()["mended"]["base"] and running.status()["mended"]["overlay"], 5, "not noticed")
@@ -118,14 +118,14 @@ def test_a_map_falsified_by_hand_is_noticed_and_mended_within_five_seconds(wire:
 
 
 def falsify_base(descriptor: int, epoch: int, address: str) -> None:
-    """Clears the cell of an address's /24 in the live copy, as a fault in memory would."""
-    cells, cell_bytes = 1 << 24, 4
+    """Clears the bit of an address's /24 in the live copy, as a fault in memory would."""
+    lines, line_bytes = _engine.LIMITS["V4_FRONT_LINES"], 16
     number = Prefix.parse(address).address >> 8
-    at = ((epoch & 1) * cells + number) * cell_bytes
+    at = ((epoch & 1) * lines + number // 64) * line_bytes + number % 64 // 8
     page = at & ~4095
     with mmap.mmap(descriptor, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=page) as memory:
-        assert memory[at - page] == 1
-        memory[at - page] = 0
+        assert memory[at - page] >> number % 8 & 1
+        memory[at - page] &= ~(1 << number % 8)
 
 
 def test_programs_taken_off_a_port_by_hand_are_put_back(wire: Wire, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ class Work:
     def __init__(self) -> None:
         self.updated: list[str] = []
         self.rebuilt = 0
+        self.enforced: set[tuple[str, str]] = set()
         self.behind = False
         self.last_error: ClearwayError | None = None
         self.refusal: ClearwayError | None = None
@@ -36,6 +38,10 @@ class Work:
 
     async def rebuild(self) -> None:
         self.rebuilt += 1
+        self.enforced = set()
+
+    def enforced_lists(self) -> set[tuple[str, str]]:
+        return self.enforced
 
 
 class Time:
@@ -66,7 +72,7 @@ def looker(feeds_due: Any, work: Work, time: Time, answers: dict[str, Any]) -> A
 
 def test_what_is_due_is_fetched_and_a_failure_waits(feeds_due: Any) -> None:
     work, time = Work(), Time()
-    answers: dict[str, Any] = {"due": [("a", 3600.0)], "next_list_expiry": None}
+    answers: dict[str, Any] = {"due": [("a", 3600.0)], "lists": [], "next_list_expiry": None}
     due = looker(feeds_due, work, time, answers)
     work.refusal = ClearwayError.of("gateway.E017", why="tried")
     assert asyncio.run(due.look()) == feeds_due.LOOK_S
@@ -76,11 +82,13 @@ def test_what_is_due_is_fetched_and_a_failure_waits(feeds_due: Any) -> None:
 
 def test_a_list_that_runs_out_is_compiled_away_at_its_time(feeds_due: Any) -> None:
     work, time = Work(), Time()
-    answers: dict[str, Any] = {"due": [], "next_list_expiry": NOON + timedelta(seconds=2)}
+    work.enforced = {("short", "hash")}
+    row = SimpleNamespace(feed="short", content="hash")
+    answers: dict[str, Any] = {"due": [], "lists": [row], "next_list_expiry": NOON + timedelta(seconds=2)}
     due = looker(feeds_due, work, time, answers)
     assert asyncio.run(due.look()) == pytest.approx(2 + feeds_due.AFTER_S)
     time.at = NOON + timedelta(seconds=3)
-    answers["next_list_expiry"] = None
+    answers |= {"lists": [], "next_list_expiry": None}
     asyncio.run(due.look())
     asyncio.run(due.look())
     assert work.rebuilt == 1
@@ -89,7 +97,7 @@ def test_a_list_that_runs_out_is_compiled_away_at_its_time(feeds_due: Any) -> No
 def test_what_failed_to_get_into_the_kernel_is_tried_again(feeds_due: Any) -> None:
     work, time = Work(), Time()
     work.behind, work.last_error = True, ClearwayError.of("gateway.E017", why="tried")
-    asyncio.run(looker(feeds_due, work, time, {"due": [], "next_list_expiry": None}).look())
+    asyncio.run(looker(feeds_due, work, time, {"due": [], "lists": [], "next_list_expiry": None}).look())
     assert work.rebuilt == 1
 
 

@@ -99,6 +99,8 @@ class BaseWork:
         self._turn = asyncio.Lock()
         self._asked = 0
         self._built = 0
+        self.changed = asyncio.Event()
+        """A list, or how long it lives, was changed."""
         self.behind = False
         """What people decided about lists isn't in the kernel yet: being compiled, or the last attempt failed."""
         self.last_error: ClearwayError | None = None
@@ -126,6 +128,11 @@ class BaseWork:
     async def remove(self, name: str, request: FeedRemoveRequest, actor: str) -> dict[str, Any]:
         """Enforces a list no longer. store.E030."""
         return await self._decided(lambda now: lists.remove(name, request, now, actor))
+
+    def enforced_lists(self) -> set[tuple[str, str]]:
+        """Name and content hash of the lists in the kernel."""
+        snapshot = self._enforcer.snapshot
+        return {(each.name, each.content) for each in snapshot.lists} if snapshot is not None else set()
 
     async def rebuild(self) -> None:
         """Compiles what is wanted now and brings it into the kernel. On failure the old policy stands (`behind`)."""
@@ -156,6 +163,7 @@ class BaseWork:
 
     async def _decided(self, decide: Callable[[datetime], Change]) -> dict[str, Any]:
         change: Change = await self._in_store(lambda: decide(self._clock.now()))
+        self.changed.set()
         if change.base_changed:
             await self.rebuild()
         return {**change.answer, "enforced": True}

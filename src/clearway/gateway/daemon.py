@@ -6,6 +6,7 @@ ends, whatever way, the kernel goes on enforcing.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -138,7 +139,7 @@ class Daemon:
         background = [
             asyncio.create_task(self._often(TICK_S, self._tick)),
             asyncio.create_task(self._often(_check_interval(), self._check)),
-            asyncio.create_task(self._often(LISTS_LOOK_S, self._feeds_due.look)),
+            asyncio.create_task(self._often(LISTS_LOOK_S, self._feeds_due.look, self.base_work.changed)),
             asyncio.create_task(self._warm_up()),
         ]
         stopping = asyncio.create_task(self._stopping.wait())
@@ -165,8 +166,14 @@ class Daemon:
     async def _in_lists(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._list_thread, function, *arguments)
 
-    async def _often(self, interval_s: float, work: Callable[[], Coroutine[Any, Any, float | None]]) -> None:
-        """Does something again and again; what it raises is logged, and it goes on. It may say how long to wait."""
+    async def _often(
+        self,
+        interval_s: float,
+        work: Callable[[], Coroutine[Any, Any, float | None]],
+        sooner: asyncio.Event | None = None,
+    ) -> None:
+        """Does something again and again; what it raises is logged, and it goes on. It may say how long to wait, and
+        `sooner` ends the waiting."""
         while True:
             wait_s = None
             try:
@@ -175,7 +182,13 @@ class Daemon:
                 log.error("%s", error)
             except Exception:
                 log.exception("in the daemon's loop")
-            await asyncio.sleep(interval_s if wait_s is None else wait_s)
+            wait_s = interval_s if wait_s is None else wait_s
+            if sooner is None:
+                await asyncio.sleep(wait_s)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(sooner.wait(), wait_s)
+            sooner.clear()
 
     async def _tick(self) -> None:
         started = self._started

@@ -30,7 +30,6 @@ class FeedsDue:
         self._schedule = schedule
         self._clock = clock
         self._in_reads = in_reads
-        self._next_expiry: datetime | None = None
 
     async def look(self) -> float:
         """Fetches what is due, one list after the other; compiles anew when a list in force has run out.
@@ -38,15 +37,16 @@ class FeedsDue:
         Seconds until the next look: sooner when a list runs out before that.
         """
         now = self._clock.now()
-        ran_out = self._next_expiry is not None and self._next_expiry <= now
         due: dict[str, float] = dict(await self._in_reads(lists.due, now))
         for name in self._schedule.ready(due.items(), boot_ns() / 1e9):
             await self._fetch(name, due[name])
-        if ran_out or (self._work.behind and self._work.last_error is not None):
-            await self._work.rebuild()
         now = self._clock.now()
-        self._next_expiry = await self._in_reads(wanted.next_list_expiry, now)
-        left = (self._next_expiry - now).total_seconds() if self._next_expiry is not None else LOOK_S
+        in_force = {(row.feed, row.content) for row in await self._in_reads(wanted.lists, now)}
+        failed = self._work.behind and self._work.last_error is not None
+        if failed or not self._work.enforced_lists() <= in_force:
+            await self._work.rebuild()
+        next_expiry: datetime | None = await self._in_reads(wanted.next_list_expiry, now)
+        left = (next_expiry - now).total_seconds() if next_expiry is not None else LOOK_S
         return min(max(left, 0.0) + AFTER_S, LOOK_S)
 
     async def _fetch(self, name: str, every_s: float) -> None:
