@@ -112,6 +112,6 @@ def test_the_board_can_be_drawn_at_any_time_and_size() -> None:
         change()
         for height in (0, 20):
             with console.capture() as drawn:
-                console.print(board.render(height))
+                console.print(board.render(120, height))
             assert "something" in drawn.get()
     assert "kill -9" in drawn.get()

@@ -30,9 +30,9 @@ def lab() -> Iterator[Lab]:
 
 
 def remains(lab: Lab) -> list[str]:
-    """Namespaces and files of it; its lock stays, so that two never hold two files of one name."""
+    """Namespaces and files of it."""
     names = [path.name for path in NETNS_DIRECTORY.glob(f"{lab.name}-*")]
-    return names + [path.name for path in RUN_DIRECTORY.glob(f"{lab.name}*") if path.suffix != ".lock"]
+    return names + [path.name for path in RUN_DIRECTORY.glob(f"{lab.name}*")]
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,6 @@ from clearway.lab.numbered import Report
 
 WIDTH_MAX = 116
 HEAD_LINES = 6
-STRIP_CELLS = 112
 LANE_STYLES = {"green": "bold green", "inspected": "cyan", "bare": "bright_black"}
 
 
@@ -118,14 +118,15 @@ class Board:
             "facts": dict(self.facts),
         }
 
-    def render(self, height: int = 0) -> RenderableType:
-        """All of it; with `height`, what is newest of it and fits so many lines of a terminal."""
+    def render(self, width: int = WIDTH_MAX, height: int = 0) -> RenderableType:
+        """All of it, at most `width` columns wide; with `height`, what is newest of it and fits so many lines."""
+        width = min(width, WIDTH_MAX)
         sections: list[tuple[int, Callable[[], RenderableType]]] = []  # lines that each takes, about
         if self.crossings:
             sections.append((5 + len(self.crossings), self._crossings))
         if self.timeline:
             line = self.timeline
-            sections.append((4 + len(line.moments), lambda: self._timeline(line)))
+            sections.append((4 + len(line.moments), lambda: self._timeline(line, width - 4)))
         if self.costs:
             sections.append((6 + len(self.costs), self._costs))
         if self.deaths:
@@ -138,7 +139,7 @@ class Board:
             parts.append(
                 Text.assemble(("  ▸ ", "bold yellow"), self.now, (f"   {self.elapsed_s:.0f} s", "bright_black"))
             )
-        return Group(*parts)
+        return Constrain(Group(*parts), width)
 
     def _head(self) -> RenderableType:
         wire = Text.assemble(
@@ -151,7 +152,7 @@ class Board:
         )
         facts.justify = "center"
         title = "[bold]Clearway[/] · a small internet in namespaces, a real gateway in its middle"
-        return Panel(Group(wire, facts), title=title, border_style="cyan", width=WIDTH_MAX, padding=(0, 1))
+        return Panel(Group(wire, facts), title=title, border_style="cyan", padding=(0, 1))
 
     def _crossings(self) -> RenderableType:
         table = _table("Who reached what")
@@ -160,47 +161,45 @@ class Board:
         table.add_column("by", width=5, no_wrap=True)
         table.add_column("lane", width=9)
         table.add_column("outcome", width=19, no_wrap=True)
-        table.add_column("why", ratio=1, no_wrap=True)
+        table.add_column("why", ratio=1)
         for row in self.crossings:
             table.add_row(*_crossing(row))
         return table
 
-    def _timeline(self, line: Timeline) -> RenderableType:
-        strip, ticks = Text("  "), [" "] * STRIP_CELLS
-        per_cell = max(1, -(-len(line.answered) // STRIP_CELLS))
+    def _timeline(self, line: Timeline, cells: int) -> RenderableType:
+        strip, ticks = Text("  "), [" "] * cells
+        per_cell = max(1, -(-len(line.answered) // cells))
         for start in range(0, len(line.answered), per_cell):
             strip.append(*_cell(line.answered[start : start + per_cell]))
         for number, moment in enumerate(line.moments):
-            at = min(int(moment.at_s / line.every_s / per_cell), STRIP_CELLS - 1)
+            at = min(int(moment.at_s / line.every_s / per_cell), cells - 1)
             ticks[at] = "①②③④"[number]
         says = [Text("  " + "".join(ticks), style="yellow")]
         for number, moment in enumerate(line.moments):
-            took = f"request to enforced {moment.took_ms:.1f} ms"
+            took = f"enforced after {moment.took_ms:.1f} ms"
             says.append(Text.assemble((f"  {'①②③④'[number]} ", "yellow"), moment.what, (f"   {took}", "bright_black")))
         return Group(_title(line.title), strip, *says)
 
     def _costs(self) -> RenderableType:
         table = _table("What it costs, against the same lab joined by the bare wire")
-        table.add_column("", width=34)
+        table.add_column("", width=33)
         for lane in ("bare", "inspected", "green"):
             header = "bare wire" if lane == "bare" else f"{lane} lane"
-            table.add_column(Text(header, style=LANE_STYLES[lane]), justify="right", width=24)
+            table.add_column(Text(header, style=LANE_STYLES[lane]), justify="right", ratio=1)
         for cost in self.costs:
             table.add_row(
                 f"{cost.what}, {cost.unit}", *(_figure(cost, lane) for lane in ("bare", "inspected", "green"))
             )
         turns = min(len(cost.turns.get("green", [])) for cost in self.costs)
-        note = (
-            f"  Medians of {turns} turns, one after the other. Hosts, wires and gateway share {os.cpu_count()} cores: "
-        )
-        return Group(table, Text(note + "ratios, not speeds.", style="bright_black"))
+        note = f"  Medians of {turns} turns in rotation, on {os.cpu_count()} cores for all of it: ratios, not speeds."
+        return Group(table, Text(note if turns else "", style="bright_black"))
 
     def _deaths(self) -> RenderableType:
         gone = f", back after {self.gone_s:.1f} s" if self.gone_s else ""
         table = _table(f"The daemon killed with kill -9 under load{gone}; the kernel goes on enforcing")
-        table.add_column("numbered packets, both ways", width=34)
-        for name in ("sent", "lost", "duplicated", "reordered", "altered"):
-            table.add_column(name, justify="right", width=12)
+        table.add_column("numbered packets, both ways", width=33)
+        for name in ("sent", "lost", "repeated", "reordered", "altered"):
+            table.add_column(name, justify="right", ratio=1)
         for death in self.deaths:
             label = Text.assemble((f"{death.lane} lane", LANE_STYLES[death.lane]), f", {death.rate:,}/s each way")
             table.add_row(label, *_death(death))
@@ -213,7 +212,7 @@ def _title(text: str) -> Text:
 
 def _table(title: str) -> Table:
     return Table(
-        box=box.SIMPLE_HEAD, title=_title(title), title_justify="left", width=WIDTH_MAX, header_style="bright_black",
+        box=box.SIMPLE_HEAD, title=_title(title), title_justify="left", expand=True, header_style="bright_black",
         border_style="bright_black", padding=(0, 1), pad_edge=True,
     )  # fmt: skip
 
@@ -229,7 +228,7 @@ def _crossing(row: Crossing) -> tuple[RenderableType, ...]:
         outcome = Text.assemble(("■ refused", "red"))
     why = Text(row.why or row.note)
     if not row.as_expected:
-        outcome.append(" ✗", style="bold red")
+        outcome = Text("✗ " + ("reached" if row.reached else "refused"), style="bold red")
         wanted = f"expected: {row.refused or 'reached, ' + row.lane}"
         why = Text(wanted, style="bold red")
     return Text(row.source), Text(row.target), Text(row.how), lane, outcome, why

@@ -106,7 +106,7 @@ class Demo:
 
             def draw() -> None:
                 self.board.elapsed_s = time.monotonic() - self.began
-                live.update(self.board.render(self.console.height), refresh=True)
+                live.update(self.board.render(self.console.width, self.console.height), refresh=True)
 
             yield draw
         self.console.print(self.board.render())

@@ -337,6 +337,25 @@ def require_rights() -> None:
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
-    with (RUN_DIRECTORY / f"{name}.lock").open("w") as lock:
+    """One at a time builds or takes down a lab of that name. The file goes when the lab has no record any more."""
+    path = RUN_DIRECTORY / f"{name}.lock"
+    lock = path.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    while not _same_file(path, lock.fileno()):
+        # whoever held it has removed it meanwhile; perhaps somebody else has made a new one
+        lock.close()
+        lock = path.open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    with lock:
+        try:
+            yield
+        finally:
+            if not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
+
+
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
