@@ -5,6 +5,7 @@
 //! these came.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 use crate::abi::{limit, GreenLine};
@@ -24,21 +25,24 @@ const CELL: usize = std::mem::offset_of!(GreenLine, cell_number) / 8;
 pub fn lines_of(grants: &HashMap<Prefix, u64>, places: Option<&[u32]>) -> BTreeMap<u32, GreenLine> {
     let mut lines: BTreeMap<u32, GreenLine> = BTreeMap::new();
     for (prefix, until_ns) in grants {
-        let Some(cells) = prefix.v4_cells().filter(|cells| cells.end() - cells.start() < LINES) else {
-            continue;
-        };
-        for cell in cells {
-            let place = cell % LINES;
-            if places.is_some_and(|places| places.binary_search(&place).is_err()) {
-                continue;
-            }
-            let line = lines.entry(place).or_insert_with(|| empty(cell));
+        let Some(cells) = cells_of(*prefix) else { continue };
+        let mut put = |cell: u32| {
+            let line = lines.entry(cell % LINES).or_insert_with(|| empty(cell));
             if cell < line.cell_number {
                 *line = empty(cell);
             }
             if cell == line.cell_number {
                 add(line, *prefix, *until_ns);
             }
+        };
+        match places {
+            None => cells.for_each(put),
+            // Fewer cells than places: at most one of them stands at each
+            Some(places) => places
+                .iter()
+                .map(|place| cells.start() + (place.wrapping_sub(*cells.start()) % LINES))
+                .filter(|cell| cell <= cells.end())
+                .for_each(&mut put),
         }
     }
     lines
@@ -46,12 +50,14 @@ pub fn lines_of(grants: &HashMap<Prefix, u64>, places: Option<&[u32]>) -> BTreeM
 
 /// Places of the lines that a grant may change, ascending.
 pub fn places_of(prefix: Prefix) -> Vec<u32> {
-    let Some(cells) = prefix.v4_cells().filter(|cells| cells.end() - cells.start() < LINES) else {
-        return Vec::new();
-    };
-    let mut places: Vec<u32> = cells.map(|cell| cell % LINES).collect();
+    let mut places: Vec<u32> = cells_of(prefix).into_iter().flatten().map(|cell| cell % LINES).collect();
     places.sort_unstable();
     places
+}
+
+/// The /24s of a grant that has lines.
+fn cells_of(prefix: Prefix) -> Option<RangeInclusive<u32>> {
+    prefix.v4_cells().filter(|cells| cells.end() - cells.start() < LINES)
 }
 
 fn empty(cell_number: u32) -> GreenLine {
@@ -83,14 +89,28 @@ pub fn write(map: &Mapped, place: u32, line: Option<&GreenLine>) {
     held[UNTIL].store(wanted[UNTIL], Ordering::SeqCst);
 }
 
-/// Compares every place.
-pub fn compare(map: &Mapped, grants: &HashMap<Prefix, u64>, found: &mut Difference) {
+/// Places that do not hold what these grants give.
+pub fn suspects(map: &Mapped, grants: &HashMap<Prefix, u64>) -> Vec<u32> {
     let wanted = lines_of(grants, None);
-    for (place, held) in map.words().chunks(WORDS).enumerate() {
-        let held: Vec<u64> = held.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        let line = words_of(wanted.get(&(place as u32)));
-        found.value(&held.as_slice(), &line.as_slice(), || format!("green line {place}"));
+    let places = 0..LINES;
+    places.filter(|place| held_at(map, *place) != words_of(wanted.get(place))).collect()
+}
+
+/// Compares these places, ascending.
+pub fn compare(map: &Mapped, places: &[u32], grants: &HashMap<Prefix, u64>, found: &mut Difference) {
+    let wanted = lines_of(grants, Some(places));
+    for place in places {
+        found.value(&held_at(map, *place), &words_of(wanted.get(place)), || format!("green line {place}"));
     }
+}
+
+fn held_at(map: &Mapped, place: u32) -> [u64; WORDS] {
+    let first = place as usize * WORDS;
+    let mut words = [0; WORDS];
+    for (into, held) in words.iter_mut().zip(map.words().get(first..).unwrap_or_default()) {
+        *into = held.load(Ordering::Relaxed);
+    }
+    words
 }
 
 fn words_of(line: Option<&GreenLine>) -> [u64; WORDS] {
@@ -117,6 +137,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_line_says_yes_only_where_a_live_grant_covers(
             grants in proptest::collection::vec((0u32..3, any::<u16>(), 8u8..=32, 1u64..5), 1..12),

@@ -9,7 +9,7 @@
 //! | base.rs, settings.rs | a compiled base, and what programs are told at load, checked |
 //! | kernel.rs, mapped.rs, clock.rs | bpf(2) on descriptors; maps as memory; the boot clock and the grace period |
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
-//! | control.rs, base_tables.rs, overlay.rs, tables.rs | what the daemon writes and reads while packets cross |
+//! | control.rs, base_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
 //! | python.rs | the only file that names pyo3 |
@@ -29,6 +29,7 @@ pub mod loader;
 pub mod mapped;
 pub mod object;
 pub mod overlay;
+pub mod overlay_maps;
 pub mod pins;
 pub mod prefix_lines;
 pub mod probe;

@@ -22,7 +22,7 @@ use crate::events;
 use crate::frames;
 use crate::kernel;
 use crate::loader;
-use crate::overlay::Until;
+use crate::overlay_maps::Until;
 use crate::prefix_lines;
 use crate::probe::{Hook, Probed};
 use crate::settings;
@@ -545,7 +545,7 @@ impl Tables {
     }
 
     fn compare_overlay(&self, py: Python<'_>) -> PyResult<Difference> {
-        detached(py, || self.0.overlay().compare()).map(Difference::from)
+        detached(py, || self.0.compare_overlay()).map(Difference::from)
     }
 
     fn mend_overlay(&self, py: Python<'_>) -> PyResult<()> {

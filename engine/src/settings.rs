@@ -65,7 +65,10 @@ impl Settings {
                 })
                 .fold(0, |all, flags| all | flags);
             let address = Address { octet: prefix.address.to_be_bytes() };
-            (PrefixKey { length: prefix.length.into(), address }, GuardValue { flags, length: prefix.length.into() })
+            (
+                PrefixKey { length: prefix.length.into(), address },
+                GuardValue { flags, length: prefix.length.into() },
+            )
         };
         Ok(own.keys().map(row).collect())
     }

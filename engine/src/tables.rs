@@ -9,9 +9,10 @@ use crate::abi::{self, limit};
 use crate::base::Capacity;
 use crate::base_tables::BaseTables;
 use crate::control::Control;
+use crate::difference::Difference;
 use crate::error::{Error, Result};
 use crate::kernel::{self, Keyed};
-use crate::overlay::Overlay;
+use crate::overlay::{self, Overlay};
 
 /// Packets and bytes of one counter, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +90,11 @@ impl Tables {
     /// Overlay and grants, for one caller at a time.
     pub fn overlay(&self) -> MutexGuard<'_, Overlay> {
         self.overlay.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Reads overlay and grants back.
+    pub fn compare_overlay(&self) -> Result<Difference> {
+        overlay::compare(&self.overlay)
     }
 
     /// All packets: rows that are not 0.

@@ -203,6 +203,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))] // each makes the whole bitmap, without optimisation
+
         #[test]
         fn a_bit_is_wanted_as_long_as_an_entry_touches_it(
             entries in proptest::collection::vec((any::<u8>(), 0u8..=32), 1..20),

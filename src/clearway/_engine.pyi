@@ -116,7 +116,7 @@ class Settings:
 class Capacity:
     """Elements a copy of the maps that grow."""
 
-    bitmaps: int
+    bitmaps: int  # one for each /24 that the base says anything about
     v6_buckets: int  # a power of two
     v6_slots: int
     def __init__(self, bitmaps: int, v6_buckets: int, v6_slots: int) -> None: ...
@@ -202,7 +202,7 @@ class Base:
 class Difference:
     """What the kernel holds against what it should. 0 everywhere: they agree."""
 
-    wanted: int  # cells + bitmaps + buckets + slots, or overlay and green entries, that should be there
+    wanted: int  # /24s (front and bitmap) + buckets + slots, or overlay and green entries, that should be there
     missing: int
     foreign: int  # there, and should not be
     wrong: int  # there with another value
@@ -243,7 +243,7 @@ class Tables:
         when it does not fit. Until then what was found in the maps is remembered."""
 
     def compare_overlay(self) -> Difference:
-        """Reads back overlay, grants and touch bitmaps."""
+        """Reads back overlay, grants, their lines and touch bitmaps. Entries change freely meanwhile."""
 
     def mend_overlay(self) -> None:
         """Makes the kernel hold what is remembered, touching only what differs."""

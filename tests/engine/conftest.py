@@ -26,16 +26,16 @@ class Gateway(NamedTuple):
     tables: engine.Tables
 
 
-def load(loader: engine.Loader, capacity: engine.Capacity = ROOM, inside: int = 1, outside: int = 1) -> Gateway:
-    settings = engine.Settings(inside_ifindex=inside, outside_ifindex=outside)
-    loader.load(settings, capacity, xdp=True)
+def load(loader: engine.Loader, capacity: engine.Capacity = ROOM, xdp: bool = False) -> Gateway:
+    settings = engine.Settings(inside_ifindex=1, outside_ifindex=1)
+    loader.load(settings, capacity, xdp=xdp)
     return Gateway(loader, engine.Tables(loader.map_fds(), loader.capacity()))
 
 
 @pytest.fixture
-def gateway() -> Gateway:
-    """Loaded with both programs, attached to nothing, pinned nowhere."""
-    return load(engine.Loader(None))
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """Attached to nothing, pinned nowhere; with the XDP program for a test that has a `hook`."""
+    return load(engine.Loader(None), xdp="hook" in request.fixturenames)
 
 
 @pytest.fixture

@@ -38,16 +38,16 @@ def test_a_probe_is_counted_as_a_probe_only(gateway: Gateway) -> None:
     assert gateway.tables.facts() == {engine.Fact.PROBE: (1, 42)}
 
 
-def test_many_probes_answer_each_in_its_place(gateway: Gateway) -> None:
+@pytest.mark.parametrize("hook", ["tcx", "xdp"])
+def test_many_probes_answer_each_in_its_place(gateway: Gateway, hook: str) -> None:
     gateway.tables.fill(base("192.0.2.0/24"))
     gateway.tables.flip()
     frames = [frame(source, "203.0.113.9") for source in ("192.0.2.7", "198.51.100.7")] * 50
-    for hook in ("tcx", "xdp"):
-        outcomes = gateway.loader.probe_many(hook, bytes([0, 1] * 50), frames)
-        reasons = [outcome.drop_reason for outcome in outcomes]
-        assert reasons == [engine.DropReason.LISTED_SOURCE, engine.DropReason.FORWARDED] * 50
-        assert {outcome.facts for outcome in outcomes} == {frozenset({engine.Fact.PROBE})}
-        assert {outcome.epoch for outcome in outcomes} == {1}
+    outcomes = gateway.loader.probe_many(hook, bytes([0, 1] * 50), frames)
+    reasons = [outcome.drop_reason for outcome in outcomes]
+    assert reasons == [engine.DropReason.LISTED_SOURCE, engine.DropReason.FORWARDED] * 50
+    assert {outcome.facts for outcome in outcomes} == {frozenset({engine.Fact.PROBE})}
+    assert {outcome.epoch for outcome in outcomes} == {1}
     with pytest.raises(ValueError, match="1 directions for 2 frames"):
         gateway.loader.probe_many("tcx", bytes(1), frames[:2])
 

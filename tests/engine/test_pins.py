@@ -232,11 +232,11 @@ while True:
 def test_a_process_killed_in_any_moment_of_attach_leaves_what_the_next_goes_on_with(pinned: Pinned) -> None:
     numbers = [str(port.index()) for port in pinned.ports]
     arguments = [str(pinned.directory), pinned.ports[0].namespace.name, *numbers]
-    for turn in range(8):
+    for turn in range(5):
         process = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
         assert process.stdout
         assert process.stdout.readline() == b"attached\n"
-        time.sleep(0.002 * turn)
+        time.sleep(0.003 * turn)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
