@@ -69,6 +69,13 @@ def test_an_address_on_a_port_is_a_warning_and_no_refusal(wire: Wire) -> None:
         assert ports.warnings(outside) == []
 
 
+def again(link: Link) -> Link:
+    """The same port as it is now."""
+    found = netlink.link_by_index(link.index)
+    assert found is not None
+    return found
+
+
 def test_settings_are_put_on_kept_and_put_back(wire: Wire) -> None:
     with inside_of(wire.gateway):
         link, _ = ports.find("inside", "outside")
@@ -76,8 +83,7 @@ def test_settings_are_put_on_kept_and_put_back(wire: Wire) -> None:
         assert set(ports.keep(link, ports.wanted(xdp=True))) == {
             "ipv6_off", "gro", "rx_vlan_offload", "promiscuous", "up",
         }  # fmt: skip
-        link = netlink.link_by_index(link.index)
-        assert link is not None
+        link = again(link)
         assert ports.read(link) == ports.PortSettings(True, True, True, True, False)
         assert ports.keep(link, ports.wanted(xdp=True)) == []
 
@@ -85,11 +91,9 @@ def test_settings_are_put_on_kept_and_put_back(wire: Wire) -> None:
         Path("/proc/sys/net/ipv6/conf/inside/disable_ipv6").write_text("0\n")
         assert set(ports.keep(link, ports.wanted(xdp=True))) == {"ipv6_off", "gro"}
 
-        link = netlink.link_by_index(link.index)
-        assert link is not None
+        link = again(link)
         ports.keep(link, before)
-        link = netlink.link_by_index(link.index)
-        assert link is not None
+        link = again(link)
         assert ports.read(link) == before
 
 

@@ -65,7 +65,8 @@ def answer(state: StateDirectory, line: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it ends with the daemon, not beside it
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(NICE)
     state = Path(sys.argv[1])
