@@ -33,12 +33,21 @@ def lift(kind: str, prefix: Prefix) -> None:
 
 def make_room(kinds: Sequence[str], prefix: Prefix, now: datetime, limit: int, error_id: str) -> None:
     """Raises `error_id` where one more entry of `kinds` would be one too many; sweeps expired ones first."""
+    if _rows_at_most() < limit:
+        return
     rows = StandingRow.objects.filter(kind__in=kinds)
     if rows.filter(target=str(prefix)).exists() or rows.count() < limit:
         return
     rows.filter(until__lte=now).delete()
     if rows.count() >= limit:
         raise ClearwayError.of(error_id, limit=limit)
+
+
+def _rows_at_most() -> int:
+    """No fewer rows than there are: ids are given once and rise. Counting them would read the whole index."""
+    ids = StandingRow.objects.values_list("pk", flat=True)
+    first, last = ids.order_by("pk").first(), ids.order_by("-pk").first()
+    return 0 if first is None or last is None else last - first + 1
 
 
 def at(kind: str, prefix: Prefix, now: datetime) -> Standing | None:
@@ -66,6 +75,15 @@ def within(kinds: Iterable[str], prefix: Prefix, now: datetime, limit: int) -> l
         kind__in=list(kinds), first__gte=first.hex(), first__lte=last.hex(), length__gt=length, until__gt=now
     )
     return _read(rows.order_by("first", "length")[:limit])
+
+
+def spans(kinds: Iterable[str], now: datetime) -> list[tuple[str, Prefix, datetime]]:
+    """Kind, prefix and end of all live entries, in order of address: what the kernel needs, without the decisions."""
+    rows = StandingRow.objects.filter(kind__in=list(kinds), until__gt=now).order_by("first", "length", "kind")
+    return [
+        (kind, Prefix.from_mapped(bytes.fromhex(first), length), until)
+        for kind, first, length, until in rows.values_list("kind", "first", "length", "until")
+    ]
 
 
 def live(kinds: Iterable[str], now: datetime) -> list[Standing]:

@@ -23,14 +23,15 @@ TOUCHING_MAX = 100
 @told
 def overlay(now: datetime, inside: Sequence[Prefix] = ()) -> list[OverlayWanted]:
     """All live single entries, by prefix. Blocks that cover a prefix of `inside` are left out; see held_back."""
+    held = {each.prefix for each in held_back(now, inside)}
     entries: dict[Prefix, OverlayWanted] = {}
-    for each in standing.live(standing.OVERLAY, now):
-        if _is_held_back(each, inside):
+    for kind, prefix, until in standing.spans(standing.OVERLAY, now):
+        if kind == standing.BLOCK and prefix in held:
             continue
-        other = entries.get(each.prefix)
-        block_until = each.until if each.kind == standing.BLOCK else other.block_until if other else None
-        exception_until = each.until if each.kind == standing.EXCEPTION else other.exception_until if other else None
-        entries[each.prefix] = OverlayWanted(each.prefix, block_until, exception_until)
+        other = entries.get(prefix)
+        block_until = until if kind == standing.BLOCK else other.block_until if other else None
+        exception_until = until if kind == standing.EXCEPTION else other.exception_until if other else None
+        entries[prefix] = OverlayWanted(prefix, block_until, exception_until)
     return list(entries.values())
 
 
@@ -39,7 +40,7 @@ def overlay_at(prefix: Prefix, now: datetime, inside: Sequence[Prefix] = ()) -> 
     """The live entry at exactly that prefix; None: the key should not be there."""
     block = standing.at(standing.BLOCK, prefix, now)
     exception = standing.at(standing.EXCEPTION, prefix, now)
-    if block and _is_held_back(block, inside):
+    if block and any(prefix.covers(each) for each in inside):
         block = None
     if not block and not exception:
         return None
@@ -49,7 +50,8 @@ def overlay_at(prefix: Prefix, now: datetime, inside: Sequence[Prefix] = ()) -> 
 @told
 def held_back(now: datetime, inside: Sequence[Prefix]) -> list[Standing]:
     """Live blocks that cover a prefix of `inside`, stored before the gateway was told of it. Never enforced."""
-    return [each for each in standing.live([standing.BLOCK], now) if _is_held_back(each, inside)]
+    found = {each.decision_id: each for prefix in inside for each in standing.covering([standing.BLOCK], prefix, now)}
+    return [found[number] for number in sorted(found)]
 
 
 @told
@@ -104,7 +106,3 @@ def bypass_until(now: datetime) -> datetime | None:
     """The end of the bypass that was decided last, if that is still to come."""
     last = Decision.objects.filter(kind=Kind.BYPASS).order_by("-id").first()
     return last.until if last and last.until and last.until > now else None
-
-
-def _is_held_back(each: Standing, inside: Sequence[Prefix]) -> bool:
-    return each.kind == standing.BLOCK and any(each.prefix.covers(prefix) for prefix in inside)
