@@ -86,6 +86,11 @@ def test_every_name_says_what_is_in_it() -> None:
     assert not broken, "\n" + "\n".join(broken)
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    names = [Path(path).name for path in files() if path.startswith("tests/") and path.endswith(".py")]
+    assert {name for name in names if names.count(name) > 1} <= {"conftest.py"}, "pytest would collect one of them only"
+
+
 def test_imports_point_inward() -> None:
     broken = tidy.wrong_direction(package_imports(), ROOMS)
     assert not broken, "\n" + "\n".join(broken)
