@@ -283,3 +283,12 @@ def test_a_map_updated_through_the_pins_is_the_map_that_programs_read(pinned: Pi
     other = engine.Loader(str(pinned.directory))
     update(other.map_fds()["control"], index(0), struct.pack("=IIQQ", 4, 9, 0, 0))
     assert gateway.tables.epoch == 4
+
+
+def test_detach_is_not_stopped_by_a_port_that_is_gone(pinned: Pinned) -> None:
+    pinned.start(xdp=True)
+    inside = pinned.ports[0]
+    with inside.namespace.links() as links:
+        links.link("del", index=inside.index())
+    assert sorted(engine.Loader(str(pinned.directory)).detach()) == ["tcx-outside", "xdp-outside"]
+    assert not pinned.directory.exists()
