@@ -4,8 +4,9 @@
 
 One line a frame: name, sentence, frame (hex), reason (word of DropReason; "forwarded"), facts (words of Fact, sorted).
 Expectations are stated here by hand from the RFCs; neither the kernel program nor the reference matcher is asked.
-Cases come in pairs where they can: the last length that is right, and the first that is wrong. The file is long since
-it is a table, one row a case, and a case split from its neighbours would hide that it has one.
+Cases come in pairs where they can: the last length that is right, and the first that is wrong.
+
+Long because it is a table, one row a case: split up, a case would be parted from the neighbour that it is a pair with.
 """
 
 import json
@@ -286,7 +287,6 @@ def fragment4(offset: int, more: bool, payload: bytes, protocol: int = PROTOCOL_
 
 def fragments4() -> Iterator[Case]:
     both = ("fragment", "fragment-without-first")
-    tiny = ("fragment", "fragment-tiny")
     yield Case(
         "fragment-first",
         "A first fragment of UDP whose length field tells of the whole datagram.",
@@ -319,6 +319,10 @@ def fragments4() -> Iterator[Case]:
         fragment4(65528, False, bytes(7), number=0x3333),
         facts=both,
     )
+
+
+def first_fragments4() -> Iterator[Case]:
+    tiny = ("fragment", "fragment-tiny")
     yield Case(
         "fragment-tiny-tcp",
         "A first fragment may end inside its TCP header.",
@@ -526,7 +530,7 @@ def fragments6() -> Iterator[Case]:
     )
 
 
-def transport() -> Iterator[Case]:
+def tcp_cases() -> Iterator[Case]:
     for version, wrap, segment in ((4, eth4, TCP4), (6, eth6, TCP6)):
         yield Case(f"tcp{version}", "A segment.", wrap(segment, PROTOCOL_TCP))
         yield Case(
@@ -563,6 +567,9 @@ def transport() -> Iterator[Case]:
             "No flag at all contradicts no length.",
             wrap(patched(segment, 13, 0), PROTOCOL_TCP),
         )
+
+
+def udp_cases() -> Iterator[Case]:
     for version, wrap, datagram in ((4, eth4, UDP4), (6, eth6, UDP6)):
         yield Case(f"udp{version}-7-bytes", "Seven bytes are no UDP header.", wrap(datagram[:7]), "malformed-udp")
         yield Case(f"udp{version}-empty", "Eight bytes are one.", wrap(patched(datagram[:8], 4, 0, 8)))
@@ -587,6 +594,9 @@ def transport() -> Iterator[Case]:
             wrap(patched(datagram, 4, 0, len(datagram) - 1)),
         )
         yield Case(f"udp{version}-port-0", "Port 0 contradicts no length.", wrap(patched(datagram, 0, 0, 0, 0, 0)))
+
+
+def icmp_cases() -> Iterator[Case]:
     yield Case("icmp-7-bytes", "Seven bytes are no ICMP header.", eth4(bytes(7), ICMP), "malformed-icmp")
     yield Case("icmp-8-bytes", "Eight are.", eth4(bytes(8), ICMP))
     yield Case("icmpv6-3-bytes", "Three bytes are no ICMPv6 header.", eth6(bytes(3), ICMPV6), "malformed-icmp")
@@ -622,10 +632,13 @@ SECTIONS: dict[str, Callable[[], Iterator[Case]]] = {
     "mpls": mpls,
     "ipv4": internet4,
     "ipv4-fragments": fragments4,
+    "ipv4-first-fragments": first_fragments4,
     "ipv6": internet6,
     "ipv6-extensions": extensions,
     "ipv6-fragments": fragments6,
-    "transport": transport,
+    "tcp": tcp_cases,
+    "udp": udp_cases,
+    "icmp": icmp_cases,
     "tunnels": tunnels,
 }
 
