@@ -436,6 +436,11 @@ CATALOG: dict[str, ErrorKind] = {
     "gateway.E021": ErrorKind(
         "{port} carries no Ethernet frames of its own", "Name a port with a wire.", MACHINE_CANNOT
     ),
+    "gateway.E025": ErrorKind(
+        "{path} is no directory for a gateway's state: {why}",
+        "Name one that holds nothing else: --state DIR.",
+        MISUSE,
+    ),
     "gateway.E024": ErrorKind(
         "the gateway may not be spoken to by this user: {path}", "Use sudo, or join the group clearway.", MACHINE_CANNOT
     ),

@@ -346,6 +346,14 @@ def test_the_hook_is_tcx_on_a_veth_unless_xdp_is_asked_for(wire: Wire, tmp_path:
             assert status["gateway"]["xdp_forward"] is True
             assert set(status["links"]) == {"tcx-inside", "tcx-outside", "xdp-inside", "xdp-outside"}
             assert running.fate(ATTACKER, INSIDE_ADDRESS, "inbound", hook="xdp")[0] == "blocked-source"
+        assert offloads(wire) == [word == "auto"] * 2, "with XDP, tags stay in the frame"
+        running.clearway("detach", "--name", running.name)
+        assert offloads(wire) == [True, True]
+
+
+def offloads(wire: Wire) -> list[bool]:
+    with inside_of(wire.gateway):
+        return [ethtool.rx_vlan_offload(port) for port in ("inside", "outside")]
 
 
 def test_a_request_that_is_none_is_told_in_the_one_shape(wire: Wire, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from children import in_child
 
-from clearway.gateway import client, listening, loader_channel, reach, rights
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.gateway import client, listening, loader_channel, reach, rights, state_owner
 
 pytestmark = pytest.mark.timeout(30)
 WHO = rights.Identity(rights.FIXED_ID, rights.FIXED_ID)
@@ -89,6 +91,34 @@ def test_a_plain_user_reaches_state_behind_a_closed_folder_and_nothing_beside_it
             path.unlink(missing_ok=True)
         for folder in (state, closed / "a", closed):
             folder.rmdir()
+
+
+@pytest.mark.parametrize("mode,folder,why", [(0o777, None, "everybody"), (0o755, "ssh", "ssh/")])
+def test_a_directory_that_is_not_the_gateways_own_is_refused(
+    tmp_path: Path, mode: int, folder: str | None, why: str
+) -> None:
+    state = tmp_path / "state"
+    state_owner.check(state)
+    (state / "feeds").mkdir(parents=True)
+    (state / "run.log").touch()
+    state_owner.check(state)
+    state.chmod(mode)
+    if folder is not None:
+        (state / folder).mkdir()
+    with pytest.raises(ClearwayError) as caught:
+        state_owner.check(state)
+    assert caught.value.id == "gateway.E025" and why in caught.value.message
+
+
+def test_handing_over_leaves_what_is_not_the_gateways(root: None, tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    state.create()
+    (state.path / "clearway.db-wal").touch()
+    (state.path / "notes.txt").touch()
+    state_owner.hand_over(state, WHO)
+    owners = {path.name: path.stat().st_uid for path in (state.path, *state.path.iterdir())}
+    assert owners.pop("notes.txt") == 0
+    assert set(owners.values()) == {WHO.uid}
 
 
 def test_descriptors_cross_the_channel_beside_the_message() -> None:

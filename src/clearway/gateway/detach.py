@@ -48,7 +48,7 @@ class Detached:
 def detach(name: str, state: Path) -> Detached:
     """Takes the gateway of that name off. setup.E001 without rights, gateway.E014 when the daemon doesn't end."""
     check_name(name)
-    kernel_probe.refuse_unless_able(kernel_probe.probe())
+    _require_rights()
     directory = StateDirectory(state)
     runtime = Runtime.load(directory.runtime)
     if runtime is not None and runtime.name != name:
@@ -60,6 +60,13 @@ def detach(name: str, state: Path) -> Detached:
         if runtime is not None:
             directory.runtime.unlink(missing_ok=True)
     return Detached(stopped, tuple(done["links"]), done["restored"], tuple(done["notes"]))
+
+
+def _require_rights() -> None:
+    """Of what a start needs, rights alone: a gateway is taken off whatever else the machine lacks by now."""
+    for check in kernel_probe.judge(kernel_probe.probe()):
+        if check.name == "rights" and check.level is kernel_probe.Level.CANNOT:
+            raise ClearwayError.of("setup.E001", name=check.name, found=check.found, mend=check.mend)
 
 
 def _stop(paths: list[Path]) -> int | None:

@@ -40,6 +40,8 @@ class Report:
     foreign: int = 0
     wrong: int = 0
     examples: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """What kept something from being looked at, or mended."""
     canaries: int = 0
     canaries_failed: list[str] = field(default_factory=list)
 
@@ -94,7 +96,7 @@ class Watch:
                 self._check_links(report)
                 self._send_canaries(report)
             except ClearwayError as error:  # the loader process is gone; the tables are written all the same
-                report.examples.append(error.message)
+                report.faults.append(error.message)
                 log.error("%s", error)
             self.checks += 1
             if self.checks % SWEEP_EVERY == 0:
@@ -140,7 +142,7 @@ class Watch:
             self.links.update(dict.fromkeys(lost, "up"))
             self.mended["links"] += len(lost)
         except ClearwayError as error:  # the port itself is gone: the link monitor waits for it
-            report.examples.append(error.message)
+            report.faults.append(error.message)
 
     def _send_canaries(self, report: Report) -> None:
         if self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():

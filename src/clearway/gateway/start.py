@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
-from clearway.gateway import detach, durable, kernel_probe, locks, ports, reach, rights
+from clearway.gateway import detach, durable, kernel_probe, locks, ports, reach, rights, state_owner
 from clearway.gateway.clock import Clock, boot_id
 from clearway.gateway.guard import Guard
 from clearway.gateway.guard import rows as guard_rows
@@ -73,7 +73,8 @@ def start(options: RunOptions, kernel: KernelAnswer | None = None) -> Started:
         for warning in ports.warnings(link):
             log.warning("%s", warning)
     who = rights.identity(options.user)
-    state = StateDirectory(options.state)
+    state = StateDirectory(options.state.resolve())
+    state_owner.check(state.path)
     state.create()
     guard = guard_rows(inside, options.drop_bogons)
     notifier = Notifier.from_environment()
@@ -83,7 +84,7 @@ def start(options: RunOptions, kernel: KernelAnswer | None = None) -> Started:
         held = _take_locks(options.name, state, links)
         loader.open()
         loader.begin_load(_likely_capacity(state))
-        os.chown(state.path, who.uid, who.gid)
+        state_owner.hand_over(state, who)
         _import_the_rest(state)
         _give_up_rights(state, who)
         return _load(options, state, inside, guard, links, loader, notifier, held)
@@ -141,8 +142,8 @@ def _import_the_rest(state: StateDirectory) -> None:
 
 
 def _give_up_rights(state: StateDirectory, who: rights.Identity) -> None:
-    state.adopt(*state.path.iterdir())
-    reach.open_the_way([state.path.resolve(), *reach.program_paths()], who)
+    state_owner.hand_over(state, who)
+    reach.open_the_way([state.path, *reach.program_paths()], who)
     os.chdir("/")
     rights.drop(who)
 

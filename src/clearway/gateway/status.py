@@ -112,6 +112,7 @@ class StatusBoard:
             problems = []
         if report.foreign:
             problems.append(f"{report.foreign} entries are in the kernel that nobody wants there")
+        problems += report.faults
         problems += [f"canary: {told}" for told in report.canaries_failed]
         problems += [f"port {name} is gone" for name in self.wire.absent_names()]
         if self.wire.runtime.taken_down:
