@@ -91,6 +91,7 @@ enum limit {
 	DROP_REASONS_MAX = 64, /* room in the counters; 3 × 2 × 64 × 16 bytes a CPU */
 	FACTS_MAX = 32,
 	V4_FRONT_LINES = 1 << 18,      /* 64 /24s a line of 16 bytes: 4 MB a copy */
+	V4_WIDE_WORDS = 1 << 10,       /* one bit a /16: 8 KB, in the first-level cache */
 	V4_TOUCH_WORDS = 1 << 18,      /* one bit a /24 in 64-bit words: 2 MB */
 	V6_SHORT_WORDS = 1 << 10,      /* one bit a /16: 8 KB */
 	V6_BASE_LONG_WORDS = 1 << 17,  /* hashed /48s: 1 MB a copy */

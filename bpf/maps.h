@@ -55,9 +55,10 @@ struct {
 
 /* ---- overlay and grants: one entry at a time ---- */
 
-/* Does any overlay or green entry touch this /24? 2 MB. Writer: daemon (set before the entry, cleared after it). */
+/* Does any overlay or green entry touch this /16, this /24? 8 KB, then 2 MB. Writer: daemon (set before the entry,
+ * cleared after it). */
 struct {
-	ARRAY_OF(__u64, V4_TOUCH_WORDS);
+	ARRAY_OF(__u64, V4_WIDE_WORDS + V4_TOUCH_WORDS);
 } touch_v4 SEC(".maps");
 
 /* The same for IPv6, laid out as base_v6_filter. */

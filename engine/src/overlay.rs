@@ -5,8 +5,9 @@
 //! only those that no other entry wants. So at no moment is an entry there and not asked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::abi::limit;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::green_lines;
 use crate::mapped::Mapped;
 use crate::overlay_maps::{each_word, OverlayMaps, Until};
-use crate::touch::{masks, Prefix, Touched, Touches};
+use crate::touch::{masks, Prefix, Touched, Touches, V4_WIDE};
 
 /// What should be there, and the maps that hold it.
 #[derive(Debug)]
@@ -180,33 +181,54 @@ impl Overlay {
 
     /// Counts an entry and sets its bits in the kernel.
     fn touch(&mut self, prefix: Prefix) {
-        let (map, bits) = match self.touches.add(prefix) {
-            Touched::V4(bits) => (&self.maps.touch_v4, bits),
-            Touched::V6(bits) => (&self.maps.touch_v6, bits),
-        };
-        for (word, mask) in masks(bits) {
-            map.words()[word].fetch_or(mask, Ordering::SeqCst);
+        match self.touches.add(prefix) {
+            Touched::V4(cells) => {
+                let (wide, fine) = self.maps.touch_v4.words().split_at(V4_WIDE);
+                set(wide, *cells.start() >> 8..=*cells.end() >> 8);
+                set(fine, cells);
+            }
+            Touched::V6(bits) => set(self.maps.touch_v6.words(), bits),
         }
     }
 
     /// Counts an entry no longer and clears those of its bits that no other wants.
     fn untouch(&mut self, prefix: Prefix) {
-        let (map, bits, v4) = match self.touches.remove(prefix) {
-            Touched::V4(bits) => (&self.maps.touch_v4, bits, true),
-            Touched::V6(bits) => (&self.maps.touch_v6, bits, false),
-        };
-        if bits.start() == bits.end() {
-            let bit = *bits.start();
-            let wanted = if v4 { self.touches.wants_v4(bit) } else { self.touches.wants_v6(bit) };
-            if !wanted {
-                map.words()[bit as usize / 64].fetch_and(!(1 << (bit % 64)), Ordering::SeqCst);
+        match self.touches.remove(prefix) {
+            Touched::V4(cells) if cells.start() == cells.end() && self.touches.wants_v4(*cells.start()) => {}
+            Touched::V6(bits) if bits.start() == bits.end() && self.touches.wants_v6(*bits.start()) => {}
+            Touched::V4(cells) if cells.start() == cells.end() => {
+                let (wide, fine) = self.maps.touch_v4.words().split_at(V4_WIDE);
+                clear(fine, cells.clone(), |_| 0);
+                let network = *cells.start() >> 8;
+                if fine[network as usize * 4..][..4].iter().all(|word| word.load(Ordering::Relaxed) == 0) {
+                    clear(wide, network..=network, |_| 0);
+                }
             }
-            return;
+            Touched::V4(cells) => {
+                let wanted = self.touches.v4_words();
+                let (wide, fine) = self.maps.touch_v4.words().split_at(V4_WIDE);
+                let networks = *cells.start() >> 8..=*cells.end() >> 8;
+                clear(fine, cells, |word| wanted[V4_WIDE + word]);
+                clear(wide, networks, |word| wanted[word]);
+            }
+            Touched::V6(bits) => {
+                let wanted = self.touches.v6_words();
+                clear(self.maps.touch_v6.words(), bits, |word| wanted[word]);
+            }
         }
-        let wanted = if v4 { self.touches.v4_words() } else { self.touches.v6_words() };
-        for (word, mask) in masks(bits) {
-            map.words()[word].fetch_and(!mask | wanted[word], Ordering::SeqCst);
-        }
+    }
+}
+
+fn set(words: &[AtomicU64], bits: RangeInclusive<u32>) {
+    for (word, mask) in masks(bits) {
+        words[word].fetch_or(mask, Ordering::SeqCst);
+    }
+}
+
+/// `wanted`: what of a word others still want.
+fn clear(words: &[AtomicU64], bits: RangeInclusive<u32>, wanted: impl Fn(usize) -> u64) {
+    for (word, mask) in masks(bits) {
+        words[word].fetch_and(!mask | wanted(word), Ordering::SeqCst);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::abi::{limit, Address, GreenLine, GreenValue, OverlayValue, PrefixKey}
 use crate::error::{Error, Result};
 use crate::kernel::{self, Keyed};
 use crate::mapped::{of_fds, Mapped};
-use crate::touch::Prefix;
+use crate::touch::{Prefix, V4_WORDS};
 
 /// Boot clock in ns, 0: none. A live exception beats a live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct OverlayMaps {
     green: Keyed<PrefixKey, GreenValue>,
     /// See green_lines.rs.
     pub green_lines: Mapped,
-    /// A bit a /24 of IPv4.
+    /// A bit a /16 of IPv4, then a bit a /24.
     pub touch_v4: Mapped,
     /// Laid out as base_v6_filter.
     pub touch_v6: Mapped,
@@ -44,7 +44,7 @@ impl OverlayMaps {
             prefixes: keyed(fds, "overlay_prefixes")?,
             green: keyed(fds, "green")?,
             green_lines: of_fds(fds, "green_lines", size_of::<GreenLine>(), limit::GREEN_LINES as usize)?,
-            touch_v4: of_fds(fds, "touch_v4", 8, limit::V4_TOUCH_WORDS as usize)?,
+            touch_v4: of_fds(fds, "touch_v4", 8, V4_WORDS)?,
             touch_v6: of_fds(
                 fds,
                 "touch_v6",

@@ -59,11 +59,16 @@ impl std::fmt::Display for Prefix {
 /// Bits that a change set or cleared, in the map that is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touched {
-    /// touch_v4.
+    /// /24s, for touch_v4.
     V4(RangeInclusive<u32>),
     /// touch_v6.
     V6(RangeInclusive<u32>),
 }
+
+/// Words of touch_v4 that have a bit a /16. Behind them stands a bit a /24.
+pub const V4_WIDE: usize = limit::V4_WIDE_WORDS as usize;
+/// All words of touch_v4.
+pub const V4_WORDS: usize = V4_WIDE + limit::V4_TOUCH_WORDS as usize;
 
 /// How many entries want each bit.
 #[derive(Clone, Debug, Default)]
@@ -115,12 +120,15 @@ impl Touches {
 
     /// All of touch_v4 as it should be.
     pub fn v4_words(&self) -> Vec<u64> {
-        let mut words = vec![0; limit::V4_TOUCH_WORDS as usize];
+        let mut words = vec![0; V4_WORDS];
+        let (wide, fine) = words.split_at_mut(V4_WIDE);
         for (first, last) in self.v4_ranges.keys() {
-            set_bits(&mut words, *first..=*last);
+            set_bits(wide, *first >> 8..=*last >> 8);
+            set_bits(fine, *first..=*last);
         }
         for cell in self.v4_cells.keys() {
-            set_bits(&mut words, *cell..=*cell);
+            set_bits(wide, *cell >> 8..=*cell >> 8);
+            set_bits(fine, *cell..=*cell);
         }
         words
     }
@@ -189,7 +197,7 @@ mod tests {
             touches.add(Prefix { address: 0, length: 80 }),
             touched_by(Prefix { address: 0, length: 48 })
         );
-        assert_eq!(touches.v4_words(), vec![0; limit::V4_TOUCH_WORDS as usize]);
+        assert_eq!(touches.v4_words(), vec![0; V4_WORDS]);
         assert_eq!(touches.add(v4([0, 0, 0, 0], 0)), Touched::V4(0..=0xff_ffff));
     }
 
@@ -222,8 +230,12 @@ mod tests {
             }
             prop_assert_eq!(touches.v4_words(), left.v4_words());
             for cell in [0, 0x0a0000, 0x0a0001, 0x0a0003, 0x0a0004, 0xffffff] {
-                let bit = left.v4_words()[cell as usize / 64] >> (cell % 64) & 1 == 1;
+                let words = left.v4_words();
+                let bit = words[V4_WIDE + cell as usize / 64] >> (cell % 64) & 1 == 1;
                 prop_assert_eq!(touches.wants_v4(cell), bit);
+                let network = cell as usize >> 8;
+                let any = words[V4_WIDE + network * 4..][..4].iter().any(|word| *word != 0);
+                prop_assert_eq!(words[network / 64] >> (network % 64) & 1 == 1, any);
             }
         }
 

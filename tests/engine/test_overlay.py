@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kernel
 BLOCKED = engine.DropReason.BLOCKED_SOURCE
 PASSED = engine.DropReason.FORWARDED
 EVER = (1 << 64) - 1
-TOUCH_V4_BYTES, TOUCH_V6_BYTES = 2 << 20, 8 * ((1 << 10) + (1 << 14))
+TOUCH_V4_BYTES, TOUCH_V6_BYTES = (8 << 10) + (2 << 20), 8 * ((1 << 10) + (1 << 14))
 
 
 def bits_set(gateway: Gateway) -> tuple[int, int]:
