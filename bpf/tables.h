@@ -13,7 +13,7 @@
 const volatile struct settings settings;
 
 /* Splitmix64's finalizer (public domain, Vigna 2015) over both words and the length; wraps modulo 2^64.
- * The same in engine/src/tables.rs and policy/compile.py, held together by a test. */
+ * The same in engine/src/v6_bits.rs and policy/compile.py, held together by a test. */
 static __always_inline __u64 v6_mix(__u64 x)
 {
 	x ^= x >> 30;
