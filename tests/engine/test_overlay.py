@@ -16,7 +16,8 @@ pytestmark = pytest.mark.kernel
 BLOCKED = engine.DropReason.BLOCKED_SOURCE
 PASSED = engine.DropReason.FORWARDED
 EVER = (1 << 64) - 1
-TOUCH_V4_BYTES, TOUCH_V6_BYTES = (8 << 10) + (2 << 20), 8 * ((1 << 10) + (1 << 14))
+WIDE_BYTES = 8 << 10  # a bit a /16 in front of a bit a /24
+TOUCH_V4_BYTES, TOUCH_V6_BYTES = WIDE_BYTES + (2 << 20), 8 * ((1 << 10) + (1 << 14))
 
 
 def bits_set(gateway: Gateway) -> tuple[int, int]:
@@ -24,7 +25,11 @@ def bits_set(gateway: Gateway) -> tuple[int, int]:
     counts = []
     for name, length in (("touch_v4", TOUCH_V4_BYTES), ("touch_v6", TOUCH_V6_BYTES)):
         with memory(fds[name], length) as held:
-            counts.append(int.from_bytes(held[:], "little").bit_count())
+            fine = held[WIDE_BYTES if name == "touch_v4" else 0 :]
+            counts.append(int.from_bytes(fine, "little").bit_count())
+            if name == "touch_v4":
+                wide = int.from_bytes(held[:WIDE_BYTES], "little")
+                assert wide.bit_count() == sum(any(fine[at : at + 32]) for at in range(0, len(fine), 32))
     return counts[0], counts[1]
 
 
@@ -170,8 +175,8 @@ def test_a_falsified_map_is_noticed_and_mended(gateway: Gateway) -> None:
     foreign_key = struct.pack("=I", 96 + 8) + mapped("11.0.0.0/8")[0]
     update(fds["green"], foreign_key, struct.pack("=QII", EVER, 96 + 8, 0))
     with memory(fds["touch_v4"], TOUCH_V4_BYTES) as held:
-        held[0xC00002 // 8] ^= 1 << (0xC00002 % 8)
-        held[0x080808 // 8] ^= 1 << (0x080808 % 8)
+        held[WIDE_BYTES + 0xC00002 // 8] ^= 1 << (0xC00002 % 8)
+        held[WIDE_BYTES + 0x080808 // 8] ^= 1 << (0x080808 % 8)
     found = gateway.tables.compare_overlay()
     assert (found.missing, found.foreign, found.wrong) == (2, 2, 1)
     assert "192.0.2.7/32 in overlay: missing" in found.examples
