@@ -369,3 +369,22 @@ def test_a_request_that_is_none_is_told_in_the_one_shape(wire: Wire, tmp_path: P
             with pytest.raises(ClearwayError) as caught:
                 running.ask(method, path, body)
             assert caught.value.id == error
+
+
+def test_grants_do_not_wait_for_a_list_that_is_being_compiled(wire: Wire, tmp_path: Path) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        running.start()
+        source = tmp_path / "large.txt"
+        source.write_text(
+            "".join(f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.{n % 251}\n" for n in range(1 << 16, 600_000))
+        )
+        command = running.command("feed", "add", "large", str(source), "--reason", "scanner")
+        adding = subprocess.Popen([*command, "--state", str(running.state)], stdout=subprocess.DEVNULL)
+        answered = 0
+        while adding.poll() is None:
+            grant = {"prefix": f"10.0.{answered % 250}.0/24", "organisation": "E", "until": "1h"}
+            assert running.ask("POST", "/v1/grant", grant)["enforced"] is True
+            answered += 1
+        assert adding.returncode == 0
+        assert answered > 10, "each of them waited"
+        assert inbound(running, "3.4.5.100") == "listed-source"
