@@ -9,9 +9,11 @@ from clearway.cli import show
 from clearway.cli.status_page import page
 from clearway.store.change import stamp
 
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
 
 def at(**ago: float) -> str:
-    return stamp(datetime.now(UTC) - timedelta(**ago))
+    return stamp(NOW - timedelta(**ago))
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def status(**more: Any) -> dict[str, Any]:
 
 
 def shown(capsys: pytest.CaptureFixture[str], document: dict[str, Any], *before: Any) -> str:
-    show.put(*page(document, *before))
+    show.put(*page(document, NOW, *before))
     return capsys.readouterr().out
 
 

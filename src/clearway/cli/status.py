@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,7 @@ def status(
         else:
             from clearway.cli.status_page import page
 
-            show.put(*page(gateway.request("GET", "/v1/status")))
+            show.put(*page(gateway.request("GET", "/v1/status"), datetime.now(UTC)))
     except NoGateway:
         return _without_gateway(directory.path, json)
     return 0
@@ -68,7 +69,7 @@ def _watch(gateway: Gateway, as_json: bool) -> None:
     def turn() -> RenderableType:
         nonlocal before
         now, answer = time.monotonic(), gateway.request("GET", "/v1/status")
-        parts = page(answer, (now - before[0], before[1]) if before else None)
+        parts = page(answer, datetime.now(UTC), (now - before[0], before[1]) if before else None)
         before = (now, answer)
         return Group(*parts)
 
@@ -101,7 +102,7 @@ def _without_gateway(path: Path, as_json: bool) -> int:
     if stored:
         from clearway.cli.status_page import stored_page
 
-        show.put(*stored_page(stored))
+        show.put(*stored_page(stored, now))
     else:
         print(f"nothing is stored in {path}")
     return told.exit_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from clearway.cli import show
@@ -17,9 +17,8 @@ Before = tuple[float, dict[str, Any]]
 """Seconds since an earlier answer, and that answer."""
 
 
-def page(status: dict[str, Any], before: Before | None = None) -> list[RenderableType]:
+def page(status: dict[str, Any], now: datetime, before: Before | None = None) -> list[RenderableType]:
     """A running gateway; with `before`, packets and bits a second as well."""
-    now = datetime.now(UTC)
     parts: list[RenderableType] = [_heading(status, now), _facts_about_it(status, now), "", _lanes(status, before)]
     for table in (_drops(status), _top(status), _lists(status.get("lists", ()), now)):
         if table is not None:
@@ -27,9 +26,8 @@ def page(status: dict[str, Any], before: Before | None = None) -> list[Renderabl
     return parts
 
 
-def stored_page(stored: dict[str, Any]) -> list[RenderableType]:
+def stored_page(stored: dict[str, Any], now: datetime) -> list[RenderableType]:
     """What is stored where no gateway runs."""
-    now = datetime.now(UTC)
     rows = _pairs()
     if stored.get("left_on_the_wire"):
         told = f"{stored['left_on_the_wire']} is still on its ports and enforces what it had; links are not followed"
