@@ -21,7 +21,7 @@ from typing import Any
 
 from clearway._engine import Capacity, Direction, Loader, ProbeOutcome, Settings, Tables, Verdict, boot_clock_ns
 from clearway.bench.oracle_packets import Packets
-from clearway.bench.oracle_policies import Moments, Rules, random_moments, random_settings
+from clearway.bench.oracle_policies import CELLS_MAX, Moments, Rules, random_moments, random_settings
 from clearway.policy.evaluate import FRAGMENT_LIFE_NS, FragmentTable, Outcome, Policy, PolicySettings, evaluate
 from clearway.policy.model import BITS, Fact, Prefix, word
 
@@ -38,14 +38,21 @@ Said = tuple[str, str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One case in which kernel and reference do not agree, with all that is needed to see it again."""
+class Place:
+    """Where a case stood: `run_group(seed, group, [hook])` comes to it again."""
 
     seed: str
     group: int
     number: int
     """Of the frame within its group."""
     hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One case in which kernel and reference do not agree, with all that is needed to see it again."""
+
+    place: Place
     direction: Direction
     frame: str
     """Bytes in hexadecimal."""
@@ -56,7 +63,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"seed {self.seed!r}, group {self.group}, frame {self.number}, {self.hook} {word(self.direction)}\n"
+            f"seed {self.place.seed!r}, group {self.place.group}, frame {self.place.number}, "
+            f"{self.place.hook} {word(self.direction)}\n"
             f"  frame     {self.frame}\n  kernel    {self.kernel}\n  reference {self.reference}\n  {self.rules}"
         )
 
@@ -134,31 +142,46 @@ def _groups(
             pool.shutdown(cancel_futures=True)
 
 
-def run_group(seed: str, group: int, hooks: Sequence[str] = HOOKS, tcx_object: str | None = None) -> OracleReport:
-    """One load of the programs, POLICIES_A_GROUP policies, FRAMES_A_MOMENT frames at each of their two moments."""
+def run_group(
+    seed: str,
+    group: int,
+    hooks: Sequence[str] = HOOKS,
+    tcx_object: str | None = None,
+    *,
+    until_difference: bool = False,
+) -> OracleReport:
+    """One load of the programs, POLICIES_A_GROUP policies, FRAMES_A_MOMENT frames at each of their two moments.
+
+    `until_difference`: ends with the first policy that shows one.
+    """
     rng = random.Random(f"{seed}/{group}")
     report = OracleReport()
-    settings = random_settings(rng)
+    settings = random_settings(rng, group)
     gateway = Gateway(settings, xdp="xdp" in hooks, tcx_object=tcx_object)
-    for _ in range(POLICIES_A_GROUP):
+    with_bypass = rng.randrange(POLICIES_A_GROUP)
+    for number in range(POLICIES_A_GROUP):
         now_ns = boot_clock_ns()
-        made = random_moments(rng, settings, now_ns)
+        made = random_moments(rng, settings, now_ns, bypass=number == with_bypass)
         packets = Packets(rng, made.addresses)
         drawn = [
-            [(packets.frame(), Direction(rng.getrandbits(1))) for _ in range(FRAMES_A_MOMENT)] for _ in made.moments
-        ]
+            [(packets.later_part() if rng.random() < returning else packets.frame(), Direction(rng.getrandbits(1)))
+             for _ in range(FRAMES_A_MOMENT)]
+            for returning in (0.02, 0.15)
+        ]  # fmt: skip
         expected = _expected(made, drawn, now_ns)
         for hook in hooks:
             said = gateway.ask(hook, made, drawn)
-            for number, (outcome, kernel) in enumerate(zip(expected, said, strict=True)):
+            for at, (outcome, kernel) in enumerate(zip(expected, said, strict=True)):
                 if kernel and differs(outcome, kernel, hook):
-                    rules = made.moments[number // FRAMES_A_MOMENT]
-                    frame, direction = drawn[number // FRAMES_A_MOMENT][number % FRAMES_A_MOMENT]
-                    _note(report, seed, group, report.cases + number, hook, direction, frame, outcome, kernel, rules)
+                    moment, within = divmod(at, FRAMES_A_MOMENT)
+                    place = Place(seed, group, report.cases + at, hook)
+                    _note(report, place, drawn[moment][within], outcome, kernel, made.moments[moment])
             report.probes += sum(kernel is not None for kernel in said)
         report.cases += len(expected)
         report.outcomes.update((word(o.lane), word(o.drop_reason)) for o in expected)
         report.outcomes.update(("fact", word(fact)) for o in expected for fact in o.facts)
+        if until_difference and report.differences:
+            break
     return report
 
 
@@ -187,12 +210,14 @@ class Gateway:
                 guard_inside=settings.guard_inside,
                 guard_bogons=settings.guard_bogons,
             ),
-            Capacity(4096, 1024, 2048),
+            Capacity(bitmaps=2 * CELLS_MAX, v6_buckets=1024, v6_slots=2048),
             xdp=xdp,
         )
         self._tables = Tables(self._loader.map_fds(), self._loader.capacity())
 
-    def ask(self, hook: str, made: Moments, drawn: Sequence[Sequence[tuple[bytes, Direction]]]) -> list[ProbeOutcome]:
+    def ask(
+        self, hook: str, made: Moments, drawn: Sequence[Sequence[tuple[bytes, Direction]]]
+    ) -> list[ProbeOutcome | None]:
         """What the program says of every frame, in order, from an empty table of fragments on."""
         self._tables.sweep_fragments(boot_clock_ns() + 2 * FRAGMENT_LIFE_NS)
         self._tables.fill(made.base.for_engine())
@@ -235,21 +260,17 @@ def _said(outcome: Outcome | ProbeOutcome) -> Said:
 
 def _note(
     report: OracleReport,
-    seed: str,
-    group: int,
-    number: int,
-    hook: str,
-    direction: Direction,
-    frame: bytes,
+    place: Place,
+    drawn: tuple[bytes, Direction],
     reference: Outcome,
     kernel: ProbeOutcome,
     rules: Rules,
 ) -> None:
     report.differences += 1
     if len(report.examples) < DIFFERENCES_KEPT_MAX:
+        frame, direction = drawn
         touching = _touching(rules.policy, reference)
-        said = _said(kernel), _said(reference)
-        report.examples.append(Difference(seed, group, number, hook, direction, frame.hex(), *said, touching))
+        report.examples.append(Difference(place, direction, frame.hex(), _said(kernel), _said(reference), touching))
 
 
 def _touching(policy: Policy, reference: Outcome) -> str:

@@ -26,6 +26,22 @@ class Packets:
     rng: random.Random
     addresses: Sequence[Address]
     _datagrams: list[tuple[Address, Address, int, int]] = field(default_factory=list)
+    _begun: list[tuple[Address, Address, int, int]] = field(default_factory=list)
+
+    def later_part(self) -> bytes:
+        """A later fragment, in good order, of any datagram whose first fragment was drawn."""
+        rng = self.rng
+        if not self._begun:
+            return self.frame()
+        source, destination, identification, protocol = rng.choice(self._begun)
+        size = 4 if source[0] == 4 else 16
+        ends = b"".join(number.to_bytes(size, "big") for _, number in (source, destination))
+        payload, offset = rng.randbytes(8), 8 * rng.randrange(1, 900)
+        if size == 4:
+            where = identification.to_bytes(2, "big") + (offset >> 3).to_bytes(2, "big")
+            return _MACS + b"\x08\x00\x45\x00\x00\x1c" + where + bytes([64, protocol, 0, 0]) + ends + payload
+        header = bytes([protocol, 0]) + offset.to_bytes(2, "big") + identification.to_bytes(4, "big")
+        return _MACS + b"\x86\xdd\x60\x00\x00\x00\x00\x10\x2c\x40" + ends + header + payload
 
     def frame(self) -> bytes:
         """One frame of 14 bytes or more."""
@@ -122,7 +138,7 @@ class Packets:
     def _ipv6(self, fragmented: bool, depth: int) -> bytes:
         rng = self.rng
         source, destination, protocol = self._address(6), self._address(6), self._protocol(6)
-        chain = [rng.choice(EXTENSIONS) for _ in range(rng.choice([0] * 12 + [1, 1, 2, 3, 6, 7, 8, 9, 10]))]
+        chain = [rng.choice(EXTENSIONS) for _ in range(rng.choice([0] * 12 + [1, 1, 1, 2, 3, 6, 7, 8, 9, 10]))]
         payload: bytes | None = None
         header = b""
         if fragmented:
@@ -139,8 +155,10 @@ class Packets:
         body = b"".join(self._extension(kind, after, header) for kind, after in zip(chain, following, strict=True))
         body += payload
         length = min(len(body), 65535)
-        if chain[:1] == [0] and rng.random() < 0.1:
-            length = 0  # a jumbogram by its form
+        if chain[:1] == [0] and rng.random() < 0.2:
+            length = 0  # a jumbogram by its form; UDP may then have none either
+            if protocol == 17 and rng.random() < 0.7:
+                body = body[: len(body) - len(payload)] + payload[:4] + bytes(2) + payload[6:]
         next_header = chain[0] if chain else protocol
         return b"\x60\x00\x00\x00" + length.to_bytes(2, "big") + bytes([next_header, 64]) + source + destination + body
 
@@ -174,13 +192,20 @@ class Packets:
             ends = [(version, int.from_bytes(a, "big")) for a in (source, destination)]
             self._datagrams.append((ends[0], ends[1], identification, protocol))
         first = rng.random() < 0.45
-        offset = 0 if first else 8 * rng.choice([1, 2, 3, 100, 4095, 8191, rng.randrange(1, 8192)])
+        offset = (
+            0
+            if first
+            else 8 * rng.choice([1, 2, 3, 100, 4095, 8187, 8191, rng.randrange(1, 8000), rng.randrange(1, 8000)])
+        )
         more = first or rng.random() < 0.4
         payload = self._transport(protocol, depth) if first else self._bytes(0, 40)
         if first and rng.random() < 0.3:
             payload = payload[: rng.choice([0, 8, 16])]
         if more and rng.random() < 0.95:
             payload = payload[: len(payload) // 8 * 8]
+        if first and depth == 0:
+            ends = [(version, int.from_bytes(a, "big")) for a in (source, destination)]
+            self._begun.append((ends[0], ends[1], identification, protocol))
         return source, destination, identification, protocol, offset, more, payload
 
     # ---- above IP ----

@@ -9,13 +9,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from clearway.gateway import guard
 from clearway.policy import arrays
-from clearway.policy.bogons import BOGONS, LINK
+from clearway.policy.bogons import BOGONS
 from clearway.policy.compile import CompiledBase, ListEntries, compile_base
 from clearway.policy.evaluate import (
-    GUARD_BOGON,
     GUARD_INSIDE,
-    GUARD_LINK,
     GrantRule,
     ListRules,
     OverlayRule,
@@ -27,6 +26,8 @@ from clearway.policy.packet import Address
 from clearway.policy.prefix_table import PrefixSet
 
 HOUR_NS = 3600 * 10**9
+CELLS_MAX = 1 << 14
+"""/24s that the lists of a policy hold whole: a /10. Overlay and grants reach to /1."""
 SPECIAL: tuple[Address, ...] = (
     *((4, n) for n in (0, 1, 0xFFFFFFFF, 0x7F000001, 0xE0000001, 0xA9FE0101, 0x0A000001, 0xC0A80101, 0xC0000201)),
     *((6, n) for n in (0, 1, (1 << 128) - 1, 0xFE80 << 112 | 1, 0xFF02 << 112 | 1, 0xFC00 << 112 | 7, 0xFFFE << 32)),
@@ -36,7 +37,7 @@ SPECIAL: tuple[Address, ...] = (
 )
 _LENGTHS = {
     4: [*range(33), *range(16, 33), *range(22, 33), 24, 24, 32, 32, 32, 32],
-    6: [*range(129), 16, 32, 46, 47, 47, 48, 48, 48, 49, 56, 63, 64, 64, 65, 95, 96, 97, 127, *[128] * 30],
+    6: [*range(129), *[16, 32, 46, 47, 48, 48, 48, 49, 56, 63, 64, 64, 65, 95, 96, 97, 127, 128, 128, 128, 128] * 5],
 }
 
 
@@ -59,34 +60,37 @@ class Moments:
     """Within, at the edges of and just outside of its prefixes, with others among them."""
 
 
-def random_settings(rng: random.Random) -> PolicySettings:
-    """Guard and observe, each on or off."""
-    guard_inside, guard_bogons = rng.random() < 0.4, rng.random() < 0.4
-    guard: dict[Prefix, int] = {}
-    if guard_inside or guard_bogons:
-        anchors = _anchors(rng)
-        inside = [_prefix(rng, anchors, minimum=4) for _ in range(rng.randint(1, 5))] if guard_inside else []
-        inside += [rng.choice(list(BOGONS)) for _ in range(rng.randint(0, 1))] if guard_inside else []
-        rows = [(prefix, GUARD_INSIDE) for prefix in inside]
-        rows += [(prefix, GUARD_BOGON) for prefix in BOGONS] if guard_bogons else []
-        rows += [(prefix, GUARD_LINK) for prefix in LINK]
-        for prefix, flag in rows:
-            guard[prefix] = guard.get(prefix, 0) | flag
-    return PolicySettings(rng.random() < 0.15, tuple(guard.items()), guard_inside, guard_bogons)
+def random_settings(rng: random.Random, group: int) -> PolicySettings:
+    """Each half of the guard on or off by turns, one group in seven observes. The rows are made as the gateway does."""
+    guard_inside, guard_bogons = group % 4 in (1, 3), group % 4 in (2, 3)
+    anchors = _anchors(rng)
+    inside = [_prefix(rng, anchors, minimum=4) for _ in range(rng.randint(1, 5))] if guard_inside else []
+    if guard_inside and rng.random() < 0.3:
+        inside.append(rng.choice(list(BOGONS)))  # private space inside
+    rows = guard.rows(inside, guard_bogons)
+    known = tuple((Prefix.from_mapped(address, length), flags) for address, length, flags in rows)
+    return PolicySettings(group % 7 == 3, known, guard_inside, guard_bogons)
 
 
-def random_moments(rng: random.Random, settings: PolicySettings, now_ns: int) -> Moments:
-    """A policy under those settings; `now_ns`: the boot clock, from which entries are live or over by an hour."""
+def random_moments(rng: random.Random, settings: PolicySettings, now_ns: int, *, bypass: bool) -> Moments:
+    """A policy under those settings; `now_ns`: the boot clock, from which entries are live or over by an hour.
+
+    `bypass`: the second moment finds a plain wire; else one that is over, or none.
+    """
     anchors = _anchors(rng) + [(p.version, p.address) for p, _ in settings.guard[:3]]
     lists, entries = _lists(rng, anchors)
     inside = [prefix for prefix, flags in settings.guard if flags & GUARD_INSIDE]
-    before = _rules(rng, anchors, settings, lists, inside, now_ns)
-    moments = (before, _changed(rng, before, _rules(rng, anchors, settings, lists, inside, now_ns)))
-    prefixes = [prefix for one in entries for prefix in _prefixes_of(one)]
+    listed = [prefix for one in entries for prefix in _prefixes_of(one)]
+    policy = Policy(settings, lists)
+    before = _rules(rng, anchors, policy, [*listed, *inside], now_ns)
+    after = _changed(rng, before, _rules(rng, anchors, policy, [*listed, *inside], now_ns))
+    ends_ns = now_ns + HOUR_NS if bypass else rng.choice([0, 1, now_ns - 1])
+    moments = (before, replace(after, policy=replace(after.policy, bypass_until_ns=ends_ns)))
+    prefixes = list(listed)
     for rules in moments:
         prefixes += [rule.prefix for rule in rules.policy.overlay]
         prefixes += [rule.prefix for rule in rules.policy.grants] * 3
-    prefixes += [prefix for prefix, _ in settings.guard]
+    prefixes += [prefix for prefix, _ in settings.guard if rng.random() < 0.5]
     addresses = _addresses(rng, prefixes)
     return Moments(compile_base(entries), moments, addresses)
 
@@ -94,7 +98,7 @@ def random_moments(rng: random.Random, settings: PolicySettings, now_ns: int) ->
 def _anchors(rng: random.Random) -> list[Address]:
     """Neighbourhoods: prefixes drawn around few addresses nest and touch."""
     v4 = [(4, rng.getrandbits(32)) for _ in range(rng.randint(1, 3))]
-    v6 = [(6, 0x2001 << 112 | rng.getrandbits(112)) for _ in range(rng.randint(1, 3))]
+    v6 = [(6, rng.choice([0x2001, 0x2A00, 0x3FF0]) << 112 | rng.getrandbits(112)) for _ in range(rng.randint(1, 3))]
     return v4 + v6 + rng.sample(SPECIAL, 2)
 
 
@@ -114,15 +118,16 @@ def _prefix(rng: random.Random, anchors: Sequence[Address], minimum: int = 0) ->
     return Prefix.cut(version, number, max(minimum, rng.choice(_LENGTHS[version])))
 
 
-def _prefixes(rng: random.Random, anchors: Sequence[Address], count: int) -> list[Prefix]:
-    """Some drawn anew, some as parent, child or sibling of one that is there already."""
+def _prefixes(rng: random.Random, anchors: Sequence[Address], count: int, known: Sequence[Prefix] = ()) -> list[Prefix]:
+    """Some drawn anew, some the same as, or parent, child or sibling of, one that is there already or is `known`."""
     found: list[Prefix] = []
     for _ in range(count):
-        if not found or rng.random() < 0.5:
+        near_to = known if known and rng.random() < 0.5 else found
+        if not near_to or rng.random() < 0.4:
             found.append(_prefix(rng, anchors, minimum=0 if rng.random() < 0.05 else 6))
             continue
-        near = rng.choice(found)
-        length = min(max(near.length + rng.randint(-9, 9), 0), BITS[near.version])
+        near = rng.choice(near_to)
+        length = min(max(near.length + rng.choice([0, 0, -1, 1, rng.randint(-16, 16)]), 0), BITS[near.version])
         flipped = near.address ^ 1 << rng.randrange(BITS[near.version]) if rng.random() < 0.3 else near.address
         found.append(Prefix.cut(near.version, flipped, length))
     return found
@@ -130,13 +135,25 @@ def _prefixes(rng: random.Random, anchors: Sequence[Address], count: int) -> lis
 
 def _lists(rng: random.Random, anchors: Sequence[Address]) -> tuple[list[ListRules], list[ListEntries]]:
     rules, entries = [], []
+    known: list[Prefix] = []
+    room = CELLS_MAX
     for number in range(rng.randint(0, 4)):
-        prefixes = _prefixes(rng, anchors, rng.choice([0, 1, 3, 10, 40]))
+        prefixes = []
+        for prefix in _prefixes(rng, anchors, rng.choice([0, 1, 3, 10, 40]), known):
+            if _cells(prefix) <= room:
+                prefixes.append(prefix)
+                room -= _cells(prefix)
+        known += prefixes
         exception = rng.random() < 0.3
         reason = Reason(rng.randint(1, len(Reason) - 1))
         rules.append(ListRules(f"list-{number}", reason, PrefixSet(prefixes), exception))
         entries.append(ListEntries(f"list-{number}", reason, *arrays.of_prefixes(prefixes), exception))
     return rules, entries
+
+
+def _cells(prefix: Prefix) -> int:
+    """/24s that it lists whole, each of them a bitmap in the kernel."""
+    return 1 << max(0, 24 - prefix.length) if prefix.version == 4 else 0
 
 
 def _prefixes_of(entries: ListEntries) -> list[Prefix]:
@@ -149,24 +166,17 @@ def _until(rng: random.Random, now_ns: int) -> int:
 
 
 def _rules(
-    rng: random.Random,
-    anchors: Sequence[Address],
-    settings: PolicySettings,
-    lists: Sequence[ListRules],
-    inside: Sequence[Prefix],
-    now_ns: int,
+    rng: random.Random, anchors: Sequence[Address], policy: Policy, known: Sequence[Prefix], now_ns: int
 ) -> Rules:
     rows = []
-    for prefix in dict.fromkeys(_prefixes(rng, anchors, rng.choice([0, 1, 5, 30]))):
+    for prefix in dict.fromkeys(_prefixes(rng, anchors, rng.choice([0, 1, 5, 30]), known)):
         both = rng.random() < 0.2
         exception = both or rng.random() < 0.4
         block_until = _until(rng, now_ns) if both or not exception else 0
         rows.append((*prefix.mapped(), block_until, _until(rng, now_ns) if exception else 0))
-    drawn = _prefixes(rng, anchors, rng.choice([0, 0, 1, 4, 10]))
-    drawn += [Prefix.cut(p.version, p.address, rng.randint(p.length, BITS[p.version])) for p in inside[:2]]
+    drawn = _prefixes(rng, anchors, rng.choice([0, 0, 1, 4, 10]), [*known, *(Prefix.from_mapped(*r[:2]) for r in rows)])
     green = [(*prefix.mapped(), _until(rng, now_ns)) for prefix in dict.fromkeys(drawn) if prefix.length]
-    bypass = now_ns + HOUR_NS if rng.random() < 0.01 else 0
-    return _of_rows(Policy(settings, lists, bypass_until_ns=bypass), rows, green)
+    return _of_rows(policy, rows, green)
 
 
 def _changed(rng: random.Random, before: Rules, anew: Rules) -> Rules:
