@@ -26,6 +26,8 @@ from clearway.policy.packet import Address
 from clearway.policy.prefix_table import PrefixSet
 
 HOUR_NS = 3600 * 10**9
+CLEAR_NS = 50 * 10**6
+"""What is over is over by this much: the programs read the clock once a jiffy."""
 CELLS_MAX = 1 << 14
 """/24s that the lists of a policy hold whole: a /10. Overlay and grants reach to /1."""
 SPECIAL: tuple[Address, ...] = (
@@ -84,7 +86,7 @@ def random_moments(rng: random.Random, settings: PolicySettings, now_ns: int, *,
     policy = Policy(settings, lists)
     before = _rules(rng, anchors, policy, [*listed, *inside], now_ns)
     after = _changed(rng, before, _rules(rng, anchors, policy, [*listed, *inside], now_ns))
-    ends_ns = now_ns + HOUR_NS if bypass else rng.choice([0, 1, now_ns - 1])
+    ends_ns = now_ns + HOUR_NS if bypass else rng.choice([0, 1, now_ns - CLEAR_NS])
     moments = (before, replace(after, policy=replace(after.policy, bypass_until_ns=ends_ns)))
     prefixes = list(listed)
     for rules in moments:
@@ -162,7 +164,9 @@ def _prefixes_of(entries: ListEntries) -> list[Prefix]:
 
 
 def _until(rng: random.Random, now_ns: int) -> int:
-    return now_ns + HOUR_NS if rng.random() < 0.7 else rng.choice([1, max(1, now_ns - HOUR_NS), max(1, now_ns - 1)])
+    return (
+        now_ns + HOUR_NS if rng.random() < 0.7 else rng.choice([1, max(1, now_ns - HOUR_NS), max(1, now_ns - CLEAR_NS)])
+    )
 
 
 def _rules(
