@@ -11,6 +11,7 @@ Needs the rights to load programs. Prints nothing.
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +23,16 @@ from typing import Any
 from clearway._engine import Capacity, Direction, Loader, ProbeOutcome, Settings, Tables, Verdict, boot_clock_ns
 from clearway.bench.oracle_packets import Packets
 from clearway.bench.oracle_policies import CELLS_MAX, Moments, Rules, random_moments, random_settings
+from clearway.gateway import libc
 from clearway.policy.evaluate import FRAGMENT_LIFE_NS, FragmentTable, Outcome, Policy, PolicySettings, evaluate
 from clearway.policy.model import BITS, Fact, Prefix, word
 
 HOOKS = ("tcx", "xdp")
-POLICIES_A_GROUP = 10
+POLICIES_A_GROUP = 20
 FRAMES_A_MOMENT = 500
 CASES_A_GROUP = POLICIES_A_GROUP * 2 * FRAMES_A_MOMENT
 DIFFERENCES_KEPT_MAX = 20
+PR_SET_PDEATHSIG = 1
 _FORWARDING = {"tcx": {7}, "xdp": {2, 4}}
 """TCX_REDIRECT; XDP_PASS (to TCX, where XDP does not forward itself) and XDP_REDIRECT."""
 
@@ -133,13 +136,18 @@ def _groups(
         for group in groups:
             yield run_group(seed, group, hooks, tcx_object)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         submitted = [pool.submit(run_group, seed, group, hooks, tcx_object) for group in groups]
         try:
             for done in as_completed(submitted):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next group for good."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_group(
