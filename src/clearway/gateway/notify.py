@@ -8,7 +8,9 @@ import socket
 class Notifier:
     """Messages to the service manager; does nothing without NOTIFY_SOCKET, and never fails the caller."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, watched: bool = False) -> None:
+        """`watched`: the manager wants to hear now and then that the daemon's loop turns."""
+        self._watched = watched
         self._socket: socket.socket | None = None
         if not address:
             return
@@ -24,7 +26,7 @@ class Notifier:
     @classmethod
     def from_environment(cls) -> "Notifier":
         """Takes the address out of the environment, so that no child speaks in the daemon's name."""
-        return cls(os.environ.pop("NOTIFY_SOCKET", None))
+        return cls(os.environ.pop("NOTIFY_SOCKET", None), bool(os.environ.pop("WATCHDOG_USEC", None)))
 
     def ready(self) -> None:
         self._send(f"READY=1\nMAINPID={os.getpid()}")
@@ -33,7 +35,8 @@ class Notifier:
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        self._send("WATCHDOG=1")
+        if self._watched:
+            self._send("WATCHDOG=1")
 
     def _send(self, text: str) -> None:
         if self._socket is None:
