@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from running import Running, gateway
 from wires import Wire
 from wires import wire as make_wire
 
@@ -17,6 +18,13 @@ from wires import wire as make_wire
 def root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces, and programs loaded into the kernel")
+
+
+@pytest.fixture(scope="module")
+def running(root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway that runs for all tests of a file that ask for it: none of them ends it, or relies on another."""
+    with make_wire() as made, gateway(made, tmp_path_factory.mktemp("running") / "state") as started:
+        yield started.start()
 
 
 @pytest.fixture

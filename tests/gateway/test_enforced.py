@@ -7,6 +7,7 @@ import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import Running, gateway, until
@@ -32,23 +33,21 @@ def inbound(running: Running, source: str) -> str:
     return running.fate(source, "192.0.2.1", "inbound")[0]
 
 
-def test_each_decision_is_in_the_kernel_when_its_answer_comes(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        assert inbound(running, ATTACKER) == "forwarded"
-        answer = running.clearway("block", "198.51.100.0/24", "--reason", "scanner", "--until", "1h")
-        assert answer["enforced"] is True
-        assert inbound(running, ATTACKER) == "blocked-source"
-        assert running.fate("192.0.2.1", ATTACKER, "outbound")[0] == "blocked-destination"
-        running.clearway("grant", "192.0.2.1", "--organisation", "Example", "--until", "1h")
-        assert running.fate(ATTACKER, "192.0.2.1", "inbound") == ("forwarded", "green")
-        running.clearway("revoke", "192.0.2.1")
-        assert inbound(running, ATTACKER) == "blocked-source"
-        running.clearway("unblock", ATTACKER, "--until", "1h")
-        assert inbound(running, ATTACKER) == "forwarded"
-        assert inbound(running, "198.51.100.67") == "blocked-source"
-        running.clearway("unblock", "198.51.100.0/24")
-        assert inbound(running, "198.51.100.67") == "forwarded"
+def test_each_decision_is_in_the_kernel_when_its_answer_comes(running: Running) -> None:
+    assert inbound(running, ATTACKER) == "forwarded"
+    answer = running.clearway("block", "198.51.100.0/24", "--reason", "scanner", "--until", "1h")
+    assert answer["enforced"] is True
+    assert inbound(running, ATTACKER) == "blocked-source"
+    assert running.fate("192.0.2.1", ATTACKER, "outbound")[0] == "blocked-destination"
+    running.clearway("grant", "192.0.2.1", "--organisation", "Example", "--until", "1h")
+    assert running.fate(ATTACKER, "192.0.2.1", "inbound") == ("forwarded", "green")
+    running.clearway("revoke", "192.0.2.1")
+    assert inbound(running, ATTACKER) == "blocked-source"
+    running.clearway("unblock", ATTACKER, "--until", "1h")
+    assert inbound(running, ATTACKER) == "forwarded"
+    assert inbound(running, "198.51.100.67") == "blocked-source"
+    running.clearway("unblock", "198.51.100.0/24")
+    assert inbound(running, "198.51.100.67") == "forwarded"
 
 
 def test_a_list_is_enforced_when_it_is_added_and_gone_when_it_is_removed(wire: Wire, tmp_path: Path) -> None:
@@ -87,34 +86,36 @@ def test_a_list_that_outgrows_the_tables_gets_larger_ones(wire: Wire, tmp_path: 
         assert running.status()["snapshot"]["grown"] == 0, "they are taken over as they are"
 
 
-def test_a_garbage_list_changes_nothing(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        add_list(running, "bad", [LISTED])
-        source = tmp_path / "garbage.txt"
-        source.write_text("<html>not found</html>\n")
-        error = running.clearway("feed", "add", "worse", str(source), "--reason", "scanner", check=False)["error"]
-        assert error["id"].startswith("feeds.")
-        with pytest.raises(ClearwayError, match=r"feeds\."):
-            running.ask("POST", "/v1/feeds", {"name": "none", "source": "/nowhere", "reason": "scanner"})
-        assert inbound(running, LISTED) == "listed-source"
+def test_a_garbage_list_changes_nothing(running: Running) -> None:
+    add_list(running, "before", [LISTED])
+    source = running.state.parent / "garbage.txt"
+    source.write_text("<html>not found</html>\n")
+    error = running.clearway("feed", "add", "worse", str(source), "--reason", "scanner", check=False)["error"]
+    assert error["id"].startswith("feeds.")
+    with pytest.raises(ClearwayError, match=r"feeds\."):
+        running.ask("POST", "/v1/feeds", {"name": "none", "source": "/nowhere", "reason": "scanner"})
+    assert inbound(running, LISTED) == "listed-source"
 
 
-def test_a_map_falsified_by_hand_is_noticed_and_mended_within_five_seconds(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        add_list(running, "bad", [LISTED, "9.9.9.0/24"])
-        running.clearway("block", ATTACKER, "--reason", "scanner", "--until", "1h")
-        loader = _engine.Loader(str(PINS / running.name))
-        tables = _engine.Tables(loader.map_fds(), loader.capacity())
-        began = time.monotonic()
-        falsify_base(loader.map_fds()["base_front"], tables.epoch, "9.9.9.9")
-        tables.remove_overlay(*Prefix.parse(ATTACKER).mapped())
-        assert inbound(running, "9.9.9.9") == inbound(running, ATTACKER) == "forwarded"
-        until(lambda: running.status()["mended"]["base"] and running.status()["mended"]["overlay"], 5, "not noticed")
-        assert time.monotonic() - began < 5
-        assert (inbound(running, "9.9.9.9"), inbound(running, ATTACKER)) == ("listed-source", "blocked-source")
-        until(lambda: running.status()["health"]["ok"], 5, "still ill after mending")
+def test_a_map_falsified_by_hand_is_noticed_and_mended_within_five_seconds(running: Running) -> None:
+    add_list(running, "falsified", ["9.9.9.0/24"])
+    running.clearway("block", ATTACKER, "--reason", "scanner", "--until", "1h")
+    before = running.status()["mended"]
+    loader = _engine.Loader(str(PINS / running.name))
+    tables = _engine.Tables(loader.map_fds(), loader.capacity())
+    began = time.monotonic()
+    falsify_base(loader.map_fds()["base_front"], tables.epoch, "9.9.9.9")
+    tables.remove_overlay(*Prefix.parse(ATTACKER).mapped())
+    assert inbound(running, "9.9.9.9") == inbound(running, ATTACKER) == "forwarded"
+
+    def mended() -> bool:
+        now = running.status()["mended"]
+        return bool(now["base"] > before["base"] and now["overlay"] > before["overlay"])
+
+    until(mended, 5, "not noticed")
+    assert time.monotonic() - began < 5
+    assert (inbound(running, "9.9.9.9"), inbound(running, ATTACKER)) == ("listed-source", "blocked-source")
+    until(lambda: running.status()["health"]["ok"], 5, "still ill after mending")
 
 
 def falsify_base(descriptor: int, epoch: int, address: str) -> None:
@@ -128,29 +129,29 @@ def falsify_base(descriptor: int, epoch: int, address: str) -> None:
         memory[at - page] &= ~(1 << number % 8)
 
 
-def test_programs_taken_off_a_port_by_hand_are_put_back(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        pin = PINS / running.name / "links" / "tcx-outside"
-        subprocess.run(["bpftool", "link", "detach", "pinned", str(pin)], check=True, capture_output=True, timeout=10)
-        until(lambda: running.status()["mended"]["links"] == 1, 6, "not noticed")
-        assert running.pings()
-        assert running.status()["links"] == {"tcx-inside": "up", "tcx-outside": "up"}
+def test_programs_taken_off_a_port_by_hand_are_put_back(running: Running) -> None:
+    pin = PINS / running.name / "links" / "tcx-outside"
+    subprocess.run(["bpftool", "link", "detach", "pinned", str(pin)], check=True, capture_output=True, timeout=10)
+    until(lambda: running.status()["mended"]["links"] == 1, 6, "not noticed")
+    until(running.pings, 3, "nothing crosses")
+    assert running.status()["links"] == {"tcx-inside": "up", "tcx-outside": "up"}
 
 
-def test_canaries_of_every_kind_are_sent_and_none_fails(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        add_list(running, "bad", ["9.9.9.0/24", "2a00:1450::/32"])
-        running.clearway("block", ATTACKER, "--reason", "scanner", "--until", "1h")
-        running.clearway("grant", "192.0.2.1", "--organisation", "Example", "--until", "1h")
-        before = running.status()
-        until(lambda: running.status()["checks"] >= before["checks"] + 2, 8, "no checks")
-        canary = running.status()["canary"]
-        assert canary["ok"] and canary["failed"] == 0
-        assert canary["sent"] - before["canary"]["sent"] >= 2 * 6, "clean, listed: both families; blocked, green"
-        counted = running.status()["counters"]
-        assert all(row["reason"] == "forwarded" for row in counted), "a canary counts as a probe and nowhere else"
+def test_canaries_of_every_kind_are_sent_and_none_fails(running: Running) -> None:
+    add_list(running, "canaries", ["9.8.7.0/24", "2a00:1450::/32"])
+    running.clearway("block", "198.51.100.70", "--reason", "scanner", "--until", "1h")
+    running.clearway("grant", "192.0.2.70", "--organisation", "Example", "--until", "1h")
+    before = running.status()
+    until(lambda: running.status()["checks"] >= before["checks"] + 2, 8, "no checks")
+    canary = running.status()["canary"]
+    assert canary["ok"] and canary["failed"] == 0
+    assert canary["sent"] - before["canary"]["sent"] >= 2 * 6, "clean, listed: both families; blocked, green"
+    assert dropped(running.status()) == dropped(before), "a canary counts as a probe and nowhere else"
+    assert running.status()["facts"]["probe"]["packets"] > before["facts"]["probe"]["packets"]
+
+
+def dropped(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in status["counters"] if row["reason"] != "forwarded"]
 
 
 def test_a_bypass_is_a_plain_wire_and_ends_without_the_daemon(wire: Wire, tmp_path: Path) -> None:
@@ -171,14 +172,13 @@ def test_a_bypass_is_a_plain_wire_and_ends_without_the_daemon(wire: Wire, tmp_pa
         assert not running.pings()
 
 
-def test_an_entry_ends_at_its_time_and_is_swept(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        until_text = (datetime.now(UTC) + timedelta(seconds=2)).isoformat().replace("+00:00", "Z")
-        running.clearway("block", ATTACKER, "--reason", "scanner", "--until", until_text)
-        assert inbound(running, ATTACKER) == "blocked-source"
-        until(lambda: inbound(running, ATTACKER) == "forwarded", 4, "it doesn't end")
-        until(lambda: running.status()["overlay"] == 0, 15, "it isn't swept")
+def test_an_entry_ends_at_its_time_and_is_swept(running: Running) -> None:
+    until_text = (datetime.now(UTC) + timedelta(seconds=3)).isoformat().replace("+00:00", "Z")
+    before = running.status()["overlay"]
+    running.clearway("block", "198.51.100.71", "--reason", "scanner", "--until", until_text)
+    assert inbound(running, "198.51.100.71") == "blocked-source"
+    until(lambda: inbound(running, "198.51.100.71") == "forwarded", 4, "it doesn't end")
+    until(lambda: running.status()["overlay"] == before, 15, "it isn't swept")
 
 
 def test_observing_drops_nothing_and_counts_what_it_would(wire: Wire, tmp_path: Path) -> None:
@@ -205,46 +205,44 @@ def test_the_guard_knows_inside_prefixes_and_bogons(wire: Wire, tmp_path: Path) 
         assert status["canary"]["ok"], status["health"]
 
 
-def test_drops_are_told_with_their_list_and_no_inside_address(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        add_list(running, "bad", [f"{OUTSIDE_ADDRESS}/32", "198.51.100.0/24"], reason="malware")
-        assert not running.pings()
-        until(lambda: running.status()["events"]["written"] >= 1, 5, "no event was written")
-        (row,) = running.status()["lists"]
-        assert row["hits"] >= 1
-        top = running.status()["top"][0]
-        assert (top["list"], top["reason"], top["entry"]) == ("bad", "malware", OUTSIDE_ADDRESS)
-        text = (tmp_path / "state" / "eve.json").read_text()
-        record = json.loads(text.splitlines()[0])
-        assert record["dest_ip"] == OUTSIDE_ADDRESS and record["drop"]["reason"] == "listed-destination"
-        assert INSIDE_ADDRESS not in text and record["clearway"]["inside"].startswith("h-")
-        (key,) = (tmp_path / "state" / "keys").iterdir()
-        assert key.stat().st_mode & 0o777 == 0o600
+def test_drops_are_told_with_their_list_and_no_inside_address(running: Running) -> None:
+    add_list(running, "drops", [OUTSIDE_ADDRESS], reason="malware")
+    assert not running.pings()
+    until(lambda: running.status()["events"]["written"] >= 1, 5, "no event was written")
+    hits = {row["feed"]: row["hits"] for row in running.status()["lists"]}
+    assert hits["drops"] >= 1
+    top = running.status()["top"][0]
+    assert (top["list"], top["reason"], top["entry"]) == ("drops", "malware", OUTSIDE_ADDRESS)
+    text = (running.state / "eve.json").read_text()
+    record = json.loads(text.splitlines()[0])
+    assert record["dest_ip"] == OUTSIDE_ADDRESS and record["drop"]["reason"] == "listed-destination"
+    assert INSIDE_ADDRESS not in text and record["clearway"]["inside"].startswith("h-")
+    (key,) = (running.state / "keys").iterdir()
+    assert key.stat().st_mode & 0o777 == 0o600
+    running.clearway("feed", "remove", "drops")
+    until(running.pings, 3, "the list is removed")
 
 
-def test_what_rights_remain_stands_in_proc(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        until(lambda: len(children(running.pid)) == 2, 10, "no loader, or no worker")
-        net_admin = f"{1 << rights.CAP_NET_ADMIN:016x}"
-        loader = 1 << rights.CAP_BPF | 1 << rights.CAP_PERFMON | 1 << rights.CAP_NET_ADMIN
-        for task in Path(f"/proc/{running.pid}/task").iterdir():
-            status = proc_status(task)
-            assert status["CapEff"] == status["CapPrm"] == status["CapBnd"] == net_admin
-            assert status["Uid"].split() == [str(rights.identity(None).uid)] * 4
-            assert status["NoNewPrivs"] == "1"
-        for child in children(running.pid):
-            status = proc_status(Path(f"/proc/{child}"))
-            if status["Uid"].split()[0] == "0":
-                assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == loader
-            else:
-                assert status["CapEff"] == f"{0:016x}" and status["NoNewPrivs"] == "1", "the worker has none at all"
-        held = {kind_of(path) for path in Path(f"/proc/{running.pid}/fd").iterdir()}
-        assert "anon_inode:bpf-map" in held
-        assert not held & {"anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-link"}
-        for pin in PINS.rglob("*"):
-            assert pin.stat().st_mode & 0o077 == 0
+def test_what_rights_remain_stands_in_proc(running: Running) -> None:
+    until(lambda: len(children(running.pid)) == 2, 10, "no loader, or no worker")
+    net_admin = f"{1 << rights.CAP_NET_ADMIN:016x}"
+    loader = 1 << rights.CAP_BPF | 1 << rights.CAP_PERFMON | 1 << rights.CAP_NET_ADMIN
+    for task in Path(f"/proc/{running.pid}/task").iterdir():
+        status = proc_status(task)
+        assert status["CapEff"] == status["CapPrm"] == status["CapBnd"] == net_admin
+        assert status["Uid"].split() == [str(rights.identity(None).uid)] * 4
+        assert status["NoNewPrivs"] == "1"
+    for child in children(running.pid):
+        status = proc_status(Path(f"/proc/{child}"))
+        if status["Uid"].split()[0] == "0":
+            assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == loader
+        else:
+            assert status["CapEff"] == f"{0:016x}" and status["NoNewPrivs"] == "1", "the worker has none at all"
+    held = {kind_of(path) for path in Path(f"/proc/{running.pid}/fd").iterdir()}
+    assert "anon_inode:bpf-map" in held
+    assert not held & {"anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-link"}
+    for pin in PINS.rglob("*"):
+        assert pin.stat().st_mode & 0o077 == 0
 
 
 def proc_status(path: Path) -> dict[str, str]:
@@ -303,20 +301,18 @@ def fill(path: Path) -> None:
             file.flush()
 
 
-def test_a_locked_database_is_an_error_and_the_old_policy_stands(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        running.ask("POST", "/v1/block", block(ATTACKER))
-        other = sqlite3.connect(tmp_path / "state" / "clearway.db", isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ClearwayError) as caught:
-            running.ask("POST", "/v1/grant", {"prefix": "192.0.2.1", "organisation": "E", "until": "1h"})
-        assert caught.value.id == "store.E001" and caught.value.retry
-        assert inbound(running, ATTACKER) == "blocked-source"
-        other.execute("ROLLBACK")
-        other.close()
-        running.ask("POST", "/v1/grant", {"prefix": "192.0.2.1", "organisation": "E", "until": "1h"})
-        assert running.fate(ATTACKER, "192.0.2.1", "inbound") == ("forwarded", "green")
+def test_a_locked_database_is_an_error_and_the_old_policy_stands(running: Running) -> None:
+    running.ask("POST", "/v1/block", block("198.51.100.72"))
+    other = sqlite3.connect(running.state / "clearway.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ClearwayError) as caught:
+        running.ask("POST", "/v1/grant", {"prefix": "192.0.2.72", "organisation": "E", "until": "1h"})
+    assert caught.value.id == "store.E001" and caught.value.retry
+    assert inbound(running, "198.51.100.72") == "blocked-source"
+    other.execute("ROLLBACK")
+    other.close()
+    running.ask("POST", "/v1/grant", {"prefix": "192.0.2.72", "organisation": "E", "until": "1h"})
+    assert running.fate("198.51.100.72", "192.0.2.72", "inbound") == ("forwarded", "green")
 
 
 def test_a_damaged_snapshot_is_named_and_compiled_anew(wire: Wire, tmp_path: Path) -> None:
@@ -356,35 +352,29 @@ def offloads(wire: Wire) -> list[bool]:
         return [ethtool.rx_vlan_offload(port) for port in ("inside", "outside")]
 
 
-def test_a_request_that_is_none_is_told_in_the_one_shape(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        for method, path, body, error in (
-            ("GET", "/v1/nothing", None, "gateway.E019"),
-            ("POST", "/v1/block", {"target": ATTACKER}, "store.E020"),
-            ("POST", "/v1/block", {**block("0.0.0.0/0")}, "store.E021"),
-            ("POST", "/v1/revoke", {"prefix": "192.0.2.1"}, "store.E028"),
-            ("DELETE", "/v1/feeds/none", {}, "store.E030"),
-        ):
-            with pytest.raises(ClearwayError) as caught:
-                running.ask(method, path, body)
-            assert caught.value.id == error
+def test_a_request_that_is_none_is_told_in_the_one_shape(running: Running) -> None:
+    for method, path, body, error in (
+        ("GET", "/v1/nothing", None, "gateway.E019"),
+        ("POST", "/v1/block", {"target": ATTACKER}, "store.E020"),
+        ("POST", "/v1/block", {**block("0.0.0.0/0")}, "store.E021"),
+        ("POST", "/v1/revoke", {"prefix": "192.0.2.99"}, "store.E028"),
+        ("DELETE", "/v1/feeds/none", {}, "store.E030"),
+    ):
+        with pytest.raises(ClearwayError) as caught:
+            running.ask(method, path, body)
+        assert caught.value.id == error
 
 
-def test_grants_do_not_wait_for_a_list_that_is_being_compiled(wire: Wire, tmp_path: Path) -> None:
-    with gateway(wire, tmp_path / "state") as running:
-        running.start()
-        source = tmp_path / "large.txt"
-        source.write_text(
-            "".join(f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.{n % 251}\n" for n in range(1 << 16, 600_000))
-        )
-        command = running.command("feed", "add", "large", str(source), "--reason", "scanner")
-        adding = subprocess.Popen([*command, "--state", str(running.state)], stdout=subprocess.DEVNULL)
-        answered = 0
-        while adding.poll() is None:
-            grant = {"prefix": f"10.0.{answered % 250}.0/24", "organisation": "E", "until": "1h"}
-            assert running.ask("POST", "/v1/grant", grant)["enforced"] is True
-            answered += 1
-        assert adding.returncode == 0
-        assert answered > 10, "each of them waited"
-        assert inbound(running, "3.4.5.100") == "listed-source"
+def test_grants_do_not_wait_for_a_list_that_is_being_compiled(running: Running) -> None:
+    source = running.state.parent / "large.txt"
+    source.write_text("".join(f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.{n % 251}\n" for n in range(1 << 16, 600_000)))
+    command = running.command("feed", "add", "large", str(source), "--reason", "scanner")
+    adding = subprocess.Popen([*command, "--state", str(running.state)], stdout=subprocess.DEVNULL)
+    answered = 0
+    while adding.poll() is None:
+        grant = {"prefix": f"10.0.{answered % 250}.0/24", "organisation": "E", "until": "1h"}
+        assert running.ask("POST", "/v1/grant", grant)["enforced"] is True
+        answered += 1
+    assert adding.returncode == 0
+    assert answered > 10, "each of them waited"
+    assert inbound(running, "3.4.5.100") == "listed-source"
