@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clearway.gateway.bpffs import PINS
-from clearway.lab.board import Board, Crossing, Death, Timeline
-from clearway.lab.demo import clear_away
+from clearway.lab.board import Board, Crossing, Death, Moment, Timeline
+from clearway.lab.demo import clear_away, held, seen
 from clearway.lab.gateway import CLEARWAY, GatewayProcess
 from clearway.lab.namespace import NETNS_DIRECTORY
 from clearway.lab.numbered import Report
@@ -92,6 +92,45 @@ def report(lost: int) -> Report:
 )
 def test_a_crossing_is_as_expected_by_outcome_and_lane_or_reason(crossing: Crossing, as_expected: bool) -> None:
     assert crossing.as_expected is as_expected
+
+
+REVOKED, RESTORED = Moment(1.0, "revoke", 30.0), Moment(2.0, "grant", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("answered", "as_promised"),
+    [
+        (lambda at: not 1.03 <= at < 2.0, True),
+        (lambda at: not 1.0 <= at < 2.03, True),  # while a request is under way, either may be
+        (lambda at: True, False),
+        (lambda at: False, False),
+        (lambda at: not 1.03 <= at < 1.9, False),
+        (lambda at: not 1.03 <= at < 2.2, False),
+        (lambda at: at < 1.03, False),
+        (lambda at: at < 0.5 or at >= 2.0, False),
+    ],
+)
+def test_a_grant_counts_as_revoked_and_restored_only_if_every_beat_says_so(
+    answered: Callable[[float], bool], as_promised: bool
+) -> None:
+    at = [n * 0.02 for n in range(150)]
+    assert held([5 + s for s in at], [answered(s) for s in at], 5.0, [REVOKED, RESTORED]) is as_promised
+
+
+def test_a_phase_without_beats_proves_nothing() -> None:
+    assert not held([5.1], [True], 5.0, [REVOKED, RESTORED])
+
+
+def test_lane_and_reason_are_told_from_what_the_counters_moved() -> None:
+    before = {("inspected", "outbound", "forwarded"): 7, ("inspected", "inbound", "listed-source"): 3}
+    late = {**before, ("inspected", "inbound", "listed-source"): 4}
+    assert seen(before, before, "") == ("inspected", "")
+    assert seen(before, {**before, ("green", "outbound", "forwarded"): 1}, "") == ("green", "")
+    assert seen(before, late, "") == ("inspected", "listed-source")
+    assert (
+        seen(before, {**late, ("inspected", "inbound", "spoofed-inside"): 1}, "spoofed-inside")[1] == "spoofed-inside"
+    )
+    assert seen(before, late, "spoofed-inside")[1] == "listed-source"
 
 
 def test_the_board_can_be_drawn_at_any_time_and_size() -> None:
