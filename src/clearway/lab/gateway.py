@@ -63,9 +63,8 @@ class GatewayProcess:
             )
         while b"ready\n" not in self._words(said).splitlines(keepends=True):
             if self._process.poll() is not None or time.monotonic() - began > READY_S_MAX:
-                last = self._words(said).decode(errors="replace").strip().splitlines()
                 self.kill()
-                raise ClearwayError.of("lab.E008", detail=last[-1] if last else "it said nothing", log=self.log)
+                raise ClearwayError.of("lab.E008", detail=_complaint(self._words(said).decode()), log=self.log)
             time.sleep(0.01)
         return time.monotonic() - began
 
@@ -93,8 +92,7 @@ class GatewayProcess:
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
-            detail = (done.stderr or done.stdout).strip().splitlines()
-            raise ClearwayError.of("lab.E008", detail=detail[-1] if detail else words[0], log=self.log) from None
+            raise ClearwayError.of("lab.E008", detail=_complaint(done.stderr or done.stdout), log=self.log) from None
         if done.returncode and "error" in answer:
             raise ClearwayError.from_json(answer)
         return answer
@@ -107,3 +105,9 @@ class GatewayProcess:
 
     def detach(self) -> None:
         self.command("detach", "--name", self.name)
+
+
+def _complaint(words: str) -> str:
+    """The line that says what went wrong: the error's own, else the last one."""
+    lines = words.strip().splitlines() or ["it said nothing"]
+    return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
