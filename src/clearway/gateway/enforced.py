@@ -93,6 +93,7 @@ class Watch:
             self._check_base(report)
             self._check_overlay(report)
             try:
+                self._check_waiting(report)
                 self._check_links(report)
                 self._send_canaries(report)
             except ClearwayError as error:  # the loader process is gone; the tables are written all the same
@@ -126,6 +127,15 @@ class Watch:
             self.mended["overlay"] += found
             self._enforcer.tables.mend_overlay()
 
+    def _check_waiting(self, report: Report) -> None:
+        if not self._enforcer.waiting:
+            return
+        try:
+            self._enforcer.attach()
+        except (ClearwayError, OSError) as error:
+            report.faults.append(f"programs that were loaded are not on both ports: {error}")
+            log.error("programs that were loaded are not on both ports: %s", error)
+
     def _check_links(self, report: Report) -> None:
         wanted = _wanted_links(self._enforcer.loaded)
         held = self._loader.links()
@@ -145,7 +155,7 @@ class Watch:
             report.faults.append(error.message)
 
     def _send_canaries(self, report: Report) -> None:
-        if self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():
+        if self._enforcer.waiting or self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():
             return
         hooks = ("tcx", "xdp") if self._enforcer.loaded.xdp else ("tcx",)
         snapshot = self._enforcer.snapshot

@@ -40,6 +40,8 @@ class Enforcer:
         self.tables: _engine.Tables
         self.events: _engine.Events
         self.loaded: Loaded
+        self._waiting: tuple[_engine.Tables, Loaded] | None = None
+        """Loaded, and not on both ports yet. Until it is, `tables` and `loaded` stay those that the ports run."""
         self.snapshot: Snapshot | None = None
         self.base: _engine.Base | None = None
         self.epochs: dict[int, Snapshot] = {}
@@ -59,35 +61,48 @@ class Enforcer:
         """Fills the idle copy and flips to it; larger tables first where it doesn't fit. The epoch it has now."""
         base = snapshot.base()
         with self._base_turn:
-            if fits(base.needs(), self.loaded.capacity):
+            _, newest = self._waiting or (self.tables, self.loaded)
+            if not fits(base.needs(), newest.capacity):
+                larger = self._loader.load(roomy(base.needs(), newest.capacity))
+                self._waiting = _opened(larger), larger
+            if self._waiting is None:
                 self.tables.fill(base)
                 epoch = self.tables.flip()
             else:
-                epoch = self._grow(base)
+                epoch, _ = self._move(base)
             self._published(snapshot, base, epoch)
             return epoch
 
     def republish(self) -> None:
         """Writes the same base again, where the live copy isn't what it should be."""
         with self._base_turn:
-            if self.base is not None and self.snapshot is not None:
-                self.tables.fill(self.base)
-                self._published(self.snapshot, self.base, self.tables.flip())
+            if self.snapshot is not None:
+                self.publish(self.snapshot)
 
     def reload(self) -> dict[str, str]:
         """Loads and attaches anew with tables of the same size: a port was replaced by another of its name."""
         with self._base_turn:
-            self._move(self._loader.load(self.loaded.capacity))
-            if self.base is not None and self.snapshot is not None:
-                self.tables.fill(self.base)
-                self._published(self.snapshot, self.base, self.tables.flip())
+            loaded = self._loader.load(self.loaded.capacity)
+            self._waiting = _opened(loaded), loaded
             return self.attach()
 
     def attach(self) -> dict[str, str]:
-        """Puts the loaded programs on the ports; counts the pinned links that had lost theirs."""
-        links = self._loader.attach()
-        self.links_replaced += sum(1 for what in links.values() if what == "replaced")
-        return links
+        """Puts the programs loaded last on the ports, never before their tables hold the base that is published.
+
+        Counts the pinned links that had lost theirs.
+        """
+        with self._base_turn:
+            if self._waiting is None:
+                return self._attach()
+            epoch, links = self._move(self.base)
+            if self.base is not None and self.snapshot is not None:
+                self._published(self.snapshot, self.base, epoch)
+            return links
+
+    @property
+    def waiting(self) -> bool:
+        """Programs are loaded that aren't on both ports: what they would say of a packet is not what happens to it."""
+        return self._waiting is not None
 
     def compare_base(self) -> _engine.Difference | None:
         """The live copy against what was published. None: a base is being written just now, or none is yet."""
@@ -98,23 +113,34 @@ class Enforcer:
         finally:
             self._base_turn.release()
 
-    def _grow(self, base: _engine.Base) -> int:
-        # Larger tables come with a control word of their own, so the programs on the ports aren't touched by the flip:
-        # they enforce the old lists until attach() gives the links the new programs.
-        self._move(self._loader.load(roomy(base.needs(), self.loaded.capacity)))
-        self.tables.fill(base)
-        epoch = self.tables.flip()
-        self.attach()
-        self.grown += 1
-        return epoch
+    def _move(self, base: _engine.Base | None) -> tuple[int, dict[str, str]]:
+        """Gives the ports what waits, with that base in it. The epoch, and what was done by the links' names.
 
-    def _move(self, loaded: Loaded) -> None:
-        """From here on everything is written to these maps. Those of overlay and grants are the same ones, reopened."""
-        larger = _opened(loaded)
+        Larger tables come with a control word of their own, so the programs on the ports aren't touched by the flip.
+        When this fails at any step, everything goes on being written to what the ports run, and the next attempt begins
+        at the fill: attach() may have reached one port of the two. Overlay and grants are the same maps, reopened.
+        """
+        assert self._waiting is not None
+        tables, loaded = self._waiting
         with self._overlay_turn:
-            larger.reconcile(*self._rows())
-            self.tables, self.loaded = larger, loaded
-        self.set_bypass(self._bypass_until)
+            tables.reconcile(*self._rows())
+            tables.set_bypass_until(self._bypass_deadline())
+        if base is not None:
+            tables.fill(base)
+            tables.flip()
+        links = self._attach()
+        with self._overlay_turn:
+            tables.reconcile(*self._rows())  # what was decided meanwhile
+            grew = loaded.capacity != self.loaded.capacity
+            self.tables, self.loaded, self._waiting = tables, loaded, None
+            self.tables.set_bypass_until(self._bypass_deadline())
+        self.grown += grew
+        return tables.epoch, links
+
+    def _attach(self) -> dict[str, str]:
+        links = self._loader.attach()
+        self.links_replaced += sum(1 for what in links.values() if what == "replaced")
+        return links
 
     def _published(self, snapshot: Snapshot, base: _engine.Base, epoch: int) -> None:
         self.snapshot, self.base = snapshot, base
@@ -190,9 +216,16 @@ class Enforcer:
 
     def set_bypass(self, until: datetime | None) -> None:
         """A plain wire until then; None, or a time that has passed: a gateway."""
-        self._bypass_until = until
-        deadline = self._clock.boot_deadline(until)
-        self.tables.set_bypass_until(deadline if until is not None and until > self._clock.now() else 0)
+        with self._overlay_turn:
+            self._bypass_until = until
+            deadline = self._bypass_deadline()
+            self.tables.set_bypass_until(deadline)
+            if self._waiting is not None:  # one of the ports may run it already
+                self._waiting[0].set_bypass_until(deadline)
+
+    def _bypass_deadline(self) -> int:
+        until = self._bypass_until
+        return self._clock.boot_deadline(until) if until is not None and until > self._clock.now() else 0
 
     def _write_overlay(self, prefix: Prefix, wanted: OverlayWanted | None) -> None:
         address, length = prefix.mapped()

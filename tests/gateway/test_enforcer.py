@@ -1,0 +1,161 @@
+"""What the daemon believes to be enforced is what the ports run, also when a step on the way fails. No kernel here."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearway._engine import Capacity
+from clearway.errors import ClearwayError
+from clearway.gateway import enforcer as enforcing
+from clearway.gateway.clock import Clock
+from clearway.gateway.enforcer import Enforcer
+from clearway.gateway.loader_client import Loaded
+
+NOW = datetime(2030, 3, 31, 12, tzinfo=UTC)
+STEPS = ("reconcile", "fill", "flip", "attach")
+SMALL = Loaded((), {}, (1, 1, 1), 2, 3, False, False, "by test")
+
+
+@dataclass
+class Machine:
+    """The loader's side and the kernel's: what is on the ports, and which step fails next."""
+
+    failing: str | None = None
+    on_ports: "Tables | None" = None
+    newest: "Tables | None" = None
+    loads: int = 0
+
+    def step(self, name: str) -> None:
+        if self.failing == name:
+            raise ClearwayError.of("gateway.E016", why=name)
+
+    def load(self, capacity: tuple[int, int, int]) -> Loaded:
+        self.loads += 1
+        return replace(SMALL, capacity=capacity)
+
+    def attach(self) -> dict[str, str]:
+        self.step("attach")
+        self.on_ports = self.newest
+        return {"tcx-inside": "updated"}
+
+
+@dataclass
+class Tables:
+    machine: Machine
+    epoch: int = 0
+    idle: Any = None
+    live: Any = None
+    bypass: int = 0
+    overlay: dict[tuple[bytes, int], tuple[int, int]] = field(default_factory=dict)
+
+    def fill(self, base: Any) -> None:
+        self.machine.step("fill")
+        self.idle = base
+
+    def flip(self) -> int:
+        self.machine.step("flip")
+        self.live = self.idle
+        self.epoch += 1
+        return self.epoch
+
+    def reconcile(self, overlay: list[tuple[bytes, int, int, int]], green: list[Any]) -> None:
+        self.machine.step("reconcile")
+        self.overlay = {(address, length): (block, exception) for address, length, block, exception in overlay}
+
+    def put_overlay(self, address: bytes, length: int, block: int, exception: int) -> None:
+        self.overlay[address, length] = block, exception
+
+    def remove_overlay(self, address: bytes, length: int) -> None:
+        self.overlay.pop((address, length), None)
+
+    def set_bypass_until(self, deadline: int) -> None:
+        self.bypass = deadline
+
+
+@dataclass
+class Base:
+    """A snapshot and its base in one."""
+
+    size: int
+
+    def base(self) -> "Base":
+        return self
+
+    def needs(self) -> Capacity:
+        return Capacity(self.size, 1, 1)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def enforcer(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Enforcer:
+    def opened(loaded: Loaded) -> Tables:
+        machine.newest = Tables(machine)
+        return machine.newest
+
+    monkeypatch.setattr(enforcing, "_opened", opened)
+    loader: Any = machine
+    wall_ns = int(NOW.timestamp() * 1e9)
+    made = Enforcer(loader, Clock(tmp_path / "clock.json", wall=lambda: wall_ns, boot=lambda: 10**12))
+    made.tables, made.loaded = opened(SMALL), SMALL  # type: ignore[assignment]
+    publish(made, Base(1))
+    made.attach()
+    return made
+
+
+def publish(enforcer: Any, base: Base) -> int:
+    return int(enforcer.publish(base))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_larger_tables_count_only_once_the_ports_run_them(machine: Machine, enforcer: Any, step: str) -> None:
+    before: Any = enforcer.tables
+    machine.failing = step
+    with pytest.raises(ClearwayError):
+        publish(enforcer, Base(9))
+    assert enforcer.tables is machine.on_ports is before
+    assert machine.on_ports is not None
+    assert enforcer.waiting and enforcer.loaded.capacity == (1, 1, 1) and before.live == Base(1)
+    machine.failing = None
+    publish(enforcer, Base(9))
+    assert enforcer.tables is machine.on_ports is not before
+    assert machine.on_ports is not None and machine.on_ports.live == Base(9)
+    assert not enforcer.waiting and (enforcer.grown, machine.loads) == (1, 1)
+
+
+def test_a_bypass_reaches_what_the_ports_run_and_what_waits(machine: Machine, enforcer: Any) -> None:
+    before: Any = enforcer.tables
+    machine.failing = "attach"
+    with pytest.raises(ClearwayError):
+        publish(enforcer, Base(9))
+    enforcer.set_bypass(NOW + timedelta(hours=1))
+    assert machine.newest is not before and machine.newest is not None
+    assert before.bypass == machine.newest.bypass > 0
+    enforcer.set_bypass(None)
+    assert before.bypass == machine.newest.bypass == 0
+
+
+@pytest.mark.parametrize("mend", ["attach", "republish"])
+def test_what_waits_gets_the_published_base_before_the_ports_get_it(machine: Machine, enforcer: Any, mend: str) -> None:
+    machine.failing = "fill"
+    with pytest.raises(ClearwayError):
+        publish(enforcer, Base(9))
+    machine.failing = None
+    getattr(enforcer, mend)()
+    assert machine.on_ports is enforcer.tables is machine.newest
+    assert machine.on_ports is not None and machine.on_ports.live == Base(1)
+
+
+def test_a_reload_that_fails_is_ended_by_the_next_attach(machine: Machine, enforcer: Any) -> None:
+    machine.failing = "attach"
+    with pytest.raises(ClearwayError):
+        enforcer.reload()
+    machine.failing = None
+    enforcer.attach()
+    assert enforcer.tables is machine.on_ports is machine.newest and enforcer.grown == 0
