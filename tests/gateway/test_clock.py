@@ -1,7 +1,10 @@
 """The clock never goes back: not when the wall clock is set back, not across a restart, not across a reboot."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from clearway.gateway.clock import EXPIRED_NS, Clock
 
@@ -64,7 +67,7 @@ def test_a_reboot_after_setting_back_begins_at_the_largest_time_stored(tmp_path:
     assert machine.clock().now_ns() == START + 100 * SECOND
 
 
-def test_a_step_forward_is_noticed_once_and_shortens_deadlines(tmp_path: Path) -> None:
+def test_a_step_forward_is_noticed_until_it_is_settled_and_shortens_deadlines(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "clock.json")
     clock = machine.clock()
     until = at(START + 3600 * SECOND)
@@ -72,6 +75,8 @@ def test_a_step_forward_is_noticed_once_and_shortens_deadlines(tmp_path: Path) -
     assert not clock.stepped()
     machine.wall += 600 * SECOND
     assert clock.stepped()
+    assert clock.stepped(), "what follows from it may have failed"
+    clock.settled()
     assert not clock.stepped()
     assert clock.boot_deadline(until) == machine.boot + 2999 * SECOND
 
@@ -95,3 +100,38 @@ def test_a_clock_file_that_is_no_json_counts_as_none(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "clock.json")
     machine.path.write_text("{")
     assert machine.clock().now_ns() == START
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_a_pause_between_the_two_readings_puts_nothing_ahead_for_good(tmp_path: Path, at_start: bool) -> None:
+    machine = Machine(tmp_path / "clock.json")
+    pausing = at_start
+    readings = 0
+
+    def paused(read: Callable[[], int]) -> int:
+        nonlocal readings
+        readings += 1
+        if pausing and readings % 2 == 0:
+            machine.passes(3 * SECOND)
+        return read()
+
+    clock = Clock(machine.path, wall=lambda: paused(lambda: machine.wall), boot=lambda: paused(lambda: machine.boot))
+    readings, pausing = 0, True
+    clock.now_ns()
+    pausing = False
+    assert clock.now_ns() == machine.wall
+    assert clock.ahead_ns() == 0
+    assert clock.boot_deadline(at(machine.wall + 60 * SECOND)) == machine.boot + 60 * SECOND
+
+
+def test_a_deadline_is_of_one_moment(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "clock.json")
+
+    def slow_boot() -> int:
+        now = machine.boot
+        machine.passes(SECOND)
+        return now
+
+    clock = Clock(machine.path, wall=lambda: machine.wall, boot=slow_boot)
+    deadline = clock.boot_deadline(at(machine.wall + 60 * SECOND))
+    assert deadline == machine.boot - SECOND + 60 * SECOND

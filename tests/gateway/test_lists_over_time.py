@@ -25,6 +25,7 @@ class Work:
         self.updated: list[str] = []
         self.rebuilt = 0
         self.enforced: set[tuple[str, str]] = set()
+        self.left_out: set[tuple[str, str]] = set()
         self.behind = False
         self.last_error: ClearwayError | None = None
         self.refusal: ClearwayError | None = None
@@ -42,6 +43,12 @@ class Work:
 
     def enforced_lists(self) -> set[tuple[str, str]]:
         return self.enforced
+
+    def left_out_lists(self) -> set[tuple[str, str]]:
+        return set()
+
+    def left_out_lists(self) -> set[tuple[str, str]]:
+        return self.left_out
 
 
 class Time:
@@ -94,11 +101,41 @@ def test_a_list_that_runs_out_is_compiled_away_at_its_time(feeds_due: Any) -> No
     assert work.rebuilt == 1
 
 
+def test_a_list_that_is_wanted_and_not_in_the_kernel_is_compiled_unless_it_was_left_out(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    row = SimpleNamespace(feed="lost", content="hash")
+    due = looker(feeds_due, work, time, {"due": [], "lists": [row], "next_list_expiry": None})
+    asyncio.run(due.look())
+    assert work.rebuilt == 1
+    work.behind = True
+    asyncio.run(due.look())
+    assert work.rebuilt == 1, "it is being compiled"
+    work.behind, work.left_out = False, {("lost", "hash")}
+    asyncio.run(due.look())
+    assert work.rebuilt == 1, "compiled again it would be left out again"
+
+
 def test_what_failed_to_get_into_the_kernel_is_tried_again(feeds_due: Any) -> None:
     work, time = Work(), Time()
     work.behind, work.last_error = True, ClearwayError.of("gateway.E017", why="tried")
     asyncio.run(looker(feeds_due, work, time, {"due": [], "lists": [], "next_list_expiry": None}).look())
     assert work.rebuilt == 1
+
+
+def test_in_a_daemon_a_damaged_list_is_named_and_an_update_mends_it(wire: Wire, tmp_path: Path) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        source = tmp_path / "list.txt"
+        source.write_text("9.9.9.9\n")
+        added = running.clearway("feed", "add", "it", str(source), "--reason", "scanner")
+        part = tmp_path / "state" / "feeds" / added["content"] / "v4.bin"
+        part.write_bytes(b"\xff" * part.stat().st_size)
+        running.start()
+        assert running.fate("9.9.9.9", "192.0.2.1", "inbound")[0] == "forwarded"
+        health = running.status()["health"]
+        assert not health["ok"] and any("list it is not enforced" in problem for problem in health["problems"])
+        assert running.clearway("feed", "update", "it")["lists"][0]["unchanged"] is True
+        assert running.fate("9.9.9.9", "192.0.2.1", "inbound")[0] == "listed-source"
+        assert not any("list it" in problem for problem in running.status()["health"]["problems"])
 
 
 def test_in_a_daemon_a_list_ends_at_its_time(wire: Wire, tmp_path: Path) -> None:

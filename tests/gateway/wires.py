@@ -4,8 +4,10 @@ import contextlib
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from clearway.gateway import libc
 
@@ -48,6 +50,18 @@ def wire() -> Iterator[Wire]:
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+
+
+def sweep() -> None:
+    """Takes away what a test run that was killed has left: its namespaces, the daemons and programs in them."""
+    for path in Path("/run/netns").glob("cwg-*"):
+        owner = path.name.split("-")[1]
+        if not owner.isdigit() or Path("/proc", owner).exists():
+            continue
+        if path.name.endswith("-gw"):
+            words = ["-m", "clearway.cli.app", "detach", "--name", path.name, "--state", "/nonexistent"]
+            subprocess.run([sys.executable, *words], capture_output=True, timeout=40)
+        subprocess.run(["ip", "netns", "del", path.name], capture_output=True, timeout=20)
 
 
 @contextlib.contextmanager

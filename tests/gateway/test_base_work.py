@@ -1,0 +1,52 @@
+"""Lists in the daemon: what people are told when a decision stands and its compilation fails."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+
+NOON = datetime(2030, 3, 31, 12, tzinfo=UTC)
+
+
+class FullDisk:
+    """A worker that stores a list and cannot compile it."""
+
+    async def ask(self, what: str, **_: Any) -> dict[str, Any]:
+        raise ClearwayError.of("store.E002", path="/state")
+
+
+def test_a_failed_compilation_says_that_the_row_stands(tmp_path: Path) -> None:
+    from clearway import store
+
+    state = StateDirectory(tmp_path / "state")
+    state.create()
+    store.setup(state.path)
+    from clearway.gateway.base_work import BaseWork
+    from clearway.store import lists
+    from clearway.store.history import decisions
+    from clearway.store.requests import FeedAddRequest, StoredContent
+
+    source = tmp_path / "list.txt"
+    source.write_text("192.0.2.1\n")
+    version, format = lists.prepare(state, str(source), None)
+
+    async def in_store(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    clock, enforcer = SimpleNamespace(now=lambda: NOON), SimpleNamespace(snapshot=None)
+    work = BaseWork(state, (), clock, enforcer, FullDisk(), in_store)  # type: ignore[arg-type]
+    stored = StoredContent(content=version.content, counts=version.counts, origin=version.origin)
+    request = FeedAddRequest(name="it", source=str(source), reason="scanner", format=format, stored=stored)
+    with pytest.raises(ClearwayError) as raised:
+        asyncio.run(work.add(request, "alice"))
+    assert raised.value.id == "store.E032"
+    assert raised.value.message.startswith("decision 2 is stored, not enforced yet; the old policy stands")
+    assert [row["kind"] for row in decisions(limit=9)] == ["feed-version", "feed-add"]
+    assert work.behind and work.last_error is not None and work.last_error.id == "store.E002"
