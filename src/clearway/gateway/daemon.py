@@ -198,6 +198,7 @@ class Daemon:
         if started.clock.stepped():
             log.warning("the wall clock stepped: expiries are computed anew")
             await asyncio.to_thread(started.enforcer.reconcile)
+            started.clock.settled()  # not before: where that failed, the next tick tries again
         now = time.monotonic()
         if now - self._clock_saved >= SAVE_CLOCK_S:
             self._clock_saved = now
