@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from running import Running, gateway
-from wires import Wire
+from wires import Wire, sweep
 from wires import wire as make_wire
 
 
@@ -18,6 +18,7 @@ from wires import wire as make_wire
 def root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces, and programs loaded into the kernel")
+    sweep()
 
 
 @pytest.fixture(scope="module")
