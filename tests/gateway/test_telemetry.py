@@ -85,6 +85,30 @@ def test_no_inside_address_stands_in_a_line_whatever_side_claims_it(tmp_path: Pa
     assert record["clearway"]["src_inside"].startswith("h-")
 
 
+@pytest.mark.parametrize(
+    ("reason", "direction"),
+    [
+        (DropReason.LISTED_SOURCE, Direction.OUTBOUND),
+        (DropReason.BLOCKED_SOURCE, Direction.OUTBOUND),
+        (DropReason.LISTED_DESTINATION, Direction.INBOUND),
+        (DropReason.BLOCKED_DESTINATION, Direction.INBOUND),
+        (DropReason.LISTED_SOURCE, Direction.INBOUND),  # from outside, and it claims to be one of ours
+        (DropReason.BLOCKED_DESTINATION, Direction.OUTBOUND),
+    ],
+)
+def test_a_rule_that_matched_an_inside_host_is_told_without_its_entry(
+    tmp_path: Path, reason: DropReason, direction: Direction
+) -> None:
+    by_source = reason in (DropReason.LISTED_SOURCE, DropReason.BLOCKED_SOURCE)
+    source, destination = (HOST, ATTACKER) if by_source else (ATTACKER, HOST)
+    event = replace(
+        Event(), source=mapped(source), destination=mapped(destination), direction=direction, drop_reason=reason
+    )
+    record = line(event, tmp_path, [Rule("drop", "botnet-c2", HOST)])
+    assert HOST not in json.dumps(record)
+    assert record["clearway"]["rules"] == [{"list": "drop", "reason": "botnet-c2"}]
+
+
 def test_a_pseudonym_holds_for_a_day_and_its_key_is_gone_after_it(tmp_path: Path) -> None:
     names = Pseudonyms(tmp_path / "keys")
     first = names.of(mapped(HOST), NOON)

@@ -1,7 +1,8 @@
 """Drop events as EVE JSON, one object a line, in the field names that Suricata's readers know.
 
-`src_ip` and `dest_ip` hold outside addresses only; the inside host stands in `clearway.inside` as a pseudonym. Writing
-happens in the thread that reads the ring: a slow or full disk delays or loses lines, and never a packet.
+`src_ip` and `dest_ip` hold outside addresses only; the inside host stands in `clearway.inside` as a pseudonym. A rule
+that matched an inside host is told without its entry, which would name the host beside its pseudonym. Writing happens
+in the thread that reads the ring: a slow or full disk delays or loses lines, and never a packet.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from typing import Any, TextIO
 
 from clearway._engine import Direction, DropEvent
 from clearway.policy.model import Prefix, word
-from clearway.telemetry.hits import Rule
+from clearway.telemetry.hits import Rule, fell_by_destination, fell_by_source
 from clearway.telemetry.pseudonym import Pseudonyms
 
 FILE_BYTES_MAX = 64 << 20
@@ -60,7 +61,7 @@ def line(
         "epoch": event.epoch,
         "weight": weight,
         "observed": event.observed,
-        "rules": [rule.as_json() for rule in rules],
+        "rules": [rule.as_json(with_entry=not _matched_inside(event, inside)) for rule in rules],
     }
     for side, address, port, is_inside_position in (
         ("src", event.source, event.source_port, outbound),
@@ -79,6 +80,14 @@ def line(
     record["drop"] = {"len": event.length, "ttl": event.ttl, "reason": word(event.drop_reason)}
     record["clearway"] = extra
     return record
+
+
+def _matched_inside(event: DropEvent, inside: Iterable[Prefix]) -> bool:
+    """Is the address that a rule matched one for which a pseudonym stands?"""
+    outbound = event.direction == Direction.OUTBOUND
+    if fell_by_source(event):
+        return outbound or _belongs(event.source, inside)
+    return fell_by_destination(event) and (not outbound or _belongs(event.destination, inside))
 
 
 def _belongs(address: bytes, inside: Iterable[Prefix]) -> bool:

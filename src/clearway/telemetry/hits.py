@@ -41,8 +41,10 @@ class Rule:
     """Category of the closed list; empty for a single entry whose decision isn't at hand."""
     entry: str
 
-    def as_json(self) -> dict[str, str]:
-        return {"list": self.list, "reason": self.reason, "entry": self.entry}
+    def as_json(self, *, with_entry: bool = True) -> dict[str, str]:
+        """`with_entry`: whether the entry may be told; it can be the very host that a pseudonym stands for."""
+        told = {"list": self.list, "reason": self.reason}
+        return {**told, "entry": self.entry} if with_entry else told
 
 
 @dataclass
@@ -68,7 +70,7 @@ def rules_of(
     `snapshot`: of the event's epoch, None when it isn't known any more. `covering`: the single entry that covers an
     address. `reason_of`: the category of a single entry.
     """
-    address = event.source if event.drop_reason in _SOURCE else event.destination
+    address = event.source if fell_by_source(event) else event.destination
     if event.drop_reason in LISTED:
         found = snapshot.attribution(address) if snapshot is not None else []
         return [Rule(name, word(reason), str(prefix)) for name, reason, prefix in found]
@@ -76,6 +78,16 @@ def rules_of(
         wanted = covering(address)
         return [Rule(SINGLE, reason_of(wanted), str(wanted.prefix))] if wanted is not None else []
     return []
+
+
+def fell_by_source(event: DropEvent) -> bool:
+    """Did the source match an address rule? False: the destination did, or no such rule."""
+    return event.drop_reason in _SOURCE
+
+
+def fell_by_destination(event: DropEvent) -> bool:
+    """Did the destination match an address rule?"""
+    return event.drop_reason in _DESTINATION
 
 
 class Hits:
