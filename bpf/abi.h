@@ -138,7 +138,7 @@ struct control {
 	__u32 epoch;	       /* copy = epoch & 1 */
 	__u32 probe_nonce;     /* skb->mark, or the first word of XDP metadata, of a probe; 0: no probes */
 	__u64 bypass_until_ns; /* boot clock; 0: no bypass. Ends without the daemon */
-	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn */
+	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn, for whoever looks from outside */
 };
 
 /* 64 /24s: which of them the base says anything about, and how many such /24s stand before these. So the bitmap of a

@@ -74,7 +74,7 @@ struct packet {
 	__u8 ttl;
 	__u8 fragment; /* enum fragment_part */
 	__u8 jumbo;    /* IPv6 without a payload length (RFC 2675, BIG TCP) */
-	__u8 unused;
+	__u8 labelled; /* stood below MPLS labels, which don't say what they carry */
 	/* the cursor, and what stands there */
 	__u64 at;
 	__u64 limit;
@@ -189,6 +189,7 @@ static __always_inline int parse_mpls(const struct frame *f, struct packet *p)
 	p->facts |= FACT_BIT(FACT_OPAQUE);
 	return STEP_DONE;
 bottom:
+	p->labelled = 1;
 	if (p->at + 1 <= p->limit) {
 		octet = header_at(f, p->at, 1);
 		if (!octet)
@@ -493,6 +494,16 @@ static __always_inline int parse_network(context *ctx, const struct frame *f, st
 	return not_ip(p);
 }
 
+/* Below labels the first nibble is a guess: Ethernet in a pseudowire may begin with a MAC address 4x:… or 6x:…
+ * (RFC 4928 §3). What then isn't IP by its lengths never was. */
+static __always_inline int not_ip_after_all(struct packet *p)
+{
+	p->ip_version = 0;
+	p->fragment = FRAGMENT_NONE;
+	p->facts |= FACT_BIT(FACT_OPAQUE);
+	return STEP_DONE;
+}
+
 /* The same for a packet behind tags or labels, whose cursor the verifier can't bound as well. */
 __noinline int parse_encapsulated(context *ctx, struct packet *p)
 {
@@ -502,7 +513,12 @@ __noinline int parse_encapsulated(context *ctx, struct packet *p)
 	if (!p)
 		return STEP_OUT_OF_REACH;
 	step = parse_encapsulation(ctx, p);
-	return step ? step : parse_network(ctx, &f, p);
+	if (step)
+		return step;
+	step = parse_network(ctx, &f, p);
+	if (p->labelled && (step == DROP_MALFORMED_IPV4 || step == DROP_MALFORMED_IPV6))
+		return not_ip_after_all(p);
+	return step;
 }
 
 /* Fills a zeroed packet. Answers STEP_DONE, STEP_OUT_OF_REACH, or a drop reason. */

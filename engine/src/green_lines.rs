@@ -37,7 +37,10 @@ pub fn lines_of(grants: &HashMap<Prefix, u64>, places: Option<&[u32]>) -> BTreeM
         };
         match places {
             None => cells.for_each(put),
-            // Fewer cells than places: at most one of them stands at each
+            Some(places) if cells.clone().count() < places.len() => {
+                cells.filter(|cell| places.binary_search(&(cell % LINES)).is_ok()).for_each(put)
+            }
+            // At most one of its cells stands at each place
             Some(places) => places
                 .iter()
                 .map(|place| cells.start() + (place.wrapping_sub(*cells.start()) % LINES))

@@ -210,10 +210,17 @@ def mpls() -> Iterator[Case]:
     yield Case("mpls-empty", "MPLS without a label is malformed.", eth(0x8847, b""), "malformed-mpls")
     yield Case(
         "mpls-ipv4-cut",
-        "IPv4 below labels that is shorter than its header is malformed IPv4.",
+        "Below labels, what begins like IPv4 and contradicts its lengths was never said to be IP: opaque.",
         eth(0x8847, labels(1) + PACKET4[:19]),
-        "malformed-ipv4",
+        facts=("opaque",),
     )
+    for octet in (0x44, 0x60):
+        yield Case(
+            f"mpls-pseudowire-{octet:x}",
+            f"Ethernet in a pseudowire without a control word, to a MAC address {octet:02x}:…, crosses.",
+            eth(0x8847, labels(1) + bytes([octet, 0x11, 0x22, 0x33, 0xFF, 0xFE]) + eth4(UDP4)[6:]),
+            facts=("opaque",),
+        )
 
 
 def internet4() -> Iterator[Case]:

@@ -149,11 +149,17 @@ def _mpls(packet: Packet, data: bytes, super_packet: bool) -> None:
             raise Malformed(DropReason.MALFORMED_MPLS)
         bottom, data, labels = bool(data[2] & 1), data[4:], labels + 1
     version = data[0] >> 4 if data else None
-    if version == 4:
-        _ipv4(packet, data, super_packet)
-    elif version == 6:
-        _ipv6(packet, data, super_packet)
-    else:
+    if version not in (4, 6):
+        packet.facts.add(Fact.OPAQUE)
+        return
+    try:
+        (_ipv4 if version == 4 else _ipv6)(packet, data, super_packet)
+    except Malformed as malformed:
+        # RFC 4928 section 3: the version is a guess; Ethernet in a pseudowire may begin with a MAC address 4x:… or 6x:…
+        if malformed.reason not in (DropReason.MALFORMED_IPV4, DropReason.MALFORMED_IPV6):
+            raise
+        packet.source = packet.destination = packet.protocol = packet.fragment = None
+        packet.first = False
         packet.facts.add(Fact.OPAQUE)
 
 
