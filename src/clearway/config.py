@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import pwd
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -151,16 +152,18 @@ class StateDirectory:
                 raise PermissionError(13, "not writable", str(self.path))
 
     def adopt(self, *paths: Path) -> None:
-        """Gives what root made here, with all below it, to the directory's owner: the daemon has no rights of root."""
+        """Gives what root made here, with all below it, to the directory's owner: the daemon has no rights of root.
+
+        That owner may put a link anywhere here at any moment, so no link is ever followed below the directory.
+        """
         if os.geteuid() != 0:
             return
         owner = self.path.stat()
         if owner.st_uid == 0 and owner.st_gid == 0:
             return
         for top in paths:
-            for path in (top, *top.rglob("*")) if top.is_dir() else (top,):
-                with contextlib.suppress(FileNotFoundError):
-                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):
+                _give_away(self.path, top.relative_to(self.path), owner.st_uid, owner.st_gid)
 
     def inside_prefixes(self) -> tuple[str, ...]:
         """--inside-prefix of the last `run`, as text: commands without a gateway hold decisions to them too."""
@@ -184,12 +187,13 @@ class StateDirectory:
         look at the database, just before it answers. So nothing stored is missed. Never held around a request to it.
         """
         with storing(self.path):
-            descriptor = os.open(self.writer_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_lock_file(self.writer_lock, 0o640)
         try:
             self.adopt(self.writer_lock)
             _lock_within(descriptor, self.path, wait_s)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with storing(self.path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -198,13 +202,42 @@ class StateDirectory:
     def alone(self, name: str) -> Iterator[None]:
         """Holds the lock file of that name in the directory, after whoever has it; for steps that always end."""
         with storing(self.path):
-            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            descriptor = open_lock_file(self.path / name, 0o640)
         try:
             self.adopt(self.path / name)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+
+def open_lock_file(path: Path, mode: int) -> int:
+    """A descriptor of the lock file, made where there is none. OSError when it is a link or no regular file.
+
+    The folder can belong to a user of fewer rights, whose link must not make root truncate what it points to.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def _give_away(directory: Path, below: Path, uid: int, gid: int) -> None:
+    """Changes the owner of a file, or of a folder with all in it, by descriptors of the folders on the way."""
+    with contextlib.ExitStack() as opened:
+        folder: int | None = None
+        for step in (str(directory), *below.parts[:-1]):
+            follow = 0 if folder is None else os.O_NOFOLLOW
+            folder = os.open(step, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=folder)
+            opened.callback(os.close, folder)
+        os.chown(below.name, uid, gid, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISDIR(os.stat(below.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return
+        for _, folders, files, inner in os.fwalk(below.name, dir_fd=folder):
+            for name in (*folders, *files):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(name, uid, gid, dir_fd=inner, follow_symlinks=False)
 
 
 def _lock_within(descriptor: int, path: Path, wait_s: float) -> None:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from clearway.config import open_lock_file
+
 RUN_DIRECTORY = Path("/run/clearway")
 _POLL_S = 0.01
 
@@ -32,7 +34,7 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path, *, timeout_s: float = 0.0) -> "FileLock":
-        """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that."""
+        """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that, OSError of the disk."""
         descriptor = _open(path)
         try:
             _wait(path, descriptor, timeout_s)
@@ -61,7 +63,7 @@ class FileLock:
 def holder(path: Path) -> int | None:
     """Pid of the process that holds the lock, 0 when it wrote none; None when nobody holds it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
@@ -98,7 +100,7 @@ def port_lock(namespace: int, ifindex: int) -> Path:
 
 def _open(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return open_lock_file(path, 0o644)
 
 
 def _wait(path: Path, descriptor: int, timeout_s: float) -> None:

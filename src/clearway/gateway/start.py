@@ -119,10 +119,13 @@ def _take_locks(name: str, state: StateDirectory, links: tuple[Link, Link]) -> l
     held: list[FileLock] = []
     for path, what in wanted.items():
         try:
-            held.append(FileLock.take(path, timeout_s=_LOCK_WAIT_S))
-        except LockHeld as error:
+            with storing(path.parent):
+                held.append(FileLock.take(path, timeout_s=_LOCK_WAIT_S))
+        except (LockHeld, ClearwayError) as error:
             for lock in held:
                 lock.release()
+            if isinstance(error, ClearwayError):
+                raise
             raise ClearwayError.of("gateway.E007", pid=error.pid, held=what) from error
     return held
 
