@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from clearway._engine import Capacity
-from clearway.errors import ClearwayError
+from clearway.errors import CapacityExceeded, ClearwayError
 from clearway.gateway import enforcer as enforcing
 from clearway.gateway.clock import Clock
+from clearway.gateway.enforced import Report, Watch
 from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.loader_client import Loaded
+from clearway.policy.model import Prefix
+from clearway.store.change import OverlayWanted
 
 NOW = datetime(2030, 3, 31, 12, tzinfo=UTC)
 STEPS = ("reconcile", "fill", "flip", "attach")
@@ -27,6 +30,7 @@ class Machine:
     on_ports: "Tables | None" = None
     newest: "Tables | None" = None
     loads: int = 0
+    passed: timedelta = timedelta()
 
     def step(self, name: str) -> None:
         if self.failing == name:
@@ -43,8 +47,20 @@ class Machine:
 
 
 @dataclass
+class Difference:
+    """A comparison that found nothing: of what was written, by who wrote it."""
+
+    wanted: int = 0
+    missing: int = 0
+    foreign: int = 0
+    wrong: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Tables:
     machine: Machine
+    room: int = 2
     epoch: int = 0
     idle: Any = None
     live: Any = None
@@ -66,10 +82,16 @@ class Tables:
         self.overlay = {(address, length): (block, exception) for address, length, block, exception in overlay}
 
     def put_overlay(self, address: bytes, length: int, block: int, exception: int) -> None:
+        self.machine.step("put")
+        if (address, length) not in self.overlay and len(self.overlay) >= self.room:
+            raise CapacityExceeded("the overlay is full")
         self.overlay[address, length] = block, exception
 
     def remove_overlay(self, address: bytes, length: int) -> None:
         self.overlay.pop((address, length), None)
+
+    def compare_overlay(self) -> Difference:
+        return Difference()
 
     def set_bypass_until(self, deadline: int) -> None:
         self.bypass = deadline
@@ -101,8 +123,8 @@ def enforcer(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(enforcing, "_opened", opened)
     loader: Any = machine
-    wall_ns = int(NOW.timestamp() * 1e9)
-    made = Enforcer(loader, Clock(tmp_path / "clock.json", wall=lambda: wall_ns, boot=lambda: 10**12))
+    wall = lambda: int((NOW + machine.passed).timestamp() * 1e9)  # noqa: E731
+    made = Enforcer(loader, Clock(tmp_path / "clock.json", wall=wall, boot=lambda: 10**12))
     made.tables, made.loaded = opened(SMALL), SMALL  # type: ignore[assignment]
     publish(made, Base(1))
     made.attach()
@@ -158,3 +180,33 @@ def test_a_reload_that_fails_is_ended_by_the_next_attach(machine: Machine, enfor
     machine.failing = None
     enforcer.attach()
     assert enforcer.tables is machine.on_ports is machine.newest and enforcer.grown == 0
+
+
+def block(target: str, hours: int = 1) -> tuple[Prefix, OverlayWanted]:
+    prefix = Prefix.parse(target)
+    return prefix, OverlayWanted(prefix, NOW + timedelta(hours=hours), None)
+
+
+def test_a_decision_that_could_not_be_written_is_told_and_written_later(machine: Machine, enforcer: Any) -> None:
+    watch = Watch(enforcer, enforcer._loader, enforcer._clock, (), False)
+    machine.failing = "put"
+    with pytest.raises(ClearwayError):
+        enforcer.enforce([block("192.0.2.1"), block("192.0.2.2")], [])
+    assert enforcer.dirty and not enforcer.tables.overlay
+    machine.failing = "reconcile"
+    report = Report()
+    watch._check_overlay(report)
+    assert enforcer.dirty and "not in the kernel" in report.faults[0]
+    machine.failing = None
+    report = Report()
+    watch._check_overlay(report)
+    assert not enforcer.dirty and not report.faults and len(enforcer.tables.overlay) == 2
+
+
+def test_what_has_expired_makes_room_in_a_full_table(machine: Machine, enforcer: Any) -> None:
+    enforcer.enforce([block("192.0.2.1"), block("192.0.2.2", hours=9)], [])
+    with pytest.raises(CapacityExceeded):
+        enforcer.enforce([block("192.0.2.3", hours=9)], [])
+    machine.passed = timedelta(hours=2)
+    enforcer.enforce([block("192.0.2.3", hours=9)], [])
+    assert sorted(address[-1] for address, _ in enforcer.tables.overlay) == [2, 3]

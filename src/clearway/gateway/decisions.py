@@ -1,6 +1,7 @@
 """The short path: one decision from its request into the database and the kernel, in a thread that does nothing else.
 
-No flip, no compilation and no list is ever waited for here. The row stands before the kernel changes.
+No flip, no compilation and no list is ever waited for here. The row stands before the kernel changes; where that fails
+then, the enforcer remembers it, and the watch tries again.
 """
 
 import logging
@@ -51,10 +52,10 @@ class Decisions:
     def _enforced(self, decided: Callable[[datetime], Change]) -> dict[str, Any]:
         now = self._clock.now()
         change = decided(now)
-        for prefix in change.overlay:
-            self._enforcer.put_overlay(prefix, wanted.overlay_at(prefix, now, self._inside))
-        for prefix in change.green:
-            self._enforcer.put_green(prefix, wanted.grant_at(prefix, now))
+        self._enforcer.enforce(
+            [(prefix, wanted.overlay_at(prefix, now, self._inside)) for prefix in change.overlay],
+            [(prefix, wanted.grant_at(prefix, now)) for prefix in change.green],
+        )
         if change.bypass_until is not None:
             self._enforcer.set_bypass(change.bypass_until)
         return {**change.answer, "enforced": True}

@@ -120,6 +120,13 @@ class Watch:
             self._enforcer.republish()
 
     def _check_overlay(self, report: Report) -> None:
+        if self._enforcer.dirty:  # the tables remember what was written, so comparing them wouldn't show it
+            try:
+                self._enforcer.reconcile()
+                log.warning("what could not be written into the kernel before is there now")
+            except (ClearwayError, OSError) as error:
+                report.faults.append(f"decisions are stored and not in the kernel: {error}")
+                log.error("decisions are stored and not in the kernel: %s", error)
         difference = self._enforcer.compare_overlay()
         found = report.add(difference)
         if found:

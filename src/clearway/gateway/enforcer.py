@@ -7,10 +7,12 @@ read-back need no database. Methods may be called from any thread.
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
 from clearway import _engine
+from clearway.errors import CapacityExceeded
 from clearway.gateway.clock import Clock
 from clearway.gateway.loader_client import Loaded, LoaderProcess
 from clearway.policy.model import Prefix
@@ -37,6 +39,8 @@ class Enforcer:
         self._green_lengths: set[int] = set()
         """Mapped lengths that occur, or did."""
         self._bypass_until: datetime | None = None
+        self.dirty = False
+        """A write failed after it was decided: the kernel lacks what is remembered here until `reconcile` succeeds."""
         self.tables: _engine.Tables
         self.events: _engine.Events
         self.loaded: Loaded
@@ -150,15 +154,25 @@ class Enforcer:
 
     # overlay and grants
 
-    def put_overlay(self, prefix: Prefix, wanted: OverlayWanted | None) -> None:
-        """What should stand at exactly that prefix; None: nothing."""
+    def enforce(
+        self,
+        overlay: Iterable[tuple[Prefix, OverlayWanted | None]],
+        green: Iterable[tuple[Prefix, GrantWanted | None]],
+    ) -> None:
+        """What should stand at exactly these prefixes; None: nothing. All of it is remembered, also what fails."""
+        failure: Exception | None = None
         with self._overlay_turn:
-            self._write_overlay(prefix, wanted)
-
-    def put_green(self, prefix: Prefix, wanted: GrantWanted | None) -> None:
-        """The grant that should stand at exactly that prefix; None: none."""
-        with self._overlay_turn:
-            self._write_green(prefix, wanted)
+            for write in [
+                *(partial(self._write_overlay, *each) for each in overlay),
+                *(partial(self._write_green, *each) for each in green),
+            ]:
+                try:
+                    self._with_room(write)
+                except Exception as error:
+                    self.dirty = True
+                    failure = failure or error
+        if failure is not None:
+            raise failure
 
     def replace_all(self, overlay: Iterable[OverlayWanted], green: Iterable[GrantWanted]) -> None:
         """Makes overlay and grants exactly this: at start."""
@@ -173,18 +187,31 @@ class Enforcer:
         """Computes every boot-clock expiry anew: the wall clock stepped, or the kernel holds something else."""
         with self._overlay_turn:
             self.tables.reconcile(*self._rows())
+            self.dirty = False
         self.set_bypass(self._bypass_until)
 
     def sweep_expired(self) -> int:
         """Takes expired entries out. The kernel has ignored them since they expired; how many there were."""
-        now = self._clock.now()
         with self._overlay_turn:
-            expired = [wanted for wanted in self._overlay.values() if _has_expired(wanted, now)]
-            for wanted in expired:
-                self._write_overlay(wanted.prefix, _still_live(wanted, now))
-            ended = [grant.prefix for grant in self._green.values() if grant.until <= now]
-            for prefix in ended:
-                self._write_green(prefix, None)
+            return self._sweep()
+
+    def _with_room(self, write: Callable[[], None]) -> None:
+        """Writes one entry; where the tables are full, what has expired makes room first."""
+        try:
+            write()
+        except CapacityExceeded:
+            if not self._sweep():
+                raise
+            write()
+
+    def _sweep(self) -> int:
+        now = self._clock.now()
+        expired = [wanted for wanted in self._overlay.values() if _has_expired(wanted, now)]
+        for wanted in expired:
+            self._write_overlay(wanted.prefix, _still_live(wanted, now))
+        ended = [grant.prefix for grant in self._green.values() if grant.until <= now]
+        for prefix in ended:
+            self._write_green(prefix, None)
         return len(expired) + len(ended)
 
     def overlay(self) -> list[OverlayWanted]:
@@ -219,9 +246,13 @@ class Enforcer:
         with self._overlay_turn:
             self._bypass_until = until
             deadline = self._bypass_deadline()
-            self.tables.set_bypass_until(deadline)
-            if self._waiting is not None:  # one of the ports may run it already
-                self._waiting[0].set_bypass_until(deadline)
+            try:
+                self.tables.set_bypass_until(deadline)
+                if self._waiting is not None:  # one of the ports may run it already
+                    self._waiting[0].set_bypass_until(deadline)
+            except Exception:
+                self.dirty = True
+                raise
 
     def _bypass_deadline(self) -> int:
         until = self._bypass_until
