@@ -13,7 +13,8 @@ from children import in_child
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
-from clearway.gateway import client, listening, loader_channel, reach, rights, state_owner
+from clearway.gateway import client, listening, loader_channel, loader_client, reach, rights, state_owner
+from clearway.gateway.loader_client import LoaderProcess
 
 pytestmark = pytest.mark.timeout(30)
 WHO = rights.Identity(rights.FIXED_ID, rights.FIXED_ID)
@@ -135,6 +136,23 @@ def test_descriptors_cross_the_channel_beside_the_message() -> None:
     ours.close()
     with pytest.raises(EOFError):
         loader_channel.receive(theirs)
+    theirs.close()
+
+
+def test_a_loader_that_does_not_answer_in_time_is_given_up_and_its_late_answer_never_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loader_client, "_TIMEOUT_S", 0.1)
+    ours, theirs = socket.socketpair()
+    loader = LoaderProcess(0, ours)
+    with pytest.raises(ClearwayError) as caught:
+        loader.links()
+    assert caught.value.id == "gateway.E016" and "did not answer within 0.1 s" in caught.value.message
+    loader_channel.receive(theirs)
+    with pytest.raises(EOFError):
+        loader_channel.receive(theirs)  # so it ends
+    with pytest.raises(ClearwayError, match="did not answer within"):
+        loader.attach()
     theirs.close()
 
 

@@ -53,6 +53,8 @@ class LoaderProcess:
         self._channel = channel
         self._channel.settimeout(_TIMEOUT_S)
         self._turn = threading.Lock()
+        self._lost = ""
+        """Why nothing can be asked any more."""
 
     @classmethod
     def start(cls, plan: Plan) -> "LoaderProcess":
@@ -112,16 +114,27 @@ class LoaderProcess:
             return self._receive()
 
     def _send(self, what: str, values: dict[str, Any]) -> None:
+        if self._lost:
+            raise ClearwayError.of("gateway.E016", why=self._lost)
         try:
             loader_channel.send(self._channel, {"ask": what, **values})
         except OSError as error:
-            raise ClearwayError.of("gateway.E016", why=str(error)) from error
+            raise self._lose(error) from error
+
+    def _lose(self, error: Exception) -> ClearwayError:
+        """Closes the channel: an answer that comes late, or a half of one, would be taken for the next one's."""
+        if isinstance(error, TimeoutError):
+            self._lost = f"it did not answer within {_TIMEOUT_S:g} s, and is given up"
+        else:
+            self._lost = str(error) or "its channel was closed"
+        self._channel.close()
+        return ClearwayError.of("gateway.E016", why=self._lost)
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         try:
             answer, descriptors = loader_channel.receive(self._channel)
         except (OSError, EOFError) as error:
-            raise ClearwayError.of("gateway.E016", why=str(error) or "its channel was closed") from error
+            raise self._lose(error) from error
         if "error" in answer:
             for descriptor in descriptors:
                 os.close(descriptor)
