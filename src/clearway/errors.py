@@ -232,6 +232,18 @@ CATALOG: dict[str, ErrorKind] = {
     "store.E030": ErrorKind(
         "there is no list named {name}", "`clearway feed list` shows those there are.", ANSWER_IS_NO
     ),
+    "store.E032": ErrorKind(
+        "decision {decision} is stored, not enforced yet; the old policy stands: {why}",
+        "See to what it names, then run `clearway feed update`; a running gateway tries again by itself.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "store.E033": ErrorKind(
+        "list {name} is stored and not compiled yet",
+        "`clearway feed update` compiles the lists; a running gateway does so by itself.",
+        MACHINE_CANNOT,
+        True,
+    ),
     # policy: what a person writes
     "policy.E001": ErrorKind(
         "{value} is no address and no prefix", "Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32.", MISUSE

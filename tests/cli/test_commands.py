@@ -1,6 +1,7 @@
 """block, unblock, grant, revoke, feed, history, explain, status where no gateway runs: what they store and say."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -196,12 +197,19 @@ def test_status_without_a_gateway_shows_what_is_stored_and_ends_with_1(cli: Call
 
 
 def test_a_list_from_a_url_is_fetched_asked_for_news_and_shown_without_its_password(
-    cli: Call, a_list: Path, a_server: str
+    cli: Call, state: Path, a_list: Path, a_server: str
 ) -> None:
-    address = a_server.replace("//", "//user:secret@")
+    address = a_server.replace("//", "//user:secret@") + "?auth-key=SECRET"
     told = cli("feed", "add", "drop", address, "--reason", "malware", "--every", "2h")
     assert (told.code, "(in 4 h)" in told.out) == (0, True), told.err
     assert "unchanged drop · 3 entries" in cli("feed", "update").out
     everything = cli("feed", "list").out + cli("history", "--json").out + cli("explain", "192.0.2.1").out
     assert a_server in everything
-    assert "secret" not in everything
+    everything += cli("status", "--json").out + cli("feed", "list", "--json").out
+    assert "secret" not in everything.lower()
+    kept = [path for path in state.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+    assert {path.name.removesuffix("-wal") for path in kept} == {"clearway.db"}
+    with sqlite3.connect(state / "clearway.db") as database:
+        assert database.execute("SELECT source FROM feed").fetchall() == [(address,)]
+        assert "SECRET" not in str(database.execute("SELECT * FROM decision").fetchall())
+        assert "SECRET" not in str(database.execute("SELECT * FROM feed_version").fetchall())

@@ -13,7 +13,7 @@ import pytest
 
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch as fetching
-from clearway.feeds.fetch import fetch, without_credentials
+from clearway.feeds.fetch import fetch, shown
 
 LIST = b"192.0.2.1\n192.0.2.2\n"
 
@@ -187,4 +187,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_credentials_are_never_part_of_an_origin() -> None:
-    assert without_credentials("https://user:key@example.org:8443/x?y=1") == "https://example.org:8443/x?y=1"
+    assert shown("https://user:key@example.org:8443/x?y=1#z") == "https://example.org:8443/x?…"
+    assert shown("https://example.org/x?key=a@b") == "https://example.org/x?…"
+    assert shown("https://example.org/x") == "https://example.org/x"
+    assert shown("/lists/a?b@c.txt") == "/lists/a?b@c.txt"

@@ -38,7 +38,7 @@ def test_a_failed_compilation_says_that_the_row_stands(tmp_path: Path) -> None:
     version, format = lists.prepare(state, str(source), None)
 
     async def in_store(function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
+        return await asyncio.to_thread(function, *arguments)
 
     clock, enforcer = SimpleNamespace(now=lambda: NOON), SimpleNamespace(snapshot=None)
     work = BaseWork(state, (), clock, enforcer, FullDisk(), in_store)  # type: ignore[arg-type]

@@ -279,9 +279,8 @@ def test_a_full_disk_is_an_error_and_the_old_policy_stands(wire: Wire, tmp_path:
             assert caught.value.id == "store.E002"
             source = tmp_path / "more.txt"
             source.write_text("".join(f"7.{n >> 8}.{n & 255}.1\n" for n in range(60000)))
-            with pytest.raises(ClearwayError) as caught:
-                running.ask("POST", "/v1/feeds", {"name": "more", "source": str(source), "reason": "scanner"})
-            assert caught.value.id == "store.E002", "its entries found no room, so no row was written"
+            refused = running.clearway("feed", "add", "more", str(source), "--reason", "scanner", check=False)
+            assert refused["error"]["id"] == "store.E002", "its entries found no room, so no row was written"
             assert "more" not in [row["feed"] for row in running.status()["lists"]]
             assert inbound(running, LISTED) == "listed-source"
             assert running.status()["gateway"]["state"] == "serving"

@@ -45,9 +45,6 @@ class Work:
         return self.enforced
 
     def left_out_lists(self) -> set[tuple[str, str]]:
-        return set()
-
-    def left_out_lists(self) -> set[tuple[str, str]]:
         return self.left_out
 
 

@@ -1,5 +1,6 @@
 """Lists from source to snapshot: rows, files, what is compiled, what is left out, what is swept."""
 
+import errno
 import os
 import shutil
 import time
@@ -11,11 +12,19 @@ import pytest
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
+from clearway.feeds import fetch
 from clearway.policy import snapshot
 from clearway.policy.model import Prefix
-from clearway.store import lists, overview, wanted
+from clearway.store import decide, explain, lists, overview, wanted
 from clearway.store.models import Decision, FeedVersion
-from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+from clearway.store.requests import (
+    BlockRequest,
+    FeedAddRequest,
+    FeedRemoveRequest,
+    FeedUpdateRequest,
+    StoredContent,
+    UnblockRequest,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -150,8 +159,94 @@ def test_a_damaged_list_is_left_out_and_named_while_the_others_are_enforced(
     part = state.feeds / content / "v4.bin"
     part.write_bytes(b"\xff" * part.stat().st_size)
     assert [each.name for each in snapshot.load(lists.compile_wanted(state, now)).lists] == ["other"]
+    assert [(name, error.id) for name, error in lists.left_out(state, now)] == [("drop", "feeds.E014")]
+    assert explain.explain(state, Prefix.parse("192.0.2.9"), now)["outcome"] == "forwarded"
     shutil.rmtree(state.feeds / content)
     assert [(name, error.id) for name, error in lists.left_out(state, now)] == [("drop", "feeds.E014")]
+
+
+def test_what_was_left_out_is_enforced_once_it_was_fetched_again(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    part = state.feeds / add(state, source, now).answer["content"] / "v4.bin"
+    part.write_bytes(b"\xff" * part.stat().st_size)
+    lists.compile_wanted(state, now)
+    change = lists.update(state, "drop", FeedUpdateRequest(), now, "alice")
+    assert lists.enforce(state, change, now) == change
+    assert lists.left_out(state, now) == []
+    assert [each.name for each in snapshot.load(state.snapshots / "current").lists] == ["drop"]
+
+
+def test_a_list_that_is_stored_and_not_compiled_is_named(state: StateDirectory, source: Path, now: datetime) -> None:
+    add(state, source, now)
+    assert [(name, error.id) for name, error in lists.left_out(state, now)] == [("drop", "store.E033")]
+    lists.compile_wanted(state, now)
+    assert lists.left_out(state, now) == []
+
+
+def test_one_damaged_list_disables_neither_explain_nor_unblock(
+    state: StateDirectory, source: Path, now: datetime, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("203.0.113.0/24\n")
+    content = add(state, source, now).answer["content"]
+    add(state, other, now, "other")
+    shutil.rmtree(state.feeds / content)
+    lists.compile_wanted(state, now)
+    asked = Prefix.parse("203.0.113.9")
+    assert [hit.feed for hit in lists.holders(state, asked, now)] == ["other"]
+    answer = explain.explain(state, asked, now)
+    assert answer["outcome"] == "dropped"
+    assert [(rule["list"], rule["enforced"], "unreadable" in rule) for rule in answer["rules"]] == [
+        ("other", True, False),
+        ("drop", False, True),
+    ]
+    decide.block(BlockRequest(target="198.51.100.9", reason="scanner", until="1h"), now, "alice")
+    lifted = decide.unblock(
+        UnblockRequest(target="198.51.100.9"), now, "alice", holders=lambda p: lists.holders(state, p, now)
+    )
+    assert lifted.answer["lifted"]
+
+
+def test_a_list_damaged_after_it_was_compiled_is_enforced_and_said_to_be_unreadable(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    content = add(state, source, now).answer["content"]
+    lists.compile_wanted(state, now)
+    shutil.rmtree(state.feeds / content)
+    assert lists.left_out(state, now) == []
+    assert [(each.feed, error.id) for each, error in lists.unreadable(state, now)] == [("drop", "feeds.E014")]
+
+
+def test_a_failed_compilation_says_that_the_row_stands(
+    state: StateDirectory, source: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    change = add(state, source, now)
+    monkeypatch.setattr(snapshot, "write", full)
+    with pytest.raises(ClearwayError) as raised:
+        lists.enforce(state, change, now)
+    assert (raised.value.id, raised.value.retry) == ("store.E032", True)
+    assert raised.value.message.startswith("decision 2 is stored, not enforced yet; the old policy stands: no space")
+    assert "nothing was stored" not in raised.value.message + raised.value.fix
+    assert FeedVersion.objects.get().decision_id == 2
+
+
+def test_a_list_in_another_format_is_read_anew_though_its_server_has_no_news(
+    state: StateDirectory, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def served(source: str, *, etag: str, **_: object) -> fetch.Fetched:
+        return fetch.Fetched(b"; ours\n192.0.2.0/24\n", source, '"v1"', unchanged=bool(etag))
+
+    monkeypatch.setattr(fetch, "fetch", served)
+    address = "https://lists.example/x"
+    request = FeedAddRequest(name="drop", source=address, reason="malware", format="spamhaus-drop")
+    lists.add(state, request, now, "alice")
+    assert lists.prepare(state, address, "spamhaus-drop")[1] == "spamhaus-drop"
+    assert lists.prepare(state, address, None)[1] == "spamhaus-drop"
+    assert lists.prepare(state, address, "ip-plain")[1] == "ip-plain"
 
 
 def test_content_that_the_caller_stored_is_held_to_the_same_rules(

@@ -122,7 +122,7 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
             table.add_row(
                 "→" if each is rule else "",
                 show.plain(f"list {each['list']}" if each["kind"] == "list" else each["kind"]),
-                each["prefix"],
+                each["prefix"] or "?",
                 each["reason"] or "–",
                 show.moment(each["until"], zone=False),
                 str(each["decision"]),
@@ -151,6 +151,8 @@ def _word(rule: dict[str, Any]) -> str:
     """Whose word a rule rests on, and what is odd about it."""
     words = [rule.get("source") or rule.get("by") or "", rule.get("organisation", "")]
     words.append(f"since {show.moment(rule['since'], zone=False)}")
-    if not rule["enforced"]:
+    if "unreadable" in rule:
+        words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
+    elif not rule["enforced"]:
         words.append("held back, not enforced")
     return " · ".join(word for word in words if word)

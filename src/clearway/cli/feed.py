@@ -79,8 +79,7 @@ def add(
 
             prepared = parse(FeedAddRequest, {key: value for key, value in body.items() if value is not None})
             change = lists.add(directory, prepared, now, ask.actor(), inside, report)
-            lists.compile_wanted(directory, now, inside, report)
-            return change
+            return lists.enforce(directory, change, now, inside, report)
 
         report("enforce", 0, 1)
         answer = ask.change(directory, "POST", "/v1/feeds", body, store)
@@ -143,8 +142,7 @@ def remove(
         from clearway.store.requests import FeedRemoveRequest, parse
 
         change = lists.remove(name, parse(FeedRemoveRequest, body, "feed remove"), now, ask.actor())
-        lists.compile_wanted(directory, now, inside)
-        return change
+        return lists.enforce(directory, change, now, inside)
 
     from clearway.store import subscribe
 
@@ -213,8 +211,7 @@ def _update(directory: StateDirectory, name: str, report: progress.Report) -> di
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
         change = lists.update(directory, name, parse(FeedUpdateRequest, body), now, ask.actor(), inside, report)
-        lists.compile_wanted(directory, now, inside, report)
-        return change
+        return lists.enforce(directory, change, now, inside, report)
 
     report("enforce", 0, 1)
     return ask.change(directory, "POST", f"/v1/feeds/{name}/update", body, store)

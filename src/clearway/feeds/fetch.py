@@ -1,11 +1,13 @@
 """A list's bytes, from a file or a URL, within bounds of size and time. What they mean is for formats.py.
 
-Only http, https and plain files. No credentials are kept: an origin never shows what stood before the @ of a URL.
+Only http, https and plain files. An origin never shows the user or query of a URL, where keys stand; Feed.source alone
+keeps them, since they are needed for the next fetch.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
@@ -38,7 +40,7 @@ class Fetched:
 
     data: bytes
     origin: str
-    """Where the bytes really came from: an absolute path, or the URL after redirects, without credentials."""
+    """Where the bytes really came from: an absolute path, or the URL after redirects, as `shown` has it."""
     etag: str = ""
     last_modified: str = ""
     unchanged: bool = False
@@ -68,10 +70,16 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
-def without_credentials(url: str) -> str:
-    """A URL as it may be shown and stored."""
-    divided = urlsplit(url)
-    return urlunsplit(divided._replace(netloc=divided.netloc.rpartition("@")[2]))
+def shown(source: str) -> str:
+    """A source as people and rows may see it: of a URL neither user, query nor fragment, which may hold a key.
+
+    A query shows as "?…". A key in the path cannot be told from a path.
+    """
+    if not is_url(source):
+        return source
+    divided = urlsplit(source)
+    bare = urlunsplit(divided._replace(netloc=divided.netloc.rpartition("@")[2], query="", fragment=""))
+    return f"{bare}?…" if divided.query else bare
 
 
 def _path_of(source: str) -> Path:
@@ -113,14 +121,14 @@ def _fetch_url(
     if last_modified:
         asked["If-Modified-Since"] = last_modified
     timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
-    origin = url.rpartition("@")[2]
+    origin = re.split("[?#]", url)[0].rpartition("@")[2]
     try:
-        origin = without_credentials(url)
+        origin = shown(url)
         with (
             httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=REDIRECTS_MAX) as client,
             client.stream("GET", url, headers=asked) as answer,
         ):
-            origin = without_credentials(str(answer.url))
+            origin = shown(str(answer.url))
             if answer.status_code == 304 and (etag or last_modified):
                 return Fetched(b"", origin, etag, last_modified, unchanged=True)
             _check_answer(answer, origin, bytes_max)

@@ -134,6 +134,11 @@ class BaseWork:
         snapshot = self._enforcer.snapshot
         return {(each.name, each.content) for each in snapshot.lists} if snapshot is not None else set()
 
+    def left_out_lists(self) -> set[tuple[str, str]]:
+        """Name and content hash of those that were wanted and could not be compiled; the snapshot says why."""
+        snapshot = self._enforcer.snapshot
+        return {(each.name, each.content) for each in snapshot.left_out} if snapshot is not None else set()
+
     async def rebuild(self) -> None:
         """Compiles what is wanted now and brings it into the kernel. On failure the old policy stands (`behind`)."""
         self._asked += 1
@@ -162,10 +167,16 @@ class BaseWork:
         log.info("epoch %d enforces snapshot %s", epoch, path.name)
 
     async def _decided(self, decide: Callable[[datetime], Change]) -> dict[str, Any]:
+        """Stores, then enforces. Raises store.E032 when the row stands and what was compiled before is enforced on."""
         change: Change = await self._in_store(lambda: decide(self._clock.now()))
         self.changed.set()
-        if change.base_changed:
-            await self.rebuild()
+        version = (change.answer["feed"], change.answer.get("content"))
+        if change.base_changed or version not in self.enforced_lists():
+            try:
+                await self.rebuild()
+            except ClearwayError as error:
+                raise lists.not_enforced(change, error) from error
+            lists.check_taken(change, self._enforcer.snapshot)
         return {**change.answer, "enforced": True}
 
     async def _prepare(self, source: str, format: str | None) -> tuple[StoredContent, str]:

@@ -32,7 +32,7 @@ class FeedsDue:
         self._in_reads = in_reads
 
     async def look(self) -> float:
-        """Fetches what is due, one list after the other; compiles anew when a list in force has run out.
+        """Fetches what is due, one list after the other; compiles anew when the kernel has others than wanted.
 
         Seconds until the next look: sooner when a list runs out before that.
         """
@@ -43,7 +43,8 @@ class FeedsDue:
         now = self._clock.now()
         in_force = {(row.feed, row.content) for row in await self._in_reads(wanted.lists, now)}
         failed = self._work.behind and self._work.last_error is not None
-        if failed or not self._work.enforced_lists() <= in_force:
+        differs = self._work.enforced_lists() != in_force - self._work.left_out_lists()
+        if failed or (differs and not self._work.behind):
             await self._work.rebuild()
         next_expiry: datetime | None = await self._in_reads(wanted.next_list_expiry, now)
         left = (next_expiry - now).total_seconds() if next_expiry is not None else LOOK_S

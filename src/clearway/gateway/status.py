@@ -47,8 +47,14 @@ class StatusBoard:
         now = self.clock.now()
         tables = self.enforcer.tables
         held_back = [str(entry.prefix) for entry in wanted.held_back(now, self.inside)]
-        left_out = lists.left_out(self.state, now, self.inside)
+        left_out = lists.left_out(self.state, now, self.inside, self.enforcer.snapshot)
         problems = self._problems(held_back) + [f"list {name} is not enforced: {error}" for name, error in left_out]
+        missing = {name for name, _ in left_out}
+        problems += [
+            f"list {each.feed} is enforced as it was compiled, but its entries cannot be read: {error}"
+            for each, error in lists.unreadable(self.state, now)
+            if each.feed not in missing
+        ]
         report = self.watch.report
         return {
             "gateway": self._gateway(),

@@ -46,8 +46,11 @@ class StoredEntries:
         return arrays.covering(self.v4, self.v6, prefix, lengths) if lengths else []
 
     def within(self, prefix: Prefix, limit: int) -> list[Prefix]:
-        """At most `limit` longer entries that lie within it, in order."""
-        return arrays.within(self.v4, self.v6, prefix, limit)
+        """At most `limit` longer entries that lie within it, in order. Raises feeds.E014 at what is no prefix."""
+        try:
+            return arrays.within(self.v4, self.v6, prefix, limit)
+        except ValueError as error:  # their checksum was not asked
+            raise ClearwayError.of("feeds.E014", path=self.path, detail=error) from None
 
 
 def document_of(v4: U64, v6: U64) -> dict[str, Any]:

@@ -3,9 +3,10 @@
     DIR/20300131T120000.000000Z-0123456789ab/    manifest.json, v4_cells.bin, …: folders as in policy/parts.py
     DIR/current -> the one that should be enforced, swapped in one rename
 
-The manifest carries its own meaning: format, ABI of the kernel structs, epoch, time, lists with content hash, counts.
-Identical input gives identical bytes; the time is an argument. A damaged or foreign snapshot is refused by name, and
-the one before it can be taken (`newest`). The newest KEPT stay, for events of an epoch that has just ended.
+The manifest carries its own meaning: format, ABI of the kernel structs, epoch, time, lists with content hash, those
+left out with why, counts. Identical input gives identical bytes; the time is an argument. A damaged or foreign snapshot
+is refused by name, and the one before it can be taken (`newest`). The newest KEPT stay, for events of an epoch that has
+just ended.
 """
 
 from __future__ import annotations
@@ -52,6 +53,20 @@ class SnapshotList:
     exception: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A list that was wanted when a snapshot was compiled, and is not in it."""
+
+    name: str
+    content: str
+    error: dict[str, Any]
+    """Why, as ClearwayError.as_json has it."""
+
+    @property
+    def refusal(self) -> ClearwayError:
+        return ClearwayError.from_json({"error": self.error})
+
+
 class Holding(NamedTuple):
     """An entry of a list that covers an address."""
 
@@ -71,6 +86,7 @@ class Snapshot:
     created: datetime
     feeds: Path
     """Where the entries of the lists are."""
+    left_out: tuple[LeftOut, ...] = ()
 
     def base(self) -> _engine.Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
@@ -96,7 +112,13 @@ class Snapshot:
 
 
 def write(
-    directory: Path, compiled: CompiledBase, lists: Sequence[SnapshotList], *, created: datetime, epoch: int = 0
+    directory: Path,
+    compiled: CompiledBase,
+    lists: Sequence[SnapshotList],
+    *,
+    created: datetime,
+    epoch: int = 0,
+    left_out: Sequence[LeftOut] = (),
 ) -> Path:
     """Writes a snapshot and makes it current; older ones but KEPT are removed. Its folder. Lets OSError through.
 
@@ -111,6 +133,7 @@ def write(
         "epoch": epoch,
         "created": _time_text(time),
         "lists": [_list_document(listed) for listed in lists],
+        "left_out": [asdict(each) for each in left_out],
         "counts": dict(compiled.counts),
         "v6_seed": f"{compiled.v6_seed:016x}",
         "v6_lengths": list(compiled.v6_lengths),
@@ -165,6 +188,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
         )
         _check_counts(compiled)
         lists = tuple(_list_of(listed) for listed in document["lists"])
+        left_out = tuple(LeftOut(**each) for each in document.get("left_out", ()))
         created, epoch = datetime.fromisoformat(document["created"]), int(document["epoch"])
     except parts.Damaged as damage:
         if damage.part == parts.MANIFEST:
@@ -173,7 +197,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"its manifest does not read ({type(error).__name__}: {error})"
         raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
-    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds")
+    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds", left_out)
 
 
 def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:

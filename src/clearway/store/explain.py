@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from clearway.config import StateDirectory
+from clearway.errors import ClearwayError
+from clearway.feeds.fetch import shown
 from clearway.policy.evaluate import (
     GrantRule,
     ListRules,
@@ -22,7 +24,7 @@ from clearway.policy.evaluate import (
 )
 from clearway.policy.model import Prefix, Reason, parse_word
 from clearway.store import lists, standing, wanted
-from clearway.store.change import ListHit, Standing, stamp
+from clearway.store.change import ListHit, ListWanted, Standing, stamp
 from clearway.store.database import told
 
 DROPPED, FORWARDED, PARTLY, GREEN = "dropped", "forwarded", "partly", "green"
@@ -34,8 +36,9 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     """{"target", "outcome", "sentence", "decided_by": rule or null, "rules": those that touch it, the winner first}.
 
     A rule has kind, prefix, relation (covers or within), since, until, reason, and by, note, decision, organisation,
-    list and source where it has them; `enforced` is False for one that is held back. `outcome` is for the address as
-    it is seen from the other side; a grant wins for the traffic of its own prefix, before any block.
+    list and source where it has them; `enforced` is False for one that is held back. A list whose entries cannot be
+    read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch the target. `outcome` is for
+    the address as it is seen from the other side; a grant wins for the traffic of its own prefix, before any block.
     """
     stands = wanted.touching(target, now)
     hits = lists.holders(state, target, now)
@@ -45,6 +48,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     winner = _winner(policy, target, now)
     rules = [_of_standing(each, target, each.decision_id not in held) for each in stands]
     rules += [_of_hit(hit, target, hit.feed not in refused) for hit in hits]
+    rules += [_of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
     within = [rule for rule in rules if rule["relation"] == "within" and rule["enforced"]]
     outcome, sentence = _outcome(target, decided_by, within)
@@ -155,6 +159,22 @@ def _of_standing(each: Standing, target: Prefix, enforced: bool) -> dict[str, An
         "enforced": enforced,
     }
     return {**rule, "organisation": each.organisation} if each.kind == standing.GRANT else rule
+
+
+def _of_unreadable(each: ListWanted, error: ClearwayError, enforced: bool) -> dict[str, Any]:
+    return {
+        "kind": "list",
+        "list": each.feed,
+        "prefix": None,
+        "relation": None,
+        "reason": each.reason,
+        "since": stamp(each.fetched_at),
+        "until": stamp(each.until),
+        "source": shown(each.source),
+        "decision": each.decision_id,
+        "enforced": enforced,
+        "unreadable": str(error),
+    }
 
 
 def _of_hit(hit: ListHit, target: Prefix, enforced: bool) -> dict[str, Any]:

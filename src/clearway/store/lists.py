@@ -21,7 +21,7 @@ from clearway.policy import parts, snapshot
 from clearway.policy.compile import compile_base
 from clearway.policy.entries import StoredEntries, open_entries
 from clearway.policy.model import Prefix, Reason, parse_word
-from clearway.policy.snapshot import SnapshotList
+from clearway.policy.snapshot import LeftOut, Snapshot, SnapshotList
 from clearway.store import subscribe, wanted
 from clearway.store.change import Change, ListHit, ListWanted, NewVersion
 from clearway.store.database import told
@@ -53,7 +53,7 @@ def prepare(
 
     A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E013, store.E002, E003.
     """
-    known = _known(state, source)
+    known = _known(state, source, format)
     fetched = fetch.fetch(
         source,
         etag=known.etag if known else "",
@@ -158,22 +158,23 @@ def compile_wanted(
 ) -> Path:
     """Compiles the lists in force to a snapshot that becomes `current`; its folder. Same lists: the one there is.
 
-    Lists that `left_out` names are not in it. Raises store.E002, E003, E012: then what was current still is.
+    Lists that are damaged or cover the inside are left out; it names them, and `left_out` reads that. Raises
+    store.E002, E003, E012: then what was current still is.
     """
     progress("compile", 0, 1)
     with state.alone("compile.lock"), storing(state.path):
-        usable = [(each, stored) for each, stored, refusal in _opened(state, now, inside, verify=True) if not refusal]
+        opened = _opened(state, now, inside)
+        usable = [(each, stored) for each, stored, _ in opened if stored is not None]
         lists = [_snapshot_list(each) for each, _ in usable]
-        path = _current(state, lists)
+        skipped = [
+            LeftOut(each.feed, each.content, refusal.as_json()["error"]) for each, _, refusal in opened if refusal
+        ]
+        path = _current(state, lists, skipped)
         if path is None:
             compiled = compile_base(
-                [
-                    stored.entries(each.name, each.reason)
-                    for each, (_, stored) in zip(lists, usable, strict=True)
-                    if stored
-                ]
+                [stored.entries(each.name, each.reason) for each, (_, stored) in zip(lists, usable, strict=True)]
             )
-            path = snapshot.write(state.snapshots, compiled, lists, created=now)
+            path = snapshot.write(state.snapshots, compiled, lists, created=now, left_out=skipped)
             state.adopt(path, state.snapshots / snapshot.CURRENT)
         _sweep(state, now)
     progress("compile", 1, 1)
@@ -181,38 +182,134 @@ def compile_wanted(
 
 
 @told
-def left_out(state: StateDirectory, now: datetime, inside: Sequence[Prefix] = ()) -> list[tuple[str, ClearwayError]]:
-    """Lists in force that cannot be enforced, with why: damaged entries, or one that covers an inside prefix."""
-    opened = _opened(state, now, inside, verify=False)
-    return [(each.feed, refusal) for each, _, refusal in opened if refusal is not None]
+def enforce(
+    state: StateDirectory,
+    change: Change,
+    now: datetime,
+    inside: Sequence[Prefix] = (),
+    progress: Progress = no_progress,
+) -> Change:
+    """Compiles after a decision about lists; `change` again. Raises store.E032: the row stands, the policy is the old.
+
+    For the command line without a gateway; the daemon compiles in a process of its own.
+    """
+    try:
+        held = snapshot.load(compile_wanted(state, now, inside, progress))
+    except ClearwayError as error:
+        raise not_enforced(change, error) from error
+    check_taken(change, held)
+    return change
+
+
+def check_taken(change: Change, held: Snapshot | None) -> None:
+    """Raises store.E032 where the version of a list that was stored is one that the snapshot had to leave out."""
+    version = (change.answer.get("feed"), change.answer.get("content"))
+    for each in held.left_out if held is not None else ():
+        if (each.name, each.content) == version:
+            raise not_enforced(change, each.refusal)
+
+
+def not_enforced(change: Change, error: ClearwayError) -> ClearwayError:
+    """store.E032, with what kept a stored decision out of the policy."""
+    return ClearwayError.of("store.E032", decision=change.decision_id, why=error)
+
+
+@told
+def left_out(
+    state: StateDirectory, now: datetime, inside: Sequence[Prefix] = (), held: Snapshot | None = None
+) -> list[tuple[str, ClearwayError]]:
+    """Lists in force that are not enforced, with why. `held`: the snapshot in the kernel; None: the current one.
+
+    What is damaged was found when it was compiled, and stands in the snapshot: here nothing is judged a second time.
+    """
+    compiled, refused = _record(state) if held is None else _record_of(held.lists, held.left_out)
+    found: list[tuple[str, ClearwayError]] = []
+    for each in wanted.lists(now):
+        key = (each.feed, each.content)
+        if key in refused:
+            found.append((each.feed, refused[key]))
+        elif key not in compiled:
+            found.append((each.feed, ClearwayError.of("store.E033", name=each.feed)))
+        elif held is None:  # a prefix may have become an inside one since; in a running gateway none does
+            with contextlib.suppress(ClearwayError):
+                stored = open_entries(state.feeds / each.content, verify=False)
+                covered = _refusal(stored, inside, f"list {each.feed}")
+                found += [(each.feed, covered)] if covered else []
+    return found
+
+
+@told
+def unreadable(state: StateDirectory, now: datetime) -> list[tuple[ListWanted, ClearwayError]]:
+    """Lists in force whose entries cannot be opened, with why. What was compiled of them before is enforced on."""
+    return [(each, stored) for each, stored in _readable(state, now) if isinstance(stored, ClearwayError)]
 
 
 @told
 def usable(
     state: StateDirectory, now: datetime, inside: Sequence[Prefix] = ()
 ) -> list[tuple[ListWanted, StoredEntries]]:
-    """Lists in force with their entries, but for those that `left_out` names."""
-    opened = _opened(state, now, inside, verify=False)
-    return [(each, stored) for each, stored, _ in opened if stored is not None]
+    """Lists in force with their entries, but for those that `left_out` or `unreadable` names."""
+    refused = {name for name, _ in left_out(state, now, inside)}
+    return [
+        (each, stored)
+        for each, stored in _readable(state, now)
+        if not isinstance(stored, ClearwayError) and each.feed not in refused
+    ]
 
 
 @told
 def holders(state: StateDirectory, prefix: Prefix, now: datetime) -> list[ListHit]:
     """Entries of lists in force that touch `prefix`: those that cover it, longest first, then those within it.
 
-    Of each list at most HITS_MAX within. Raises feeds.E014 where the entries of a list are missing.
+    Of each list at most HITS_MAX within. Lists that `unreadable` names are passed over: what they hold is not known.
     """
     covering: list[ListHit] = []
     within: list[ListHit] = []
-    for each in wanted.lists(now):
-        stored = open_entries(state.feeds / each.content, verify=False)
-        covering += [_hit(each, entry) for entry in stored.covering(prefix)]
-        within += [_hit(each, entry) for entry in stored.within(prefix, HITS_MAX)]
+    for each, stored in _readable(state, now):
+        if not isinstance(stored, ClearwayError):
+            covering += [_hit(each, entry) for entry in stored.covering(prefix)]
+            with contextlib.suppress(ClearwayError):
+                within += [_hit(each, entry) for entry in stored.within(prefix, HITS_MAX)]
     return [*sorted(covering, key=lambda hit: (-hit.prefix.length, hit.feed)), *within]
 
 
+def _readable(state: StateDirectory, now: datetime) -> list[tuple[ListWanted, StoredEntries | ClearwayError]]:
+    """Each list in force with its entries, or with why they cannot be opened or were found damaged when compiled."""
+    _, refused = _record(state)
+    found: list[tuple[ListWanted, StoredEntries | ClearwayError]] = []
+    for each in wanted.lists(now):
+        refusal = refused.get((each.feed, each.content))
+        if refusal is not None and refusal.id == "feeds.E014":
+            found.append((each, refusal))
+            continue
+        try:
+            found.append((each, open_entries(state.feeds / each.content, verify=False)))
+        except ClearwayError as error:
+            found.append((each, error))
+    return found
+
+
+Record = tuple[set[tuple[str, str]], dict[tuple[str, str], ClearwayError]]
+"""Name and content of the lists in a snapshot, and why of those that were left out."""
+
+
+def _record(state: StateDirectory) -> Record:
+    """Of the current snapshot, its parts unread; empty where there is none."""
+    try:
+        document, _ = parts.read_manifest(state.snapshots / snapshot.CURRENT)
+        compiled = {(each["name"], each["content"]) for each in document["lists"]}
+        left = [LeftOut(**each) for each in document.get("left_out", ())]
+        return compiled, {(each.name, each.content): each.refusal for each in left}
+    except (parts.Damaged, KeyError, TypeError):
+        return set(), {}
+
+
+def _record_of(lists: Sequence[SnapshotList], left: Sequence[LeftOut]) -> Record:
+    return {(each.name, each.content) for each in lists}, {(each.name, each.content): each.refusal for each in left}
+
+
 def _hit(each: ListWanted, entry: Prefix) -> ListHit:
-    source = fetch.without_credentials(each.source)
+    source = fetch.shown(each.source)
     return ListHit(each.feed, each.reason, entry, each.fetched_at, each.until, source, each.decision_id)
 
 
@@ -221,20 +318,20 @@ def _snapshot_list(each: ListWanted) -> SnapshotList:
         name=each.feed,
         reason=parse_word(Reason, each.reason),
         content=each.content,
-        source=fetch.without_credentials(each.source),
+        source=fetch.shown(each.source),
         since=each.fetched_at,
         until=each.until,
     )
 
 
 def _opened(
-    state: StateDirectory, now: datetime, inside: Sequence[Prefix], *, verify: bool
+    state: StateDirectory, now: datetime, inside: Sequence[Prefix]
 ) -> list[tuple[ListWanted, StoredEntries | None, ClearwayError | None]]:
-    """Each list in force with its entries, or with why it cannot be enforced."""
+    """Each list in force with its entries, every byte of them checked, or with why it cannot be enforced."""
     opened: list[tuple[ListWanted, StoredEntries | None, ClearwayError | None]] = []
     for each in wanted.lists(now):
         try:
-            stored = open_entries(state.feeds / each.content, verify=verify)
+            stored = open_entries(state.feeds / each.content)
             _check_inside(stored, inside, f"list {each.feed}")
         except ClearwayError as refusal:
             opened.append((each, None, refusal))
@@ -243,21 +340,23 @@ def _opened(
     return opened
 
 
-def _current(state: StateDirectory, lists: Sequence[SnapshotList]) -> Path | None:
-    """The current snapshot, where it is whole and of exactly these contents."""
+def _current(state: StateDirectory, lists: Sequence[SnapshotList], left: Sequence[LeftOut]) -> Path | None:
+    """The current snapshot, where it is whole, of exactly these contents, and left out the same."""
     with contextlib.suppress(ClearwayError):
         current = snapshot.load(state.snapshots / snapshot.CURRENT)
         held = [(each.name, each.reason, each.content) for each in current.lists]
-        if held == [(each.name, each.reason, each.content) for each in lists]:
+        if held == [(each.name, each.reason, each.content) for each in lists] and current.left_out == tuple(left):
             return current.path
     return None
 
 
-def _known(state: StateDirectory, source: str) -> FeedVersion | None:
-    """The newest version of that URL whose entries are still held."""
+def _known(state: StateDirectory, source: str, format: str | None) -> FeedVersion | None:
+    """The newest version of that URL, read in that format (None: any), whose entries are still held."""
     if not fetch.is_url(source):
         return None
     versions = FeedVersion.objects.filter(feed__source=source, feed__removed_at__isnull=True)
+    if format is not None:
+        versions = versions.filter(feed__format=format)
     newest: FeedVersion | None = versions.select_related("feed").order_by("-id").first()
     if newest is None or not (newest.etag or newest.last_modified):
         return None
@@ -277,13 +376,21 @@ def _given(state: StateDirectory, given: StoredContent, inside: Sequence[Prefix]
             raise ClearwayError.of("feeds.E005", origin=given.origin, prefix=widest, limit=limit)
     _check_inside(stored, inside, given.origin)
     counts = {**given.counts, "v4": len(stored.v4), "v6": len(stored.v6)}
-    return NewVersion(stored.hash, counts, given.origin, given.etag, given.last_modified)
+    return NewVersion(stored.hash, counts, fetch.shown(given.origin), given.etag, given.last_modified)
 
 
 def _check_inside(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> None:
+    refusal = _refusal(stored, inside, origin)
+    if refusal is not None:
+        raise refusal
+
+
+def _refusal(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> ClearwayError | None:
+    """feeds.E006, where an entry covers a prefix of `inside`."""
     for prefix in inside:
         for entry in stored.covering(prefix):
-            raise ClearwayError.of("feeds.E006", origin=origin, prefix=entry, inside=prefix)
+            return ClearwayError.of("feeds.E006", origin=origin, prefix=entry, inside=prefix)
+    return None
 
 
 def _sweep(state: StateDirectory, now: datetime) -> None:

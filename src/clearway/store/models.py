@@ -1,8 +1,9 @@
 """Tables. Decision and FeedVersion only grow: triggers in the database refuse anything else, and so do their classes.
 
 StandingRow is a reading of Decision kept at hand (what is in force now, by prefix), written in the same transaction;
-replaying all decisions gives the same rows. A thief of the database learns what the public is told anyway, and notes.
-Whoever could write to it could change what is enforced at the next start: it is not readable or writable by others.
+replaying all decisions gives the same rows. A thief of the database learns what the public is told anyway, notes, and
+the keys that stand in Feed.source, the one column that has them; a removed list keeps its row. Whoever could write to
+it could change what is enforced at the next start: it is not readable or writable by others.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ EVERY_MIN = timedelta(minutes=1)
 
 
 def public(source: str) -> str:
-    """A source as it may be shown: without what stands before the @ of a URL."""
-    if "@" not in source:
+    """A source as it may be shown and written into rows that stay: fetch.shown. Only Feed.source has all of it."""
+    if "://" not in source:
         return source
-    from clearway.feeds.fetch import without_credentials  # slow to import
+    from clearway.feeds.fetch import shown  # slow to import
 
-    return without_credentials(source)
+    return shown(source)
 
 
 def times(request: FeedAddRequest) -> tuple[timedelta | None, timedelta]:
