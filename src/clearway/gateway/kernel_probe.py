@@ -63,6 +63,7 @@ class KernelAnswer:
     distribution: str = ""  # ID of os-release
     distribution_version: str = ""  # VERSION_ID of os-release
     tcx: bool | None = None  # None: the kernel would not be asked by this user
+    membarrier: bool | None = None  # a grace period can be waited for; None: not asked on this kind of machine
     btf: bool = False
     bpffs: str = "absent"  # "mounted" at /sys/fs/bpf, "mountable", "absent" from the kernel
     jit: int | None = None  # net.core.bpf_jit_enable; None: no such setting, or not readable
@@ -95,6 +96,7 @@ def judge(answer: KernelAnswer) -> list[Check]:
     return [
         _judge_tcx(answer),
         _judge_may_goto(answer),
+        _judge_grace(answer),
         _judge_btf(answer),
         _judge_rights(answer),
         _judge_bpffs(answer),
@@ -142,6 +144,19 @@ def _judge_may_goto(answer: KernelAnswer) -> Check:
         return Check("kernel, may_goto", Level.OK, answer.release)
     found = f"{answer.release}; came with 6.9. Address rules do not use it, reading names will"
     return Check("kernel, may_goto", Level.NOTE, found, newer_kernel(answer))
+
+
+def _judge_grace(answer: KernelAnswer) -> Check:
+    name = "kernel, grace period"
+    if answer.membarrier is None:
+        return Check(name, Level.NOTE, "membarrier() is not asked on this kind of machine")
+    if answer.membarrier:
+        return Check(name, Level.OK, "membarrier()")
+    mend = (
+        "take nohz_full= off the kernel's command line, then reboot; where it is not in /proc/cmdline, boot a kernel "
+        "with CONFIG_MEMBARRIER"
+    )
+    return Check(name, Level.CANNOT, "membarrier() waits for no other CPU here, so no list can be replaced", mend)
 
 
 def _judge_btf(answer: KernelAnswer) -> Check:
@@ -211,6 +226,7 @@ def probe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), etc: Path = Path
         distribution=names.get("ID", ""),
         distribution_version=names.get("VERSION_ID", ""),
         tcx=_ask_tcx(uname.machine),
+        membarrier=_ask_membarrier(uname.machine),
         btf=(sys / "kernel/btf/vmlinux").exists(),
         bpffs=_bpffs(proc),
         jit=_number(proc / "sys/net/core/bpf_jit_enable"),
@@ -279,3 +295,20 @@ def _ask_tcx(machine: str) -> bool | None:
     if answer == 0:
         return True
     return False if ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS) else None
+
+
+_MEMBARRIER_SYSCALL = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
+_MEMBARRIER_CMD_QUERY, _MEMBARRIER_CMD_GLOBAL = 0, 1
+
+
+def _ask_membarrier(machine: str) -> bool | None:
+    """Has membarrier() the command that waits for all CPUs? With nohz_full= the kernel leaves it out (EINVAL)."""
+    number = _MEMBARRIER_SYSCALL.get(machine)
+    if number is None:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    commands = libc.syscall(
+        ctypes.c_long(number), ctypes.c_long(_MEMBARRIER_CMD_QUERY), ctypes.c_long(0), ctypes.c_long(0)
+    )
+    return commands >= 0 and bool(commands & _MEMBARRIER_CMD_GLOBAL)
