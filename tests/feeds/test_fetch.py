@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from clearway.errors import ClearwayError
-from clearway.feeds import fetch as fetching
 from clearway.feeds.fetch import fetch, shown
 
 LIST = b"192.0.2.1\n192.0.2.2\n"
@@ -85,6 +84,25 @@ class Answers(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.05)
 
+    def answer_slow_headers(self) -> None:
+        for letter in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"1" * 100:
+            self.wfile.write(bytes([letter]))
+            self.wfile.flush()
+            time.sleep(0.05)
+
+    def answer_slow_without_length(self) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(100):
+            self.wfile.write(LIST)
+            self.wfile.flush()
+            time.sleep(0.05)
+
+    def answer_moved_slowly(self) -> None:
+        time.sleep(0.2)
+        self.send(b"", 302, Location=f"/moved-slowly/{int(self.path.rpartition('/')[2]) + 1}")
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -145,9 +163,11 @@ def test_an_answer_that_is_no_list_is_refused(server: str, path: str, id: str, d
     assert detail in refused(f"{server}/{path}", id, bytes_max=1 << 20).message
 
 
-def test_a_server_that_drips_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_CHUNK", 1)
-    assert "too long" in refused(f"{server}/slow", "feeds.E010", seconds_max=0.3).message
+@pytest.mark.parametrize("path", ["slow", "slow-headers", "slow-without-length", "moved-slowly/0"])
+def test_a_server_that_drips_is_given_up(server: str, path: str) -> None:
+    began = time.monotonic()
+    assert "too long" in refused(f"{server}/{path}", "feeds.E010", seconds_max=0.5).message
+    assert time.monotonic() - began < 2.5
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

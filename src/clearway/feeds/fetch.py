@@ -6,14 +6,17 @@ keeps them, since they are needed for the next fetch.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from clearway.errors import ClearwayError
@@ -27,8 +30,7 @@ CONNECT_SECONDS_MAX = 10.0
 SILENCE_SECONDS_MAX = 30.0
 """Between two pieces of an answer."""
 FETCH_SECONDS_MAX = 300.0
-"""From start to end."""
-_CHUNK = 1 << 20
+"""From start to end: connecting, redirects and headers as well."""
 
 Progress = Callable[[int, int | None], None]
 """Told bytes so far, and in all where that is known."""
@@ -115,26 +117,32 @@ def _fetch_url(
 ) -> Fetched:
     import httpx  # slow to import; commands that fetch nothing do without
 
+    deadline = _Deadline(seconds_max)
     asked = {"Accept": "text/plain, */*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "clearway"}
     if etag:
         asked["If-None-Match"] = etag
     if last_modified:
         asked["If-Modified-Since"] = last_modified
-    timeout = httpx.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
+    timeout = httpx.Timeout(min(SILENCE_SECONDS_MAX, seconds_max), connect=min(CONNECT_SECONDS_MAX, seconds_max))
     origin = re.split("[?#]", url)[0].rpartition("@")[2]
     try:
         origin = shown(url)
         with (
+            deadline,
             httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=REDIRECTS_MAX) as client,
-            client.stream("GET", url, headers=asked) as answer,
+            client.stream("GET", url, headers=asked, extensions={"trace": deadline.trace}) as answer,
         ):
             origin = shown(str(answer.url))
             if answer.status_code == 304 and (etag or last_modified):
                 return Fetched(b"", origin, etag, last_modified, unchanged=True)
             _check_answer(answer, origin, bytes_max)
-            data = _read_answer(answer, origin, bytes_max, time.monotonic() + seconds_max, progress)
+            data = _read_answer(answer, origin, bytes_max, progress)
+            if deadline.passed():  # a body without a length ends where the connection does
+                raise TimeoutError
             return Fetched(data, origin, answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+        if deadline.passed():
+            raise ClearwayError.of("feeds.E010", origin=origin, detail="it takes too long") from None
         raise ClearwayError.of("feeds.E010", origin=origin, detail=str(error) or type(error).__name__) from None
 
 
@@ -149,15 +157,58 @@ def _check_answer(answer: httpx.Response, origin: str, bytes_max: int) -> None:
         raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
 
 
-def _read_answer(answer: httpx.Response, origin: str, bytes_max: int, deadline: float, progress: Progress) -> bytes:
+def _read_answer(answer: httpx.Response, origin: str, bytes_max: int, progress: Progress) -> bytes:
     """The body as it was sent: unpacking, bounded, is for formats.py. httpx refuses one shorter than announced."""
     data = bytearray()
     length = answer.headers.get("content-length", "")
-    for chunk in answer.iter_raw(_CHUNK):
+    for chunk in answer.iter_raw():  # as it comes: with a size, a server that drips would be waited for
         data += chunk
         if len(data) > bytes_max:
             raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
-        if time.monotonic() > deadline:
-            raise ClearwayError.of("feeds.E010", origin=origin, detail="it takes too long")
         progress(len(data), int(length) if length.isdigit() else None)
     return bytes(data)
+
+
+class _Deadline:
+    """Ends the connections of one fetch at its time, whatever they are waiting for.
+
+    httpx has limits for each operation only, and a server that sends a byte now and then, of a handshake or a header,
+    stays below all of them. A duplicate of the descriptor is the same connection, also once TLS has taken it over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._turn = threading.Lock()
+        self._connections: list[socket.socket] = []
+
+    def passed(self) -> bool:
+        return time.monotonic() >= self._at
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore tells here what it begins and has done."""
+        if event == "connection.connect_tcp.complete":
+            connection = info["return_value"].get_extra_info("socket")
+            with self._turn:
+                self._connections.append(connection.dup())
+        if self.passed():
+            self._end()
+            if event.endswith(".started"):
+                raise TimeoutError
+
+    def _end(self) -> None:
+        with self._turn:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._turn:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
