@@ -62,9 +62,12 @@ class GatewayProcess:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         while b"ready\n" not in self._words(said).splitlines(keepends=True):
-            if self._process.poll() is not None or time.monotonic() - began > READY_S_MAX:
+            ended = self._process.poll()
+            if ended is not None or time.monotonic() - began > READY_S_MAX:
+                silence = f"not ready within {READY_S_MAX:.0f} s" if ended is None else f"ended with {ended}, wordless"
                 self.kill()
-                raise ClearwayError.of("lab.E008", detail=_complaint(self._words(said).decode()), log=self.log)
+                detail = _complaint(self._words(said).decode(errors="replace"), silence)
+                raise ClearwayError.of("lab.E008", detail=detail, log=self.log)
             time.sleep(0.01)
         return time.monotonic() - began
 
@@ -92,7 +95,7 @@ class GatewayProcess:
         try:
             answer: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
-            raise ClearwayError.of("lab.E008", detail=_complaint(done.stderr or done.stdout), log=self.log) from None
+            raise ClearwayError.of("lab.E008", detail=_complaint(done.stderr, words[0]), log=self.log) from None
         if done.returncode and "error" in answer:
             raise ClearwayError.from_json(answer)
         return answer
@@ -107,7 +110,7 @@ class GatewayProcess:
         self.command("detach", "--name", self.name)
 
 
-def _complaint(words: str) -> str:
-    """The line that says what went wrong: the error's own, else the last one."""
-    lines = words.strip().splitlines() or ["it said nothing"]
+def _complaint(words: str, silence: str) -> str:
+    """The line that says what went wrong: the error's own, else the last one; `silence` where there is none."""
+    lines = words.strip().splitlines() or [silence]
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
