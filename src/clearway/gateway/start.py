@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 0.3
 """Somebody who only looks whether a lock is held holds it for a moment."""
-_LEAST = (1, 1, 1)
+ROOM = (1 << 20, 1 << 12, 1 << 13)
+"""Bitmaps, IPv6 buckets and slots a copy that a gateway starts with at least: 64 MB of bitmaps hold any list of a
+million addresses. Larger tables cost a load, which is mostly the verifier (0.3 s)."""
 LINK_WAIT_S = 2.0
 """`ready` waits so long for ports that were down."""
 
@@ -156,11 +158,12 @@ def _likely_capacity(state: StateDirectory) -> tuple[int, int, int]:
     manifest = durable.read_json(state.snapshots / "current" / "manifest.json") or {}
     counts = manifest.get("counts")
     if not isinstance(counts, dict):
-        return _LEAST
-    needed = [counts.get(name) for name in ("cells", "buckets", "slots")]  # each cell has a bitmap in the kernel
-    if not all(isinstance(number, int) and 0 <= number < 1 << 28 for number in needed):
-        return _LEAST
-    bitmaps, buckets, slots = (max(int(number), 1) for number in needed if number is not None)
+        return ROOM
+    counted = [counts.get(name) for name in ("cells", "buckets", "slots")]  # each cell has a bitmap in the kernel
+    needed = [number for number in counted if isinstance(number, int) and 0 <= number < 1 << 28]
+    if len(needed) != len(ROOM):
+        return ROOM
+    bitmaps, buckets, slots = (max(number, room) for number, room in zip(needed, ROOM, strict=True))
     return int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25)
 
 
