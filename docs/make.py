@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ that say what the code says: errors.md, settings.md, commands.md.
+"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md) or what a run measured
+(figures.md).
 
     python docs/make.py [PAGE…]
 
@@ -7,10 +8,13 @@ A test fails while a page differs from what this makes.
 
 import contextlib
 import io
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from clearway.bench.page import markdown
 from clearway.cli.app import COMMANDS, call, load
 from clearway.config import SETTINGS
 from clearway.errors import ANSWER_IS_NO, CATALOG, MACHINE_CANNOT, MISUSE
@@ -103,7 +107,18 @@ def subcommands(name: str) -> list[str]:
     return list(getattr(load(name), "commands", {}))
 
 
-PAGES = {"errors.md": errors_page, "settings.md": settings_page, "commands.md": commands_page}
+def figures_page() -> str:
+    """What the last published run of `clearway bench wire --json` printed, kept in figures.json."""
+    document: dict[str, Any] = json.loads((HERE / "figures.json").read_text())
+    return markdown(document)
+
+
+PAGES = {
+    "errors.md": errors_page,
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "figures.md": figures_page,
+}
 
 
 def main() -> None:

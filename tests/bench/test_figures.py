@@ -42,6 +42,7 @@ def ours() -> list[str]:
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_a_figure_measures_all_its_kinds_and_leaves_nothing_behind(name: str) -> None:
     measured = run.measure(run.chosen([name]), SMOKE, "a test", Silent())
+    assert measured.failed == {}
     (result,) = measured.results
     assert {series.kind for series in result.series} == KINDS[name]
     assert all(math.isfinite(value) and value > 0 for series in result.series for value in series.values)

@@ -2,11 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from clearway.bench import plot, report
 from clearway.bench.measurement import Aim, Measurement, Result, Series
 from clearway.bench.report import Run
+from clearway.errors import ClearwayError
 
 
 def run(*results: Result) -> Run:
@@ -38,6 +40,14 @@ def test_a_run_has_reached_its_aims_only_when_all_are_reached_and_nothing_leaked
     assert run(packets(leaked=0)).reached
     assert not run(packets(leaked=1)).reached
     assert not run(packets(), packets(aim=2.1)).reached
+
+
+def test_a_run_says_which_figures_failed_and_has_not_reached_its_aims() -> None:
+    error = ClearwayError.of("bench.E004", command="nft -f", detail="no memory")
+    failed = replace(run(packets()), failed={"drops": error})
+    assert not failed.reached
+    assert report.document(failed)["failed"] == [{"name": "drops", **error.as_json()}]
+    assert report.document(run(packets()))["failed"] == []
 
 
 def test_a_line_of_the_table_has_median_spread_and_ratio_with_its_own_spread() -> None:

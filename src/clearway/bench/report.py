@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clearway.bench.measurement import Judged, Result, Series
+from clearway.errors import ClearwayError
 
 DOCUMENT_VERSION = 1
 
@@ -20,13 +21,14 @@ class Run:
     seconds: float
     machine: Mapping[str, str]
     results: Sequence[Result]
+    failed: Mapping[str, ClearwayError] = field(default_factory=dict)  # figures that could not be measured, and why
 
     @property
     def reached(self) -> bool:
-        """Every aim, and nothing leaked."""
-        return all(judged.reached for result in self.results for judged in result.judged()) and not any(
-            result.leaked for result in self.results
-        )
+        """Every figure was measured, every aim reached, and nothing leaked."""
+        judged = [one for result in self.results for one in result.judged()]
+        leaked = any(result.leaked for result in self.results)
+        return not self.failed and not leaked and all(one.reached for one in judged)
 
 
 def document(run: Run) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def document(run: Run) -> dict[str, Any]:
         "machine": dict(run.machine),
         "reached": run.reached,
         "figures": [_figure(result) for result in run.results],
+        "failed": [{"name": name, **error.as_json()} for name, error in run.failed.items()],
     }
 
 

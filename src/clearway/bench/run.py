@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from clearway.bench import machine
 from clearway.bench.figures import FIGURES, Figure
+from clearway.bench.measurement import Result
 from clearway.bench.plan import Plan
 from clearway.bench.report import Run
 from clearway.bench.stand import Stand
@@ -28,7 +29,7 @@ def chosen(names: Sequence[str]) -> list[Figure]:
 
 
 def measure(figures: Sequence[Figure], plan: Plan, command: str, progress: Progress) -> Run:
-    """Measures them one after another. The first that cannot be measured ends the run with its error."""
+    """Measures them one after another; one that fails is told in the run, and the others are measured all the same."""
     require_rights()
     for tool in ("ip", "nsenter", *(tool for figure in figures for tool in figure.tools)):
         if shutil.which(tool) is None:
@@ -37,11 +38,17 @@ def measure(figures: Sequence[Figure], plan: Plan, command: str, progress: Progr
     sweep()
     started, began = datetime.now(UTC), time.monotonic()
     facts = machine.facts()
-    results = []
+    results: list[Result] = []
+    failed: dict[str, ClearwayError] = {}
     with Stand(plan, cpus, progress) as stand:
         for figure in figures:
             figure_began = time.monotonic()
-            result = figure.measure(stand)
-            results.append(dataclasses.replace(result, seconds=time.monotonic() - figure_began))
+            try:
+                result = figure.measure(stand)
+            except ClearwayError as error:
+                failed[figure.name] = error
+                progress.say(f"{figure.name} failed: {error.message}")
+            else:
+                results.append(dataclasses.replace(result, seconds=time.monotonic() - figure_began))
     stamp = started.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Run(command, plan.name, stamp, time.monotonic() - began, facts, results)
+    return Run(command, plan.name, stamp, time.monotonic() - began, facts, results, failed)

@@ -70,6 +70,8 @@ def wire(
         _tell(measured)
         if plot is not None:
             print(f"\npicture: {plot}")
+    if measured.failed:
+        return max(error.exit_code for error in measured.failed.values())
     return 0 if measured.reached else 1
 
 
@@ -211,3 +213,6 @@ def _tell(measured: Run) -> None:
             print(f"{aim}: {told}")
         for note in result.notes:
             print(f"  {note}")
+    for name, error in measured.failed.items():
+        print(f"\n{name} was not measured")
+        show.error(error, False)
