@@ -50,3 +50,52 @@ def test_a_failed_compilation_says_that_the_row_stands(tmp_path: Path) -> None:
     assert raised.value.message.startswith("decision 2 is stored, not enforced yet; the old policy stands")
     assert [row["kind"] for row in decisions(limit=9)] == ["feed-version", "feed-add"]
     assert work.behind and work.last_error is not None and work.last_error.id == "store.E002"
+
+
+class Defect:
+    """A worker that answers with what nobody foresaw, until it is `well`: then its compilation stands."""
+
+    well = False
+
+    async def ask(self, what: str, **_: Any) -> dict[str, Any]:
+        if not self.well:
+            raise ValueError("a defect")
+        return {"path": "/snapshot"}
+
+
+def test_an_unforeseen_failure_is_told_and_ended_by_the_next_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clearway import store
+
+    store.setup(tmp_path)
+    from clearway.gateway import base_work
+    from clearway.policy import snapshot
+    from clearway.store.change import Change
+
+    monkeypatch.setattr(snapshot, "load", lambda path: path)
+
+    async def in_store(function: Callable[..., Any]) -> Any:
+        return function()
+
+    published: list[Path] = []
+    held = SimpleNamespace(lists=[SimpleNamespace(name="it", content="hash")], left_out=[])
+
+    def publish(path: Path) -> int:
+        published.append(path)
+        return len(published)
+
+    enforcer = SimpleNamespace(snapshot=held, publish=publish)
+    worker = Defect()
+    clock = SimpleNamespace(now=lambda: NOON)
+    work = base_work.BaseWork(StateDirectory(tmp_path), (), clock, enforcer, worker, in_store)  # type: ignore[arg-type]
+    with pytest.raises(ClearwayError, match="ValueError: a defect") as raised:
+        asyncio.run(work.rebuild())
+    assert raised.value.id == "gateway.E023"
+    assert work.last_error is raised.value and work.overdue
+    worker.well = True
+    unchanged = Change(1, {"feed": "it", "content": "hash"}, base_changed=False)
+    assert asyncio.run(work._decided(lambda now: unchanged))["enforced"] is True
+    assert published == [Path("/snapshot")] and not work.behind and work.last_error is None
+    asyncio.run(work._decided(lambda now: unchanged))
+    assert len(published) == 1, "nothing is behind, and nothing new"

@@ -23,15 +23,17 @@ class Work:
 
     def __init__(self) -> None:
         self.updated: list[str] = []
-        self.rebuilt = 0
+        self.rebuilt = self.rebuilt_before_updates = 0
+        self.rebuild_refusal: ClearwayError | None = None
         self.enforced: set[tuple[str, str]] = set()
         self.left_out: set[tuple[str, str]] = set()
         self.behind = False
-        self.last_error: ClearwayError | None = None
+        self.overdue = False
         self.refusal: ClearwayError | None = None
 
     async def update(self, name: str, _request: object, actor: str) -> dict[str, Any]:
         assert actor == "schedule"
+        self.rebuilt_before_updates = self.rebuilt
         self.updated.append(name)
         if self.refusal is not None:
             raise self.refusal
@@ -39,6 +41,8 @@ class Work:
 
     async def rebuild(self) -> None:
         self.rebuilt += 1
+        if self.rebuild_refusal is not None:
+            raise self.rebuild_refusal
         self.enforced = set()
 
     def enforced_lists(self) -> set[tuple[str, str]]:
@@ -114,9 +118,24 @@ def test_a_list_that_is_wanted_and_not_in_the_kernel_is_compiled_unless_it_was_l
 
 def test_what_failed_to_get_into_the_kernel_is_tried_again(feeds_due: Any) -> None:
     work, time = Work(), Time()
-    work.behind, work.last_error = True, ClearwayError.of("gateway.E017", why="tried")
+    work.behind = work.overdue = True
     asyncio.run(looker(feeds_due, work, time, {"due": [], "lists": [], "next_list_expiry": None}).look())
     assert work.rebuilt == 1
+
+
+def test_what_has_run_out_goes_before_anything_is_fetched(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    work.enforced = {("short", "hash")}
+    asyncio.run(looker(feeds_due, work, time, {"due": [("a", 9.0)], "lists": [], "next_list_expiry": None}).look())
+    assert work.updated == ["a"] and work.rebuilt_before_updates == 1
+
+
+def test_lists_are_fetched_also_while_what_is_held_cannot_be_compiled(feeds_due: Any) -> None:
+    work, time = Work(), Time()
+    work.enforced = {("damaged", "hash")}
+    work.rebuild_refusal = ClearwayError.of("gateway.E017", why="tried")
+    asyncio.run(looker(feeds_due, work, time, {"due": [("a", 9.0)], "lists": [], "next_list_expiry": None}).look())
+    assert work.updated == ["a"]
 
 
 def test_in_a_daemon_a_damaged_list_is_named_and_an_update_mends_it(wire: Wire, tmp_path: Path) -> None:

@@ -139,6 +139,11 @@ class BaseWork:
         snapshot = self._enforcer.snapshot
         return {(each.name, each.content) for each in snapshot.left_out} if snapshot is not None else set()
 
+    @property
+    def overdue(self) -> bool:
+        """It is `behind`, and nobody is at work on it: the last attempt failed, or was broken off."""
+        return self.behind and not self._turn.locked()
+
     async def rebuild(self) -> None:
         """Compiles what is wanted now and brings it into the kernel. On failure the old policy stands (`behind`)."""
         self._asked += 1
@@ -153,6 +158,10 @@ class BaseWork:
             except ClearwayError as error:
                 self.last_error = error
                 raise
+            except Exception as error:
+                log.exception("while lists were brought into the kernel")
+                self.last_error = ClearwayError.of("gateway.E023", what=f"{type(error).__name__}: {error}")
+                raise self.last_error from error
             self._built = covers
             self.last_error = None
             self.behind = self._built < self._asked
@@ -171,7 +180,7 @@ class BaseWork:
         change: Change = await self._in_store(lambda: decide(self._clock.now()))
         self.changed.set()
         version = (change.answer["feed"], change.answer.get("content"))
-        if change.base_changed or version not in self.enforced_lists():
+        if change.base_changed or self.behind or version not in self.enforced_lists():
             try:
                 await self.rebuild()
             except ClearwayError as error:

@@ -36,19 +36,24 @@ class FeedsDue:
 
         Seconds until the next look: sooner when a list runs out before that.
         """
-        now = self._clock.now()
-        due: dict[str, float] = dict(await self._in_reads(lists.due, now))
+        await self._bring_in()  # first: to fetch may take minutes, and what has run out must not stay so long
+        due: dict[str, float] = dict(await self._in_reads(lists.due, self._clock.now()))
         for name in self._schedule.ready(due.items(), boot_ns() / 1e9):
             await self._fetch(name, due[name])
+            await self._bring_in()
         now = self._clock.now()
-        in_force = {(row.feed, row.content) for row in await self._in_reads(wanted.lists, now)}
-        failed = self._work.behind and self._work.last_error is not None
-        differs = self._work.enforced_lists() != in_force - self._work.left_out_lists()
-        if failed or (differs and not self._work.behind):
-            await self._work.rebuild()
         next_expiry: datetime | None = await self._in_reads(wanted.next_list_expiry, now)
         left = (next_expiry - now).total_seconds() if next_expiry is not None else LOOK_S
         return min(max(left, 0.0) + AFTER_S, LOOK_S)
+
+    async def _bring_in(self) -> None:
+        in_force = {(row.feed, row.content) for row in await self._in_reads(wanted.lists, self._clock.now())}
+        differs = self._work.enforced_lists() != in_force - self._work.left_out_lists()
+        if self._work.overdue or (differs and not self._work.behind):
+            try:
+                await self._work.rebuild()
+            except ClearwayError as error:  # `status` tells it; and a list that is fetched anew may be what mends it
+                log.error("the lists could not be brought into the kernel: %s", error)
 
     async def _fetch(self, name: str, every_s: float) -> None:
         try:
