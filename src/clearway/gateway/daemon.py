@@ -59,8 +59,9 @@ def run(options: RunOptions, kernel: KernelAnswer | None = None) -> int:
     lifecycle.step("load")
     try:
         asyncio.run(_serve(started, lifecycle))
-    except KeyboardInterrupt:
-        pass  # told to end before the loop could hear it
+    except KeyboardInterrupt:  # told to end before the loop could hear it
+        started.notifier.stopping()
+        started.state.socket.unlink(missing_ok=True)
     finally:
         started.loader.close()
         for lock in started.locks:
