@@ -377,5 +377,5 @@ def test_grants_do_not_wait_for_a_list_that_is_being_compiled(running: Running) 
         assert running.ask("POST", "/v1/grant", grant)["enforced"] is True
         answered += 1
     assert adding.returncode == 0
-    assert answered > 10, "each of them waited"
+    assert answered > 3, "each of them waited"
     assert inbound(running, "3.4.5.100") == "listed-source"

@@ -35,7 +35,7 @@ def nothing_lost(wire: ShortWire, rate: int = RATE) -> Iterator[Traffic]:
         time.sleep(SETTLE_S)
         for report in traffic.stop():
             assert report.clean, f"{report}; the first lost: {report.lost_numbers[:5]}"
-            assert report.sent > rate * SETTLE_S
+            assert report.sent > rate * SETTLE_S / 4, "hardly anything was under way"
 
 
 def test_killing_and_restarting_the_daemon_costs_no_packet(wire: ShortWire, tmp_path: Path) -> None:

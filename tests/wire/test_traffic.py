@@ -88,8 +88,8 @@ def test_a_bare_wire_carries_everything(wire: ShortWire) -> None:
         there, back = run(End(one, "eth0"), End(other, "eth0"), 20_000, 2)
     assert there.clean, there
     assert back.clean, back
-    assert there.sent > 30_000
-    assert back.sent > 30_000
+    assert there.sent > 1_000
+    assert back.sent > 1_000
 
 
 @pytest.mark.namespaces
