@@ -213,3 +213,41 @@ def test_a_list_from_a_url_is_fetched_asked_for_news_and_shown_without_its_passw
         assert database.execute("SELECT source FROM feed").fetchall() == [(address,)]
         assert "SECRET" not in str(database.execute("SELECT * FROM decision").fetchall())
         assert "SECRET" not in str(database.execute("SELECT * FROM feed_version").fetchall())
+
+
+def test_a_grant_counts_for_inside_addresses_alone_where_those_are_known(cli: Call, state: Path) -> None:
+    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
+    cli("grant", "203.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
+    assert cli("explain", "203.0.113.9", "--json").json["outcome"] == "green", "nobody knows what is inside"
+    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.0/24"]}')
+    answer = cli("explain", "203.0.113.9", "--json").json
+    assert (answer["outcome"], answer["decided_by"]["kind"]) == ("dropped", "block")
+    assert [(rule["kind"], rule["enforced"]) for rule in answer["rules"]] == [("block", True), ("grant", False)]
+    assert "not inside: changes" in " ".join(cli("explain", "203.0.113.9").out.split())
+    cli("grant", "192.0.2.0/28", "--organisation", "Here", "--until", "1h")
+    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "green"
+
+
+def test_explain_live_asks_about_a_granted_address_outside_as_one_outside(state: Path, cli: Call) -> None:
+    from datetime import UTC, datetime
+
+    from clearway.cli import explain_live
+    from clearway.config import StateDirectory
+    from clearway.policy.model import Prefix
+
+    cli("grant", "203.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
+    status = {"gateway": {"inside_prefixes": ["192.0.2.0/24"]}}
+    asked = Prefix.parse("203.0.113.9")
+    packets = explain_live._packets(StateDirectory(state), asked, status, datetime.now(UTC))
+    assert [str(destination) for _, _, destination in packets] == ["203.0.113.9", "192.0.2.1"]
+    status["gateway"]["inside_prefixes"] = []
+    packets = explain_live._packets(StateDirectory(state), asked, status, datetime.now(UTC))
+    assert str(packets[0][1]) == "203.0.113.9"
+
+
+def test_the_reasons_in_help_are_those_there_are() -> None:
+    from clearway.cli.options import REASONS_HELP
+    from clearway.policy.model import Reason, word
+
+    *most, last = [word(each) for each in Reason if each is not Reason.NONE]
+    assert f"{', '.join(most)} or {last}." == REASONS_HELP

@@ -51,7 +51,7 @@ def test_a_sample_gives_its_entries_and_its_format(name: str, format: str, chang
 def test_each_line_is_counted_once() -> None:
     parsed = read((SAMPLES / "plain" / "list.txt").read_bytes() + ADDRESSES)
     assert parsed.counts == {
-        "lines": 414, "blank": 4, "entries": 409, "malformed": 1, "v4": 407, "v6": 2,
+        "lines": 414, "blank": 4, "entries": 409, "malformed": 1, "unsupported": 0, "v4": 407, "v6": 2,
     }  # fmt: skip
     assert parsed.rejected == [(15, "0x7f.0.0.1")]
 

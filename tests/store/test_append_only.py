@@ -82,3 +82,13 @@ def test_a_transaction_that_fails_leaves_no_row(now: datetime) -> None:
         decide.block(BlockRequest(target="192.0.2.9", reason="malware", until="1h"), now, "alice")
         raise RuntimeError
     assert Decision.objects.count() == before
+
+
+@pytest.mark.parametrize("reason, until", [("", "'2030-01-01'"), ("malware", "NULL")])
+def test_the_database_itself_refuses_a_block_without_reason_or_end(reason: str, until: str) -> None:
+    statement = (
+        "INSERT INTO decision (at, actor, kind, target, reason, until, organisation, note, detail) "
+        f"VALUES ('2026-01-01', 'a', 'block', '192.0.2.9', '{reason}', {until}, '', '', '{{}}')"
+    )
+    with pytest.raises(DatabaseError, match="decision_block_has_reason_and_end"), transaction.atomic():
+        connection.cursor().execute(statement)

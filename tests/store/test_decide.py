@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 
+from clearway._engine import LIMITS
 from clearway.errors import ClearwayError
-from clearway.policy.model import Prefix
-from clearway.store import decide, wanted
-from clearway.store.change import Change, ListHit, OverlayWanted
+from clearway.policy.model import Prefix, Reason
+from clearway.store import decide, subscribe, wanted
+from clearway.store.change import Change, ListHit, NewVersion, OverlayWanted
 from clearway.store.models import Decision, StandingRow
 from clearway.store.requests import (
     BlockRequest,
     BypassRequest,
+    FeedAddRequest,
     GrantRequest,
     RevokeRequest,
     UnblockRequest,
+    parse,
 )
 
 pytestmark = pytest.mark.usefixtures("state")
@@ -247,3 +250,46 @@ def test_a_bypass_ends_by_itself_or_when_somebody_says_so(now: datetime) -> None
     assert wanted.bypass_until(now + HOUR) is None
     assert decide.bypass(BypassRequest(on=False), now, "alice").bypass_until == now
     assert wanted.bypass_until(now) is None
+
+
+def test_an_until_that_no_exception_needed_is_not_dropped_in_silence(now: datetime) -> None:
+    block(now, "192.0.2.7")
+    answer = unblock(now, "192.0.2.7", "2h").answer
+    assert (answer["kind"], answer["lifted"]) == ("unblock", True)
+    assert answer["warning"] == "nothing else holds 192.0.2.7: no exception was needed, and --until has no effect"
+    block(now, "192.0.2.8")
+    assert "warning" not in unblock(now, "192.0.2.8").answer
+
+
+def test_nothing_is_refused_without_a_reason_or_an_end(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "until", lambda *_: None)
+    with pytest.raises(ClearwayError) as raised:
+        block(now, "192.0.2.7")
+    assert raised.value.id == "policy.E007"
+    monkeypatch.undo()
+    monkeypatch.setattr(decide, "parse_word", lambda *_: Reason.NONE)
+    with pytest.raises(ClearwayError) as raised:
+        block(now, "192.0.2.7")
+    assert raised.value.id == "policy.E006"
+    assert Decision.objects.count() == 0
+
+
+def test_a_list_is_stored_only_with_an_end_to_come(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribe, "times", lambda *_: (None, timedelta(0)))
+    request = FeedAddRequest(name="drop", source="/x", reason="malware")
+    with pytest.raises(ClearwayError) as raised:
+        decide.feed_add(request, "ip-plain", NewVersion("ab" * 32, {}, "/x"), now, "alice")
+    assert raised.value.id == "policy.E005"
+    assert Decision.objects.count() == 0
+
+
+@pytest.mark.parametrize("organisation", ["", "  ", "two\nlines", "bell\x07"])
+def test_an_organisation_is_one_line_with_something_on_it(organisation: str) -> None:
+    with pytest.raises(ClearwayError) as raised:
+        parse(GrantRequest, {"prefix": "192.0.2.0/24", "organisation": organisation, "until": "1h"})
+    assert raised.value.id == "store.E020" and raised.value.message.startswith("organisation: ")
+
+
+def test_the_limits_are_those_of_the_kernel() -> None:
+    assert decide.OVERLAY_ENTRIES_MAX == LIMITS["OVERLAY_ENTRIES_MAX"] > 0
+    assert decide.GREEN_ENTRIES_MAX == LIMITS["GREEN_ENTRIES_MAX"] > 0

@@ -104,3 +104,12 @@ def test_reading_a_hundred_thousand_entries_takes_seconds_at_most(now: datetime)
     entries = wanted.overlay(now)
     assert len(entries) == 100_000
     assert entries[1].prefix == Prefix(4, 16, 32)
+
+
+def test_no_ipv4_entry_lies_within_an_ipv6_prefix(now: datetime) -> None:
+    for target in ("192.0.2.7", "2001:db8::7", "::1:0:0:0"):
+        decide.block(BlockRequest(target=target, reason="malware", until="1h"), now, "alice")
+    within = standing.within([standing.BLOCK], Prefix.parse("::/16"), now, 1)
+    assert [str(each.prefix) for each in within] == ["::1:0:0:0"]
+    within = standing.within([standing.BLOCK], Prefix.parse("0.0.0.0/0"), now, 9)
+    assert [str(each.prefix) for each in within] == ["192.0.2.7"]

@@ -12,6 +12,8 @@ from clearway.cli.options import JsonOption, StateOption
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 
+NUMBER_DIGITS_MAX = 18
+"""Of a decision: a longer number is none of them, and no database takes it."""
 WORDS = {"dropped": "red", "forwarded": "green", "green": "green", "partly": "yellow"}
 
 
@@ -33,7 +35,7 @@ def explain(
     now = ask.read_store(directory)
     from clearway.policy.model import Name, parse_target
 
-    decision = _decision(target, now) if target.isdigit() else None
+    decision = _decision(target, now) if target.isascii() and target.isdecimal() else None
     if decision is not None and "." not in decision["target"] and ":" not in decision["target"]:
         if json:
             show.document({"decision": decision})
@@ -66,7 +68,7 @@ def explain(
 def _decision(number: str, now: datetime) -> dict[str, Any]:
     from clearway.store.history import decision
 
-    found = decision(int(number), now)
+    found = decision(int(number), now) if len(number) <= NUMBER_DIGITS_MAX else None
     if found is None:
         raise ClearwayError.of("cli.E006", number=number)
     return found
@@ -153,6 +155,8 @@ def _word(rule: dict[str, Any]) -> str:
     words.append(f"since {show.moment(rule['since'], zone=False)}")
     if "unreadable" in rule:
         words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
+    elif not rule["enforced"] and rule["kind"] == "grant":
+        words.append("not inside: changes nothing")
     elif not rule["enforced"]:
         words.append("held back, not enforced")
     return " · ".join(word for word in words if word)

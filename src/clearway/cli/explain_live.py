@@ -74,14 +74,19 @@ def _outcome_words(outcome: dict[str, Any]) -> str:
 def _packets(
     state: StateDirectory, asked: Prefix, status: dict[str, Any], now: datetime
 ) -> list[tuple[Direction, Prefix, Prefix]]:
-    """Direction, source and destination: as an inside host where it is one or is granted, else as an outside one."""
+    """Direction, source and destination: as an inside host where it is one, else as an outside one.
+
+    Where no inside prefix is known, what is granted counts as inside.
+    """
     from clearway.policy.model import BITS
     from clearway.store import wanted
 
     inside = [Prefix.parse(text) for text in status["gateway"]["inside_prefixes"]]
     host = Prefix(asked.version, asked.address, BITS[asked.version])
     within = any(prefix.covers(host) for prefix in inside)
-    granted = any(each.kind == "grant" and each.prefix.covers(host) for each in wanted.touching(host, now))
+    granted = not inside and any(
+        each.kind == "grant" and each.prefix.covers(host) for each in wanted.touching(host, now)
+    )
     as_inside = within or granted
     peer = _peer(state, host, [] if as_inside else [each for each in inside if each.version == host.version], now)
     inner, outer = (host, peer) if as_inside else (peer, host)

@@ -225,6 +225,6 @@ def _tell(verb: str, answer: dict[str, Any], directory: StateDirectory, now: dat
     words.append(f"decision {answer['decision']}")
     print(" · ".join(words))
     print("  in force" if answer["enforced"] else f"  stored in {directory.path}; no gateway runs there")
-    for key, word in (("duplicates", "duplicates"), ("malformed", "malformed lines, left out")):
+    for key in ("malformed", "unsupported"):
         if counts.get(key):
-            print(f"  {show.count(counts[key])} {word}")
+            print(f"  {show.count(counts[key])} {key} lines, left out")

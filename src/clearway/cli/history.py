@@ -106,7 +106,7 @@ def _back(text: str | None, now: datetime) -> datetime | None:
 
         try:
             return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).astimezone(UTC)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ClearwayError.of("policy.E004", value=text) from None
     from clearway.policy.model import duration
 

@@ -99,6 +99,10 @@ def bypass(
 
     if switch not in ("on", "off"):
         raise ClearwayError.of("cli.E001", message=f"{switch} is neither on nor off", command="clearway bypass")
+    if duration is not None:
+        from clearway.policy.model import duration as parse
+
+        parse(duration)
     directory = ask.directory(state)
     body = {"on": switch == "on", "duration": duration, "note": note, "actor": ask.actor()}
     try:

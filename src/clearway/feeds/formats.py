@@ -54,7 +54,8 @@ class Parsed:
     v4: U64
     v6: U64
     counts: dict[str, int]
-    """lines, blank, entries (lines that gave one), malformed; v4 and v6: distinct prefixes (a range gives several)."""
+    """lines, blank, entries (lines that gave one), malformed, unsupported (of a known kind that this version does
+    not enforce: none in these formats); v4 and v6: distinct prefixes (a range gives several)."""
     rejected: list[tuple[int, str]]
     """The first hundred malformed lines: number from 1, text."""
 
@@ -88,6 +89,7 @@ def read(
         "blank": found.blank,
         "entries": found.entries,
         "malformed": found.malformed,
+        "unsupported": 0,
         "v4": len(v4),
         "v6": len(v6),
     }

@@ -27,6 +27,7 @@ __all__ = [
     "Prefix",
     "Reason",
     "Verdict",
+    "check_terms",
     "duration",
     "parse_target",
     "parse_word",
@@ -171,14 +172,19 @@ class Entry:
     def __post_init__(self) -> None:
         if not isinstance(self.target, (Prefix, Name)):
             raise TypeError(f"a target is a Prefix or a Name, not {self.target!r}")
-        if not isinstance(self.reason, Reason) or self.reason == Reason.NONE:
-            raise ClearwayError.of("policy.E006", value=self.reason, known=", ".join(_words(Reason)))
-        if not isinstance(self.since, datetime) or not isinstance(self.until, datetime):
-            raise ClearwayError.of("policy.E007", target=self.target)
-        if self.since.tzinfo is None or self.until.tzinfo is None:
-            raise ValueError("times of an entry carry their offset from UTC")
-        if self.until <= self.since:
-            raise ClearwayError.of("policy.E005", value=self.until.isoformat(), now=self.since.isoformat())
+        check_terms(self.target, self.reason, self.since, self.until)
+
+
+def check_terms(target: object, reason: Reason, since: datetime, until: datetime) -> None:
+    """What every entry has, on its own or in a list: a reason and an end. Raises policy.E006, E007, E005."""
+    if not isinstance(reason, Reason) or reason == Reason.NONE:
+        raise ClearwayError.of("policy.E006", value=reason, known=", ".join(_words(Reason)))
+    if not isinstance(since, datetime) or not isinstance(until, datetime):
+        raise ClearwayError.of("policy.E007", target=target)
+    if since.tzinfo is None or until.tzinfo is None:
+        raise ValueError("times of an entry carry their offset from UTC")
+    if until <= since:
+        raise ClearwayError.of("policy.E005", value=until.isoformat(), now=since.isoformat())
 
 
 def word(member: IntEnum) -> str:
@@ -200,22 +206,25 @@ def _words(kind: type[IntEnum]) -> list[str]:
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _DURATION = re.compile(r"([1-9][0-9]{0,9})([smhdw])")
+DURATION_MAX = timedelta(days=36525)
+"""A hundred years: whatever is longer was mistyped."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def duration(text: str) -> timedelta:
-    """`90s`, `30m`, `2h`, `7d`, `2w`. Raises policy.E004."""
+    """`90s`, `30m`, `2h`, `7d`, `2w`; at most DURATION_MAX. Raises policy.E004."""
     match = _DURATION.fullmatch(text.strip())
-    if not match:
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if not match or seconds > DURATION_MAX.total_seconds():
         raise ClearwayError.of("policy.E004", value=text)
-    try:
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    except OverflowError:
-        raise ClearwayError.of("policy.E004", value=text) from None
+    return timedelta(seconds=seconds)
 
 
 def until(text: str, now: datetime) -> datetime:
-    """A time in UTC: RFC 3339, or a duration counted from `now`. Raises policy.E004 (no time), E005 (past)."""
+    """A time in UTC: RFC 3339, or a duration counted from `now`; at most DURATION_MAX from it.
+
+    Raises policy.E004 (no time, or too far), E005 (past).
+    """
     text = text.strip()
     try:
         if _RFC_3339.fullmatch(text):
@@ -225,6 +234,8 @@ def until(text: str, now: datetime) -> datetime:
             time = now.astimezone(UTC) + duration(text)
     except (ValueError, OverflowError):
         raise ClearwayError.of("policy.E004", value=text) from None
+    if time - now > DURATION_MAX:
+        raise ClearwayError.of("policy.E004", value=text)
     if time <= now:
         raise ClearwayError.of("policy.E005", value=text, now=now.astimezone(UTC).isoformat(timespec="seconds"))
     return time

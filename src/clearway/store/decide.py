@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from clearway._engine import LIMITS
 from clearway.errors import ClearwayError
-from clearway.policy.model import Name, Prefix, Reason, duration, parse_target, parse_word, until, word
+from clearway.policy.model import Entry, Name, Prefix, Reason, duration, parse_target, parse_word, until, word
 from clearway.store import standing
 from clearway.store.change import Change, ListHit, stamp
 from clearway.store.database import told
@@ -30,10 +31,8 @@ Holders = Callable[[Prefix], Sequence[ListHit]]
 
 SHORTEST = {4: 8, 6: 16}
 """Shortest prefix that a single entry or grant may have, by IP version."""
-OVERLAY_ENTRIES_MAX = 100_000
-"""As in abi.h."""
-GREEN_ENTRIES_MAX = 65_536
-"""As in abi.h."""
+OVERLAY_ENTRIES_MAX = LIMITS["OVERLAY_ENTRIES_MAX"]
+GREEN_ENTRIES_MAX = LIMITS["GREEN_ENTRIES_MAX"]
 NEAR_MAX = 5
 """Entries nearby that an answer names."""
 
@@ -48,10 +47,13 @@ def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[
     for covered in inside:
         if prefix.covers(covered):
             raise ClearwayError.of("store.E022", prefix=prefix, inside=covered)
+    entry = Entry(prefix, reason, source=actor, since=now, until=end, note=request.note)
     with transaction.atomic():
         standing.make_room(standing.OVERLAY, prefix, now, OVERLAY_ENTRIES_MAX, "store.E024")
         spared = standing.within([standing.EXCEPTION], prefix, now, NEAR_MAX)
-        row = _write(Kind.BLOCK, str(prefix), now, actor, reason=word(reason), until=end, note=request.note)
+        row = _write(
+            Kind.BLOCK, str(entry.target), now, actor, reason=word(entry.reason), until=entry.until, note=entry.note
+        )
         standing.lift(standing.EXCEPTION, prefix)
         standing.put(standing.BLOCK, prefix, end, row)
     answer = _answer(row, spared_within=[str(each.prefix) for each in spared])
@@ -86,9 +88,13 @@ def unblock(request: UnblockRequest, now: datetime, actor: str, *, holders: Hold
             rows.append(_write(Kind.EXCEPTION, str(prefix), now, actor, until=end, note=request.note, detail=detail))
             standing.put(standing.EXCEPTION, prefix, end, rows[-1])
         blocked = standing.within([standing.BLOCK], prefix, now, NEAR_MAX)
-    held_by = holder if end else ""
+    unneeded = f"nothing else holds {prefix}: no exception was needed, and --until has no effect"
     answer = _answer(
-        rows[-1], lifted=bool(lifted), held_by=held_by, blocked_within=[str(each.prefix) for each in blocked]
+        rows[-1],
+        lifted=bool(lifted),
+        held_by=holder if end else "",
+        blocked_within=[str(each.prefix) for each in blocked],
+        warning=unneeded if end and not holder else "",
     )
     return Change(rows[-1].pk, answer, overlay=(prefix,))
 

@@ -36,7 +36,8 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     """{"target", "outcome", "sentence", "decided_by": rule or null, "rules": those that touch it, the winner first}.
 
     A rule has kind, prefix, relation (covers or within), since, until, reason, and by, note, decision, organisation,
-    list and source where it has them; `enforced` is False for one that is held back. A list whose entries cannot be
+    list and source where it has them; `enforced` is False for one that is held back, and for a grant where the target
+    is known to be no inside address. A list whose entries cannot be
     read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch the target. `outcome` is for
     the address as it is seen from the other side; a grant wins for the traffic of its own prefix, before any block.
     """
@@ -45,8 +46,12 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     held = {each.decision_id for each in wanted.held_back(now, inside)}
     refused = {name for name, _ in lists.left_out(state, now, inside)}
     policy = near(state, now, [target], inside=inside)
-    winner = _winner(policy, target, now)
-    rules = [_of_standing(each, target, each.decision_id not in held) for each in stands]
+    counts = not inside or any(each.covers(target) for each in inside)
+    winner = _winner(policy, target, now, green=counts)
+    rules = [
+        _of_standing(each, target, counts if each.kind == standing.GRANT else each.decision_id not in held)
+        for each in stands
+    ]
     rules += [_of_hit(hit, target, hit.feed not in refused) for hit in hits]
     rules += [_of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
@@ -106,9 +111,10 @@ Winner = tuple[str, Prefix, str]
 """Kind of the rule that decides, its prefix, and its list."""
 
 
-def _winner(policy: Policy, target: Prefix, now: datetime) -> Winner | None:
+def _winner(policy: Policy, target: Prefix, now: datetime, *, green: bool) -> Winner | None:
+    """`green`: whether grants are asked, as the kernel does of the inside address of a packet alone."""
     now_ns = wall_ns(now)
-    for prefix, grants in policy.grant_table.covering(target):
+    for prefix, grants in policy.grant_table.covering(target) if green else ():
         if any(now_ns < each.until_ns for each in grants):
             return standing.GRANT, prefix, ""
     single = overlay_rule(policy, target, now_ns)

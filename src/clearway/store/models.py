@@ -80,6 +80,12 @@ class Decision(AppendOnly):
 
     class Meta:
         db_table = "decision"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=~models.Q(kind="block") | (~models.Q(reason="") & models.Q(until__isnull=False)),
+                name="decision_block_has_reason_and_end",
+            )
+        ]
         indexes: ClassVar = [models.Index(fields=["target", "id"], name="decision_target")]
 
 

@@ -17,6 +17,9 @@ TEXT_MAX = 1000
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=TEXT_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Organisation = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 ContentHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -50,7 +53,7 @@ class GrantRequest(Request):
     """Put an inside prefix into the green lane until `until`."""
 
     prefix: Word
-    organisation: Word
+    organisation: Organisation
     until: Word
     note: Line = ""
 
@@ -59,7 +62,7 @@ class RevokeRequest(Request):
     """Take an inside prefix out of the green lane; only if it is that organisation's, where one is named."""
 
     prefix: Word
-    organisation: Word | None = None
+    organisation: Organisation | None = None
     note: Line = ""
 
 
@@ -123,6 +126,7 @@ class ProbeRequest(Request):
 
 PATTERNS = {
     "name": "1 to 63 small letters, digits, dots, dashes or underscores, a letter or digit first",
+    "organisation": "one line, without control characters",
     "note": "one line, without control characters",
     "frame": "a frame from its Ethernet header on, in hexadecimal: 14 to 9216 bytes",
 }

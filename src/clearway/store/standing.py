@@ -15,6 +15,8 @@ from clearway.store.models import Decision, StandingRow
 
 BLOCK, EXCEPTION, GRANT = "block", "exception", "grant"
 OVERLAY = (BLOCK, EXCEPTION)
+_MAPPED = "ffff".rjust(24, "0")
+"""How the first address of every IPv4 prefix begins, and of no IPv6 one."""
 
 
 def put(kind: str, prefix: Prefix, until: datetime, decision: Decision) -> None:
@@ -68,12 +70,17 @@ def covering(kinds: Iterable[str], prefix: Prefix, now: datetime) -> list[Standi
 
 
 def within(kinds: Iterable[str], prefix: Prefix, now: datetime, limit: int) -> list[Standing]:
-    """At most `limit` live entries that lie within `prefix` and are longer, in order of address."""
+    """At most `limit` live entries that lie within `prefix` and are longer, in order of address.
+
+    IPv4 entries lie in no IPv6 prefix, though they are stored as ::ffff:a.b.c.d.
+    """
     first, length = prefix.mapped()
     last = (int.from_bytes(first, "big") | (1 << (128 - length)) - 1).to_bytes(16, "big")
     rows = StandingRow.objects.filter(
         kind__in=list(kinds), first__gte=first.hex(), first__lte=last.hex(), length__gt=length, until__gt=now
     )
+    if prefix.version == 6:
+        rows = rows.exclude(first__startswith=_MAPPED)
     return _read(rows.order_by("first", "length")[:limit])
 
 

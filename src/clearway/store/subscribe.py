@@ -9,7 +9,7 @@ from django.db import transaction
 
 from clearway.config import FILE_LIFE, URL_EVERY
 from clearway.errors import ClearwayError
-from clearway.policy.model import Reason, duration, parse_word, word
+from clearway.policy.model import Reason, check_terms, duration, parse_word, word
 from clearway.store.change import Change, NewVersion, stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Feed, FeedVersion, Kind
@@ -124,6 +124,7 @@ def active(name: str) -> Feed:
 
 def _version(feed: Feed, version: NewVersion, now: datetime, actor: str) -> FeedVersion:
     end = now + timedelta(seconds=feed.life_s)
+    check_terms(f"list {feed.name}", parse_word(Reason, feed.reason), now, end)
     detail = {"content": version.content, "counts": version.counts, "origin": version.origin}
     decision = _decision(Kind.FEED_VERSION, feed, now, actor, until=end, detail=detail)
     row = FeedVersion(
