@@ -16,7 +16,7 @@ from running import CLEARWAY, Running, gateway, until
 from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS, Wire, inside_of, ip
 
 from clearway.errors import ClearwayError
-from clearway.gateway import daemon, ethtool, kernel_probe, netlink, ports, start
+from clearway.gateway import daemon, ethtool, kernel_probe, locks, netlink, ports, start
 from clearway.gateway.options import RunOptions
 
 pytestmark = pytest.mark.timeout(120)
@@ -107,6 +107,30 @@ def test_detach_from_outside_the_namespace_restores_the_ports_in_it(wire: Wire, 
         assert json.loads(done.stdout)["restored"].keys() == {"inside", "outside"}
         with inside_of(wire.gateway):
             assert not ethtool.gro("inside")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_detach_without_the_state_directory_restores_the_ports_or_says_that_it_cannot(
+    wire: Wire, tmp_path: Path, known: bool
+) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        with inside_of(wire.gateway):
+            before = {name: read(name) for name in ("inside", "outside")}
+        running.start()
+        if not known:
+            locks.state_of_name(running.name).unlink()
+        words = ["detach", "--name", running.name, "--state", str(tmp_path / "other"), "--json"]
+        done = subprocess.run(running.command(*words), capture_output=True, text=True, timeout=40)
+        assert done.returncode == 0, done.stdout
+        told = json.loads(done.stdout)
+        assert told["links"] == ["tcx-inside", "tcx-outside"] and told["stopped_pid"] == running.pid
+        assert not locks.state_of_name(running.name).exists()
+        if not known:
+            assert "Promiscuous mode, GRO, VLAN offload and IPv6 stay" in told["notes"][0]
+            return
+        assert told["restored"].keys() == {"inside", "outside"} and not told["notes"]
+        with inside_of(wire.gateway):
+            assert {name: read(name) for name in ("inside", "outside")} == before
 
 
 def refused(running: Running) -> dict[str, str]:

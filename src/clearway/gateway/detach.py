@@ -1,7 +1,8 @@
 """`clearway detach`: ends a running daemon, takes the programs off the wire, and puts the ports back as they were.
 
-Works on what the machine shows (locks, pins) and on runtime.json; either may be missing. The programs come off in a
-child that has entered PID 1's mounts, and the network namespace that the ports are in, so that the caller stays put.
+Works on what the machine shows (locks, pins) and on runtime.json; either may be missing, and what then cannot be put
+back is told. The programs come off in a child that has entered PID 1's mounts, and the network namespace that the ports
+are in, so that the caller stays put.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from typing import Any
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
-from clearway.gateway import bpffs, kernel_probe, libc, locks, netlink, ports
+from clearway.gateway import bpffs, durable, kernel_probe, libc, locks, netlink, ports
 from clearway.gateway.clock import boot_id
 from clearway.gateway.locks import FileLock, LockHeld
 from clearway.gateway.options import check_name
@@ -46,20 +47,38 @@ class Detached:
 
 
 def detach(name: str, state: Path) -> Detached:
-    """Takes the gateway of that name off. setup.E001 without rights, gateway.E014 when the daemon doesn't end."""
+    """Takes the gateway of that name off. setup.E001 without rights, gateway.E014 when the daemon doesn't end.
+
+    `state`: where its runtime.json is looked for first; then where the last start of that name had it.
+    """
     check_name(name)
     _require_rights()
-    directory = StateDirectory(state)
-    runtime = Runtime.load(directory.runtime)
-    if runtime is not None and runtime.name != name:
-        runtime = None  # what another gateway did is its own to undo
+    directory, runtime = _record(name, state)
     held = [locks.name_lock(name)] + ([directory.daemon_lock] if runtime is not None else [])
     stopped = _stop(held)
     with _alone(name):
         done = _in_child(lambda: _undo(name, runtime))
         if runtime is not None:
             directory.runtime.unlink(missing_ok=True)
-    return Detached(stopped, tuple(done["links"]), done["restored"], tuple(done["notes"]))
+        locks.state_of_name(name).unlink(missing_ok=True)
+    notes = list(done["notes"])
+    if runtime is None and done["links"]:
+        notes.append(
+            f"how the ports were set before is not known: no runtime.json of {name} in {state}. Promiscuous mode, GRO, "
+            "VLAN offload and IPv6 stay as the gateway set them"
+        )
+    return Detached(stopped, tuple(done["links"]), done["restored"], tuple(notes))
+
+
+def _record(name: str, state: Path) -> tuple[StateDirectory, Runtime | None]:
+    """The state directory that knows what the gateway of that name did, and what. What others did is theirs to undo."""
+    known = durable.read_json(locks.state_of_name(name)) or {}
+    for path in (state, Path(str(known.get("state", state)))):
+        directory = StateDirectory(path)
+        runtime = Runtime.load(directory.runtime)
+        if runtime is not None and runtime.name == name:
+            return directory, runtime
+    return StateDirectory(state), None
 
 
 def _require_rights() -> None:

@@ -94,6 +94,11 @@ def name_lock(name: str) -> Path:
     return RUN_DIRECTORY / f"{name}.lock"
 
 
+def state_of_name(name: str) -> Path:
+    """Tells where the gateway of that name keeps its state, {"state": path}; written at each start, by root."""
+    return RUN_DIRECTORY / f"{name}.json"
+
+
 def port_lock(namespace: int, ifindex: int) -> Path:
     return RUN_DIRECTORY / f"port-{namespace}-{ifindex}.lock"
 

@@ -84,6 +84,8 @@ def start(options: RunOptions, kernel: KernelAnswer | None = None) -> Started:
     held: list[FileLock] = []
     try:
         held = _take_locks(options.name, state, links)
+        with storing(locks.RUN_DIRECTORY):
+            durable.write_json(locks.state_of_name(options.name), {"state": str(state.path)})
         loader.open()
         loader.begin_load(_likely_capacity(state))
         state_owner.hand_over(state, who)
