@@ -54,6 +54,25 @@ def test_each_command_has_an_example_and_takes_state_and_json(cli: Call, name: s
     assert "--json" in told.out
 
 
+def commands() -> list[tuple[str, bool]]:
+    """Every command with its words, those of groups one by one, and whether it is about a state directory."""
+    found = []
+    for title, group in app.COMMANDS.items():
+        for name in group:
+            command = app.load(name)
+            words = [f"{name} {each}" for each in command.commands] if hasattr(command, "commands") else [name]
+            found += [(each, title in ("The gateway", "Decisions", "Why")) for each in words]
+    return found
+
+
+@pytest.mark.parametrize("name, about_state", commands())
+def test_each_command_takes_json_and_those_of_a_gateway_take_state(cli: Call, name: str, about_state: bool) -> None:
+    told = cli(*name.split(), "--help")
+    assert told.code == 0
+    assert "--json" in told.out
+    assert "--state DIR" in told.out or not about_state
+
+
 def test_version_is_the_packages(program: Call) -> None:
     from importlib.metadata import version
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,17 @@ def test_the_reasons_in_help_are_those_there_are() -> None:
 
     *most, last = [word(each) for each in Reason if each is not Reason.NONE]
     assert f"{', '.join(most)} or {last}." == REASONS_HELP
+
+
+def test_status_names_lists_that_ran_out_under_a_kernel_that_enforces_on(
+    cli: Call, a_list: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clearway.cli import status
+
+    cli("feed", "add", "short", a_list, "--reason", "malware", "--life", "1s")
+    cli("feed", "add", "long", a_list, "--reason", "malware")
+    time.sleep(1.1)
+    assert cli("status", "--json").json["stored"]["enforced_past_their_end"] == [], "nothing was left on the wire"
+    monkeypatch.setattr(status, "_left_on_the_wire", lambda _: "gate")
+    assert cli("status", "--json").json["stored"]["enforced_past_their_end"] == ["short"]
+    assert "may still be enforced until a gateway runs again: short" in " ".join(cli("status").out.split())

@@ -151,3 +151,30 @@ def test_a_state_path_too_long_for_a_socket_address_works(
     monkeypatch.setenv("CLEARWAY_STATE", str(tmp_path / ("x" * 120)))
     assert cli(*BLOCK, "--json").json["enforced"] is False
     assert cli("status").code == 1
+
+
+@pytest.mark.parametrize(
+    "status, note",
+    [
+        ({"gateway": {"observe": True}}, "only observes"),
+        ({"bypass": {"on": True, "until": None}, "gateway": {"observe": False}}, "a plain wire"),
+    ],
+)
+def test_explain_says_that_nothing_is_dropped_where_that_is_so(
+    cli: Call, gateway: StandIn, state: Path, status: dict[str, Any], note: str
+) -> None:
+    from datetime import UTC, datetime
+
+    from clearway import store
+
+    store.setup(state)
+    from clearway.store import decide
+    from clearway.store.requests import BlockRequest
+
+    decide.block(BlockRequest(target="192.0.2.7", reason="malware", until="1h"), datetime.now(UTC), "alice")
+    gateway.answer = status
+    assert note in cli("explain", "192.0.2.7").out
+    answer = cli("explain", "192.0.2.7", "--json").json
+    assert (answer["outcome"], note in answer["notes"][0]) == ("dropped", True)
+    gateway.answer = {"gateway": {"observe": False}, "bypass": {"on": False}}
+    assert cli("explain", "192.0.2.7", "--json").json["notes"] == []

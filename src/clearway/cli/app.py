@@ -57,7 +57,8 @@ Usage: clearway COMMAND [OPTIONS]
 """
 ENDING = """\
 Options: --version, --help, --install-completion, --show-completion
-Each command takes --state DIR (or CLEARWAY_STATE) and --json. Times are RFC 3339 or a duration: 30m, 2h, 7d.
+Each command takes --json; those about a gateway, decisions and why take --state DIR (or CLEARWAY_STATE) as well.
+Times are RFC 3339 or a duration: 30m, 2h, 7d.
 """
 
 

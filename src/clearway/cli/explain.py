@@ -51,6 +51,7 @@ def explain(
     if decision is not None:
         answer["decision"] = decision
     answer["appeal"] = _appeal(answer)
+    answer["notes"] = _notes(directory)
     if live:
         from clearway.cli.explain_live import ask_kernel
 
@@ -72,6 +73,22 @@ def _decision(number: str, now: datetime) -> dict[str, Any]:
     if found is None:
         raise ClearwayError.of("cli.E006", number=number)
     return found
+
+
+def _notes(state: StateDirectory) -> list[str]:
+    """Why nothing is dropped just now, whatever the policy says; empty where no gateway answers."""
+    from clearway.cli.explain_live import NOTES
+    from clearway.gateway.client import Gateway
+
+    try:
+        status = Gateway(state.path).request("GET", "/v1/status")
+    except ClearwayError:
+        return []
+    facts = {
+        "bypassed": status.get("bypass", {}).get("on", False),
+        "observed": status.get("gateway", {}).get("observe", False),
+    }
+    return [sentence for fact, sentence in NOTES.items() if facts[fact]]
 
 
 def _appeal(answer: dict[str, Any]) -> str | None:
@@ -108,6 +125,7 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
     colour = WORDS[answer["outcome"]]
     parts: list[Any] = [f"[{colour}]{show.plain(answer['sentence'])}[/{colour}]"]
     rule = answer["decided_by"]
+    parts += [f"[yellow]{note}[/yellow]" for note in answer["notes"]]
     if rule is not None:
         facts = [
             _named(rule),

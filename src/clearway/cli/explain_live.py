@@ -19,7 +19,7 @@ NOTES = {
     "bypassed": "The gateway is a plain wire just now (`clearway bypass`): nothing is dropped.",
     "observed": "The gateway only observes (`--observe`): nothing is dropped.",
 }
-"""What a fact about the packet means for whoever reads the table."""
+"""Why nothing is dropped, by the fact that packets carry then."""
 
 
 def ask_kernel(state: StateDirectory, asked: Prefix, now: datetime) -> dict[str, Any]:
@@ -53,11 +53,9 @@ def page(live: dict[str, Any]) -> list[RenderableType]:
                 f"[{colour}]{_outcome_words(outcome)}[/{colour}]",
                 "the same" if same else _outcome_words(packet["policy"]),
             )
-    facts = {fact for packet in live["packets"] for outcome in packet["kernel"].values() for fact in outcome["facts"]}
-    notes = [f"[yellow]{sentence}[/yellow]" for fact, sentence in NOTES.items() if fact in facts]
-    if live["differs"]:
-        notes.append("[red]The kernel differs from the policy; `clearway status` shows what is missing there.[/red]")
-    return [table, *notes]
+    if not live["differs"]:
+        return [table]
+    return [table, "[red]The kernel differs from the policy; `clearway status` shows what is missing there.[/red]"]
 
 
 def _agree(kernel: dict[str, Any], policy: dict[str, Any]) -> bool:

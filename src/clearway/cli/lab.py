@@ -78,10 +78,12 @@ def execute(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="A program and its arguments.")],
     name: NameOption = NAME_DEFAULT,
     state: StateOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Run a command inside a host of the lab, or in the gateway's place. Options of exec stand before PLACE.
 
-    CLEARWAY_STATE names the lab's own state directory there, so `clearway status` speaks of the lab's gateway.
+    CLEARWAY_STATE names the lab's own state directory there, so `clearway status` speaks of the lab's gateway. With
+    --json an error of exec itself is a document; what the command prints is its own.
 
     Example: clearway lab exec home1 curl http://198.51.100.11/
     """

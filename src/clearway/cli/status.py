@@ -90,10 +90,12 @@ def _without_gateway(path: Path, as_json: bool) -> int:
     else:
         from clearway.store import overview
 
+        feeds, left = overview.feeds(now), _left_on_the_wire(path)
         stored = {
-            "left_on_the_wire": _left_on_the_wire(path),
+            "left_on_the_wire": left,
+            "enforced_past_their_end": [row["feed"] for row in feeds if left and not row["in_force"]],
             **overview.totals(now),
-            "lists": overview.feeds(now),
+            "lists": feeds,
         }
     if as_json:
         show.document({**told.as_json(), "stored": stored or None})

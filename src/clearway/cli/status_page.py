@@ -32,6 +32,9 @@ def stored_page(stored: dict[str, Any], now: datetime) -> list[RenderableType]:
     if stored.get("left_on_the_wire"):
         told = f"{stored['left_on_the_wire']} is still on its ports and enforces what it had; links are not followed"
         rows.add_row("kernel", f"[yellow]{told}[/yellow]")
+    if stored.get("enforced_past_their_end"):
+        names = ", ".join(stored["enforced_past_their_end"])
+        rows.add_row("", f"[yellow]ran out, and may still be enforced until a gateway runs again: {names}[/yellow]")
     words = [show.plural(stored[f"{kind}s"], kind) for kind in ("block", "exception", "grant")]
     rows.add_row("stored", ", ".join(words))
     last = stored["last_decision"]
