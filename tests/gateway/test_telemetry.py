@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,3 +190,18 @@ def test_the_rarest_entries_make_room_when_too_many_are_hit() -> None:
         counts.add(event, [Rule("a", "malware", f"entry {number}")], NOON, 1)
     top = counts.top()
     assert top[0][0] == often and len(top) == hits.TOP
+
+
+def test_a_drop_by_a_list_whose_entries_are_gone_is_counted_and_not_attributed() -> None:
+    from clearway.errors import ClearwayError
+    from clearway.gateway.drop_events import DropEvents
+
+    class Gone:
+        def attribution(self, address: bytes) -> list[Any]:
+            raise ClearwayError.of("feeds.E014", path="/state/feeds/x", detail="gone")
+
+    listed = SimpleNamespace(epoch=1, drop_reason=DropReason.LISTED_SOURCE, source=bytes(16), destination=bytes(16))
+    enforcer = SimpleNamespace(epochs={1: Gone()}, overlay_covering=lambda _: None)
+    clock = SimpleNamespace(now=lambda: datetime(2030, 3, 31, tzinfo=UTC))
+    events: Any = DropEvents(None, enforcer, clock, None, None, ("a", "b"), (), lambda _: "")  # type: ignore[arg-type]
+    assert events._rules_of(listed) == ()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clearway._engine import DropEvent, Events
+from clearway.errors import ClearwayError
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy.model import Prefix
@@ -104,7 +105,10 @@ class DropEvents:
         key = (event.epoch, int(event.drop_reason), address)
         held = self._rules.get(key)
         if held is None:
-            held = tuple(rules_of(event, snapshot, self._enforcer.overlay_covering, self._reason_of))
+            try:
+                held = tuple(rules_of(event, snapshot, self._enforcer.overlay_covering, self._reason_of))
+            except ClearwayError:  # entries of a list are gone or damaged: status says which, here it is not known
+                held = ()
             if snapshot is not None and event.drop_reason in LISTED:  # a snapshot never changes, single entries do
                 if len(self._rules) >= RULES_KEPT_MAX:
                     self._rules.clear()
