@@ -191,8 +191,9 @@ def _load(
     enforcer = Enforcer(loader, clock)
     loaded = loader.finish_load()
     enforcer.take(loaded)
-    enforcer.publish(snapshot)
+    # Before the base: larger tables would begin with the overlay that is remembered, and none is yet
     enforcer.replace_all(wanted.overlay(), wanted.grants())
+    enforcer.publish(snapshot)
     enforcer.set_bypass(wanted.bypass_until())
     runtime = _prepare_ports(options, state, links, loaded)
     enforcer.attach()
