@@ -18,7 +18,6 @@ const WORDS: usize = size_of::<GreenLine>() / 8;
 /// Where struct green_line has its parts, in words.
 const UNTIL: usize = std::mem::offset_of!(GreenLine, until_ns) / 8;
 const BITS: usize = std::mem::offset_of!(GreenLine, word) / 8;
-const CELL: usize = std::mem::offset_of!(GreenLine, cell_number) / 8;
 
 /// The lines, by place, that these grants give among `places`; None: all. Shorter prefixes than would fill every place
 /// stay with the trie.
@@ -120,7 +119,8 @@ fn words_of(line: Option<&GreenLine>) -> [u64; WORDS] {
     line.map_or([0; WORDS], |line| bytemuck::cast(*line))
 }
 
-const _: () = assert!(UNTIL == 0 && BITS == 1 && CELL == 5 && WORDS == 8);
+const _: () =
+    assert!(UNTIL == 0 && BITS == 1 && WORDS == 8 && std::mem::offset_of!(GreenLine, cell_number) == 5 * 8);
 
 #[cfg(test)]
 mod tests {

@@ -728,7 +728,7 @@ impl FrameSink {
 }
 
 #[pyfunction]
-fn ping<'py>(py: Python<'py>, socket: i32, count: usize, timeout_ms: u64) -> PyResult<Bound<'py, PyBytes>> {
+fn ping(py: Python<'_>, socket: i32, count: usize, timeout_ms: u64) -> PyResult<Bound<'_, PyBytes>> {
     let patience = Duration::from_millis(timeout_ms);
     let times = detached(py, || spin::ping(&kernel::duplicate_number(socket)?, count, patience))?;
     Ok(PyBytes::new(py, bytemuck::cast_slice(&times)))
