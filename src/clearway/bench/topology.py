@@ -23,7 +23,7 @@ from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
 PREFIX = "cwb-"
 GREEN_PREFIX = "10.9.0.0/24"
 GREEN_LEFT, GREEN_RIGHT = "10.9.0.1", "10.9.0.2"
-PLAIN_LEFT, PLAIN_RIGHT = "10.9.1.1", "10.9.1.2"
+PLAIN_LEFT, PLAIN_RIGHT = "10.9.64.1", "10.9.64.2"
 THREAD_S_MAX = 2.0
 
 _numbers = itertools.count()
