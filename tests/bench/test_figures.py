@@ -25,6 +25,7 @@ KINDS = {
     "packets-inspected": {"bridge", "nft 1k", "tcx", "xdp", "tcx, source too", "xdp, source too"},
     "drops": {"nft 1k", "tcx", "xdp"},
     "request-response": {"wire", "bridge", "nft 1k", "green", "inspected"},
+    "request-response-tcp": {"wire", "bridge", "nft 1k", "green", "inspected"},
     "cost": {"tcx 100", "tcx 3k", "tcx 3k-uniform"},
     "loading": {"1k", "3k", "nft 1k"},
     "grant": {"grant"},

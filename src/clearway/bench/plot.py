@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from clearway.bench.report import short
+
 WIDTH_INCHES = 11
 PANEL_INCHES = 0.36  # a bar
 HEADING_INCHES = 0.95
@@ -71,7 +73,7 @@ def _panel(panel: Any, figure: dict[str, Any]) -> None:
 def _label(kind: dict[str, Any], figure: dict[str, Any]) -> str:
     if kind["median"] is None:
         return "–"
-    text = f"{kind['median']:.3g}"
+    text = short(kind["median"])
     if kind["ratio"] is not None and kind["kind"] != figure["base"]:
         text += f" · {kind['ratio']:.2f} ×"
     return text

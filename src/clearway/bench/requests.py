@@ -1,4 +1,4 @@
-"""Request and response: the time until a 64-byte answer is back, one at a time, over TCP.
+"""Request and response: the time until a 64-byte answer is back, one at a time, over UDP or TCP.
 
 Both ends spin, each on a core of its own, so that no wake-up of a sleeping core is measured: what differs between kinds
 is the wire alone. The spinning is the extension's; in Python it would add two microseconds to ten.
@@ -33,9 +33,9 @@ class _Connection:
         self.server.close()
 
 
-def ping_pong(peer: Peer, cpus: Cpus, source: str, destination: str, count: int) -> Measurement:
-    """Median microseconds of `count` exchanges; p99 beside it."""
-    connection = _connect(peer, source, destination)
+def ping_pong(peer: Peer, cpus: Cpus, source: str, destination: str, count: int, protocol: str) -> Measurement:
+    """Median microseconds of `count` exchanges; p99 beside it. `protocol`: "udp" or "tcp"."""
+    connection = (_connected_udp if protocol == "udp" else _connected_tcp)(peer, source, destination)
     try:
         times_us = _exchange(connection, cpus, count)[WARM_UP:] / 1000.0
     finally:
@@ -44,7 +44,21 @@ def ping_pong(peer: Peer, cpus: Cpus, source: str, destination: str, count: int)
     return Measurement(percentile(values, 0.5), {"p99_us": percentile(values, 0.99)})
 
 
-def _connect(peer: Peer, source: str, destination: str) -> _Connection:
+def _connected_udp(peer: Peer, source: str, destination: str) -> _Connection:
+    """A pair of sockets, one in each host's namespace, each connected to the other's address."""
+
+    def bind(own: str, other: str) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((own, PORT))
+        made.connect((other, PORT))
+        made.setblocking(False)
+        return made
+
+    client = peer.wire.left.namespace.call(lambda: bind(source, destination))
+    return _Connection(client, peer.wire.right.namespace.call(lambda: bind(destination, source)))
+
+
+def _connected_tcp(peer: Peer, source: str, destination: str) -> _Connection:
     """A connected pair of sockets, one in each host's namespace."""
 
     def listen() -> socket.socket:
