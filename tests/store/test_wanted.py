@@ -92,7 +92,9 @@ def test_ipv4_and_ipv6_never_touch_each_other(now: datetime) -> None:
 
 
 def test_reading_a_hundred_thousand_entries_takes_seconds_at_most(now: datetime) -> None:
-    row = Decision(at=now, actor="a", kind="block", target="192.0.2.0", until=now + timedelta(hours=1))
+    row = Decision(
+        at=now, actor="a", kind="block", target="192.0.2.0", reason="scanner", until=now + timedelta(hours=1)
+    )
     row.save()
     rows = []
     for n in range(100_000):
