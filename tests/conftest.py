@@ -4,6 +4,8 @@ A test that needs the kernel says so by a mark, and is skipped with the reason w
 `kernel` (loads programs), `namespaces` (makes network namespaces).
 """
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user can reach, unlike tmp_path. Opening the folders above that one would open them for every
+    test after it, and the next run of pytest closes them again, under gateways that then rely on them."""
+    with tempfile.TemporaryDirectory(prefix="clearway-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture(scope="session")

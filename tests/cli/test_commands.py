@@ -37,10 +37,9 @@ def test_the_login_behind_sudo_is_who_decided(program: Call) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user")
-def test_who_may_not_look_is_told_so(cli: Call, state: Path, tmp_path: Path) -> None:
+def test_who_may_not_look_is_told_so(cli: Call, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARWAY_STATE", str(open_folder / "state"))
     cli("block", "192.0.2.7", "--reason", "malware", "--until", "1h")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     code = (  # called once as root first, since Python itself may lie where others may not look
         "import contextlib, io, os, sys, tempfile\nfrom clearway.cli import app\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"

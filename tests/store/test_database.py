@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -163,17 +162,13 @@ def test_a_read_only_folder_is_told(state: StateDirectory) -> None:
 
 
 @ROOT_ONLY
-def test_a_folder_of_somebody_else_is_told_with_who_asks(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    shutil.chown(tmp_path, 0)
+def test_a_folder_of_somebody_else_is_told_with_who_asks(open_folder: Path) -> None:
     code = (
         "import sys, pathlib, os\nfrom clearway import store\nfrom clearway.errors import ClearwayError\n"
         "import clearway.store.database, django.db\nos.setgid(65534); os.setuid(65534)\n"
         "try:\n store.setup(pathlib.Path(sys.argv[1]))\nexcept ClearwayError as error:\n print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, open_folder / "x"], capture_output=True, text=True, timeout=60)
     assert "the state directory cannot be read and written by nobody" in done.stdout, done.stderr
     assert "[store.E003]" in done.stdout
 
