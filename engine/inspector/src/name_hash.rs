@@ -1,1 +1,86 @@
-//! name_hash
+//! The keyed hash of a name and of each of its suffixes: what the filter of names is asked in the kernel (bpf/names.h
+//! has the same steps, held together by a test), and where an entry stands in the exact set.
+//!
+//! It runs over the bytes from the last to the first, so that one pass gives every suffix: at each label border the
+//! state is mixed into a key. Keyed by a secret pair, so that nobody outside can choose names that the filter mistakes
+//! for listed ones. A name's *plain* key says "what is below it", its *tagged* key "itself".
+
+/// The secret pair; another for each snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// What the state begins with.
+    pub k0: u64,
+    /// What it is multiplied by; used as an odd number.
+    pub k1: u64,
+}
+
+/// What tells the tagged key of a name from its plain one.
+pub const TAG: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The key under which a name itself is asked for, from its plain one.
+pub const fn tagged(plain: u64) -> u64 {
+    plain ^ TAG
+}
+
+/// Plain keys of all suffixes that begin at a label, shortest first: where the suffix begins, its key. The last one is
+/// the name itself, beginning at 0. Nothing for an empty name.
+pub fn suffix_hashes<'a>(name: &'a str, keys: &Keys) -> impl Iterator<Item = (usize, u64)> + 'a {
+    SuffixHashes { rest: name.as_bytes(), state: keys.k0, multiplier: keys.k1 | 1 }
+}
+
+/// Plain key of the whole name.
+pub fn hash(name: &[u8], keys: &Keys) -> u64 {
+    let multiplier = keys.k1 | 1;
+    mix(name.iter().rev().fold(keys.k0, |state, byte| step(state, *byte, multiplier)))
+}
+
+/// What the filter is asked about a name: plain keys of its proper suffixes of two labels or more, and the tagged key
+/// of the whole name, in that order.
+pub fn questions<'a>(name: &'a str, keys: &Keys) -> impl Iterator<Item = u64> + 'a {
+    let hashes = suffix_hashes(name, keys);
+    hashes.filter_map(move |(start, plain)| match start {
+        0 => Some(tagged(plain)),
+        _ => name.get(start..).is_some_and(|suffix| suffix.contains('.')).then_some(plain),
+    })
+}
+
+#[derive(Clone, Debug)]
+struct SuffixHashes<'a> {
+    /// What is before the suffixes that were given out.
+    rest: &'a [u8],
+    state: u64,
+    multiplier: u64,
+}
+
+impl Iterator for SuffixHashes<'_> {
+    type Item = (usize, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut taken = false;
+        while let Some((byte, before)) = self.rest.split_last() {
+            if *byte == b'.' && taken {
+                return Some((self.rest.len(), mix(self.state)));
+            }
+            self.state = step(self.state, *byte, self.multiplier);
+            self.rest = before;
+            taken = true;
+            if before.is_empty() || before.last() == Some(&b'.') {
+                return Some((before.len(), mix(self.state)));
+            }
+        }
+        None
+    }
+}
+
+const fn step(state: u64, byte: u8, multiplier: u64) -> u64 {
+    (state.rotate_left(5) ^ byte as u64).wrapping_mul(multiplier)
+}
+
+/// The finalizer of splitmix64; v6_mix of bpf/tables.h.
+const fn mix(mut x: u64) -> u64 {
+    x ^= x >> 30;
+    x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^= x >> 27;
+    x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}

@@ -1,1 +1,1 @@
-//! name_lines
+//! Lines of a list → sorted, distinct names. Pure: bytes in, a value out.
