@@ -1,1 +1,1 @@
-//! crypto_stream
+//! CRYPTO frames put in order.
