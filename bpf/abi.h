@@ -62,6 +62,9 @@ enum drop_reason {
 	DROP_LISTED_SOURCE = 15, /* base: a list */
 	DROP_LISTED_DESTINATION = 16,
 	DROP_FRAGMENT_OF_DROPPED = 17, /* the datagram's first fragment was dropped */
+	/* names */
+	DROP_REFUSED_NAME = 18,	 /* the flow's name is refused, or the query's */
+	DROP_NOT_INSPECTED = 19, /* --on-failure closed: nobody was there to read the name */
 };
 
 /* What was noticed about a packet that goes on. Counted beside the verdict; unknown is not malicious. */
@@ -73,11 +76,62 @@ enum fact {
 	FACT_FRAGMENT = 4,	  /* any fragment */
 	FACT_FRAGMENT_WITHOUT_FIRST = 5,
 	FACT_FRAGMENT_TABLE_FULL = 6,
-	FACT_FRAGMENT_TINY = 7, /* a first fragment that ends inside its TCP, UDP or ICMP header */
-	FACT_BYPASSED = 8,	/* the gateway was a plain wire */
-	FACT_OBSERVED = 9,	/* would have been dropped, but for --observe */
-	FACT_SUPER_PACKET = 10, /* GSO or GRO: several wire packets in one buffer */
-	FACT_PROBE = 11,	/* a canary or explain --live: counted here and nowhere else */
+	FACT_FRAGMENT_TINY = 7,	  /* a first fragment that ends inside its TCP, UDP or ICMP header */
+	FACT_BYPASSED = 8,	  /* the gateway was a plain wire */
+	FACT_OBSERVED = 9,	  /* would have been dropped, but for --observe */
+	FACT_SUPER_PACKET = 10,	  /* GSO or GRO: several wire packets in one buffer */
+	FACT_PROBE = 11,	  /* a canary or explain --live: counted here and nowhere else */
+	FACT_HELD = 12,		  /* went to the inspector; counted as forwarded or refused when it has answered */
+	FACT_INSPECTOR_AWAY = 13, /* had to be held, and the inspector's heartbeat was stale */
+	FACT_HOLD_FULL = 14,	  /* had to be held, and there was no room */
+};
+
+/* Where a name was read. Numbers and words are those of engine/inspector/src/observation.rs. */
+enum name_protocol {
+	NAME_DNS = 0,
+	NAME_HTTP = 1,
+	NAME_TLS = 2,
+	NAME_QUIC = 3,
+	NAME_OTHER = 4, /* begins like none of these */
+};
+
+enum name_class {
+	CLASS_SEEN = 0,
+	CLASS_PUBLIC_ECH = 1, /* the public name of a provider's encrypted hellos: the name behind it is hidden */
+	CLASS_NONE = 2,
+};
+
+/* Of a flow in hold_slots. Written by the program on the way in, by the inspector from then on. */
+enum hold_state {
+	HOLD_FREE = 0,	  /* in free_slots */
+	HOLD_HELD = 1,	  /* the client's packets go to the inspector */
+	HOLD_PASSING = 2, /* direct when nothing of its direction is in the TAP any more, else behind it */
+	HOLD_REFUSED = 3, /* dropped, both directions, until until_ns */
+};
+
+/* Index in inspector_counts. Below the first: name_protocol × NAME_CLASSES + name_class, as in names_seen. */
+enum inspector_count {
+	INSPECTOR_FLOWS_HELD = 64,
+	INSPECTOR_REFUSED_DNS = 65, /* queries; of the others flows */
+	INSPECTOR_REFUSED_HTTP = 66,
+	INSPECTOR_REFUSED_TLS = 67,
+	INSPECTOR_REFUSED_QUIC = 68,
+	INSPECTOR_GAVE_UP = 69, /* passed as unknown: its time or a bound was reached */
+	INSPECTOR_ANSWERED_DNS = 70,
+	INSPECTOR_ANSWERED_HTTP = 71,
+	INSPECTOR_ANSWERED_RESET = 72,
+	INSPECTOR_ANSWERED_UNREACHABLE = 73,
+	INSPECTOR_NOT_ANSWERED = 74, /* refused where no answer can be built */
+	INSPECTOR_LOST = 75,	     /* packets that ended with their inspector */
+	INSPECTOR_RESTARTED = 76,
+	INSPECTOR_TAP_DROPPED = 77,
+	INSPECTOR_ADOPTED = 78, /* flows found held by a predecessor */
+	INSPECTOR_EVENTS_LOST = 79,
+	INSPECTOR_AMBIGUOUS = 80,	/* flows whose overlapping segments disagreed */
+	INSPECTOR_REFUSED_PACKETS = 81, /* and the next: by enum direction; so are those below */
+	INSPECTOR_REFUSED_BYTES = 83,
+	INSPECTOR_ANSWER_PACKETS = 85, /* written to the TAP of that direction: no packet that came in */
+	INSPECTOR_ANSWER_BYTES = 87,
 };
 
 /* Limits, with what they cost. They are an enum since a #define does not survive into BTF. */
@@ -105,6 +159,19 @@ enum limit {
 	FRAGMENT_LIFE_SECONDS = 30, /* Linux's own ipfrag_time */
 	EVENTS_BYTES = 1 << 20,
 	EVENTS_A_TICK_MAX = 8, /* a CPU and jiffy: 2 000 events/s at HZ 250 */
+	NAME_CLASSES = 3,
+	NAMES_SEEN_MAX = 16,   /* name_protocol × NAME_CLASSES + name_class, then NAMES_PUSHED_OUT */
+	NAMES_PUSHED_OUT = 15, /* young flows that newer ones pushed out of young_flows: they pass unread */
+	YOUNG_LINES = 1 << 14, /* of YOUNG_SLOTS flows whose first data is awaited: 1 MB */
+	YOUNG_SLOTS = 8,
+	HELD_FLOWS_MAX = 16384, /* held, passing behind, and refused ones together: 64 bytes each, and a hash entry */
+	HELD_MARKS = 4096,	/* 16 KB, so that flows of no entry cost no hash lookup */
+	TAP_PACKETS_MAX = 2048, /* in the TAPs, both together; below their txqueuelen of 4 096 */
+	FLOW_PACKETS_MAX = 64,	/* of one flow and direction in its TAP */
+	HEARTBEAT_STALE_MS = 80,
+	OVERLAY_NAMES_MAX = 65536, /* keys, two for a name that stands for what is below it too: 5 MB */
+	PUBLIC_ECH_MAX = 8,
+	INSPECTOR_COUNTS = 128,
 };
 
 /* Cell of a /24 in a compiled base: listed whole, or a bitmap of it. In the kernel each of them has a bitmap. */
@@ -131,6 +198,7 @@ struct settings {
 	__u32 bitmaps;	    /* elements a copy in base_bitmaps */
 	__u32 v6_buckets;   /* elements a copy in base_v6_buckets: a power of two */
 	__u32 v6_slots;	    /* elements a copy in base_v6_slots */
+	__u32 name_words;   /* elements a copy in name_filter */
 };
 
 /* The one word that publishes a base, and what a person may turn at once. Written by the daemon only. */
@@ -273,4 +341,74 @@ struct probe_outcome {
 	__u32 lane;
 	__u32 epoch;
 	__u32 facts; /* bit n: enum fact n */
+};
+
+/* ---- names ---- */
+
+/* Switches of the name step, and what is between the programs and the inspector. A cache line for each writer. */
+struct hold_control {
+	/* daemon */
+	__u32 names_active;   /* 0: the step is skipped */
+	__u32 closed;	      /* what can't be held is dropped, not passed */
+	__u32 tap_ifindex[2]; /* by enum direction: where its packets wait; 0: nowhere */
+	__u64 flow_key0;      /* made once with this map: key of young_flows, held_marks, overlay_names */
+	__u64 flow_key1;
+	__u32 overlay_names; /* entries there; 0: it isn't asked */
+	__u32 unused[7];
+	/* programs */
+	__u64 held_total;
+	__u64 unused_too[7];
+	/* inspector */
+	__u64 heartbeat_ns; /* boot clock; stale after HEARTBEAT_STALE_MS */
+	__u64 released_total;
+	__u32 live; /* flows with an entry, as it knows */
+	__u32 unused_three[11];
+};
+
+/* A client that has sent its SYN: tag (24 bits), clock of 4 s (8 bits), sequence number of its first byte. 0: empty. */
+struct young_line {
+	__u64 slot[8]; /* YOUNG_SLOTS */
+};
+
+/* Both ends of a flow, the lower address (then port) first. */
+struct flow_key {
+	struct address low;
+	struct address high;
+	__u16 low_port;
+	__u16 high_port;
+	__u8 protocol;
+	__u8 unused[3];
+};
+
+struct held_flow {
+	__u32 slot;
+	__u32 generation;
+};
+
+/* Counters by enum direction; both wrap. `held` is raised before the redirect to the TAP, `released` when the packet
+ * has left it: after write() has returned, or refused. Equal: nothing of that direction is inside. */
+struct hold_slot {
+	__u32 state; /* enum hold_state */
+	__u32 generation;
+	__u32 held[2];
+	__u32 released[2];
+	__u64 until_ns; /* boot clock; of a refused flow */
+	__u64 born_ns;
+	__u32 client_direction; /* enum direction */
+	__u32 reason;		/* enum reason, of a refused flow */
+	__u32 start;		/* TCP: sequence number of the client's first byte */
+	__u32 start_known;
+	__u64 unused;
+};
+
+/* Per copy, flipped with the base. See name_filter.rs and name_hash.rs of the inspector. */
+struct name_meta {
+	__u64 key0; /* of the names' hash: another pair for each snapshot */
+	__u64 key1;
+	__u64 filter_seed;
+	__u32 segment_length;
+	__u32 segment_length_mask;
+	__u32 segment_count_length;
+	__u32 entries;	     /* 0: no name is listed */
+	__u64 public_ech[8]; /* PUBLIC_ECH_MAX: keys of whole names (tagged); 0: none */
 };

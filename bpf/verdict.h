@@ -259,7 +259,7 @@ static __always_inline void report(const struct packet *p, const struct frame *f
 
 static __always_inline void count_facts(__u32 bits, __u32 packets, __u32 bytes)
 {
-	for (__u32 fact = 0; bits && fact <= FACT_PROBE; fact++) {
+	for (__u32 fact = 0; bits && fact <= FACT_HOLD_FULL; fact++) {
 		if (bits & FACT_BIT(fact))
 			count(&facts, fact, packets, bytes);
 		bits &= ~FACT_BIT(fact);

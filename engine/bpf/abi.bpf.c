@@ -17,6 +17,10 @@ enum fact a_fact;
 enum limit a_limit;
 enum cell a_cell;
 enum guard_flag a_guard_flag;
+enum name_protocol a_name_protocol;
+enum name_class a_name_class;
+enum hold_state a_hold_state;
+enum inspector_count an_inspector_count;
 
 struct settings a_settings;
 struct control a_control;
@@ -35,6 +39,12 @@ struct fragment_value a_fragment_value;
 struct counter a_counter;
 struct drop_event a_drop_event;
 struct probe_outcome a_probe_outcome;
+struct hold_control a_hold_control;
+struct young_line a_young_line;
+struct flow_key a_flow_key;
+struct held_flow a_held_flow;
+struct hold_slot a_hold_slot;
+struct name_meta a_name_meta;
 
 struct draw a_draw;
 struct pair a_pair;

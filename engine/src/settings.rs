@@ -39,6 +39,7 @@ impl Settings {
             bitmaps: capacity.bitmaps,
             v6_buckets: capacity.v6_buckets,
             v6_slots: capacity.v6_slots,
+            name_words: 0,
         }
     }
 

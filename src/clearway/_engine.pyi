@@ -57,6 +57,8 @@ class DropReason(IntEnum):
     LISTED_SOURCE = 15
     LISTED_DESTINATION = 16
     FRAGMENT_OF_DROPPED = 17
+    REFUSED_NAME = 18
+    NOT_INSPECTED = 19
 
 class Fact(IntEnum):
     NOT_IP = 0
@@ -71,6 +73,9 @@ class Fact(IntEnum):
     OBSERVED = 9
     SUPER_PACKET = 10
     PROBE = 11
+    HELD = 12
+    INSPECTOR_AWAY = 13
+    HOLD_FULL = 14
 
 LIMITS: dict[str, int]
 """enum limit of abi.h by name."""
