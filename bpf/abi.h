@@ -398,7 +398,8 @@ struct hold_slot {
 	__u32 reason;		/* enum reason, of a refused flow */
 	__u32 start;		/* TCP: sequence number of the client's first byte */
 	__u32 start_known;
-	__u64 unused;
+	__u32 mark; /* its element of held_marks */
+	__u32 unused;
 };
 
 /* Per copy, flipped with the base. See name_filter.rs and name_hash.rs of the inspector. */
