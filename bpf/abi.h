@@ -101,6 +101,14 @@ enum name_class {
 	CLASS_NONE = 2,
 };
 
+/* What the program's reader says. */
+enum name_answer {
+	NAME_NOT_HERE = 0, /* the inspector has to read it */
+	NAME_CLEAN = 1,
+	NAME_LISTED = 2, /* by the filter, which knows no more than that; or by the overlay */
+	NAME_NONE = 3,	 /* surely there is none */
+};
+
 /* Of a flow in hold_slots. Written by the program on the way in, by the inspector from then on. */
 enum hold_state {
 	HOLD_FREE = 0,	  /* in free_slots */
@@ -169,6 +177,7 @@ enum limit {
 	TAP_PACKETS_MAX = 2048, /* in the TAPs, both together; below their txqueuelen of 4 096 */
 	FLOW_PACKETS_MAX = 64,	/* of one flow and direction in its TAP */
 	HEARTBEAT_STALE_MS = 80,
+	NAME_WINDOW_BYTES = 4096,  /* a CPU; a power of two, and more than is copied into it */
 	OVERLAY_NAMES_MAX = 65536, /* keys, two for a name that stands for what is below it too: 5 MB */
 	PUBLIC_ECH_MAX = 8,
 	INSPECTOR_COUNTS = 128,
@@ -412,4 +421,25 @@ struct name_meta {
 	__u32 segment_count_length;
 	__u32 entries;	     /* 0: no name is listed */
 	__u64 public_ech[8]; /* PUBLIC_ECH_MAX: keys of whole names (tagged); 0: none */
+};
+
+/* Sixteen counters, since an array map rounds each element up to 8 bytes. */
+struct mark_line {
+	__u32 mark[16];
+};
+
+/* What was read last on this CPU. */
+struct name_read {
+	__u64 key;	  /* of the whole name (tagged), under name_meta's keys */
+	__u32 answer;	  /* enum name_answer */
+	__u32 protocol;	  /* enum name_protocol */
+	__u32 name_class; /* enum name_class */
+	__u32 at;	  /* of the name in the window */
+	__u32 length;
+	__u32 unused;
+};
+
+struct name_window {
+	struct name_read read;
+	__u8 bytes[4104]; /* NAME_WINDOW_BYTES, and a word that begins at the last of them */
 };

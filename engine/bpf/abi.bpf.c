@@ -19,6 +19,7 @@ enum cell a_cell;
 enum guard_flag a_guard_flag;
 enum name_protocol a_name_protocol;
 enum name_class a_name_class;
+enum name_answer a_name_answer;
 enum hold_state a_hold_state;
 enum inspector_count an_inspector_count;
 
@@ -45,6 +46,9 @@ struct flow_key a_flow_key;
 struct held_flow a_held_flow;
 struct hold_slot a_hold_slot;
 struct name_meta a_name_meta;
+struct mark_line a_mark_line;
+struct name_read a_name_read;
+struct name_window a_name_window;
 
 struct draw a_draw;
 struct pair a_pair;
