@@ -17,6 +17,7 @@ mod http;
 mod icmp;
 mod page;
 mod tcp;
+mod text;
 
 pub use dns::{dns_reply, dns_tcp_reply};
 pub use http::http_page;
