@@ -56,14 +56,9 @@ impl Iterator for SuffixHashes<'_> {
     type Item = (usize, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut taken = false;
         while let Some((byte, before)) = self.rest.split_last() {
-            if *byte == b'.' && taken {
-                return Some((self.rest.len(), mix(self.state)));
-            }
             self.state = step(self.state, *byte, self.multiplier);
             self.rest = before;
-            taken = true;
             if before.is_empty() || before.last() == Some(&b'.') {
                 return Some((before.len(), mix(self.state)));
             }
@@ -83,4 +78,62 @@ const fn mix(mut x: u64) -> u64 {
     x ^= x >> 27;
     x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEYS: Keys = Keys { k0: 0x0123_4567_89ab_cdef, k1: 0xfedc_ba98_7654_3210 };
+
+    fn suffixes(name: &str) -> Vec<&str> {
+        suffix_hashes(name, &KEYS).map(|(start, _)| name.get(start..).unwrap()).collect()
+    }
+
+    #[test]
+    fn gives_each_suffix_at_a_label_shortest_first() {
+        assert_eq!(suffixes("a.b.example"), ["example", "b.example", "a.b.example"]);
+        assert_eq!(suffixes("example"), ["example"]);
+        assert!(suffixes("").is_empty());
+    }
+
+    #[test]
+    fn text_that_is_no_name_ends_too() {
+        for odd in [".", "..", ".a", "a.", "a..b"] {
+            assert!(suffix_hashes(odd, &KEYS).count() <= odd.len(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn asks_the_name_itself_by_its_tagged_key_and_skips_what_has_one_label() {
+        let asked: Vec<u64> = questions("a.b.example", &KEYS).collect();
+        assert_eq!(asked, [hash(b"b.example", &KEYS), tagged(hash(b"a.b.example", &KEYS))]);
+        assert_eq!(questions("example", &KEYS).collect::<Vec<_>>(), [tagged(hash(b"example", &KEYS))]);
+    }
+
+    #[test]
+    fn the_steps_are_those_written_down_in_bpf_names_h() {
+        // From the definition, worked with other means: a change here is a change of every snapshot and of the kernel
+        let keys = Keys { k0: 1, k1: 2 };
+        assert_eq!(hash(b"", &keys), mix(1));
+        assert_eq!(hash(b"a", &keys), mix((32 ^ 97) * 3));
+        assert_eq!(hash(b"ba", &keys), mix((((32 ^ 97) * 3) << 5 ^ 98) * 3));
+    }
+
+    proptest! {
+        #[test]
+        fn the_hash_of_a_suffix_is_that_of_the_suffix_alone(name in "[a-z0-9_-]{1,9}(\\.[a-z0-9_-]{1,9}){0,6}") {
+            for (start, plain) in suffix_hashes(&name, &KEYS) {
+                prop_assert_eq!(plain, hash(name.get(start..).unwrap().as_bytes(), &KEYS));
+            }
+        }
+
+        #[test]
+        fn other_keys_give_other_hashes(name in "[a-z]{1,9}\\.[a-z]{2,9}", k0 in any::<u64>(), k1 in any::<u64>()) {
+            let other = Keys { k0, k1 };
+            prop_assume!(k1 | 1 != KEYS.k1 | 1);
+            prop_assert_ne!(hash(name.as_bytes(), &KEYS), hash(name.as_bytes(), &other));
+        }
+    }
 }
