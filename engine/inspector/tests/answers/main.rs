@@ -1,6 +1,8 @@
 //! What a refused client is told, frame by frame. Each answer is opened by etherparse, an independent reader, and its
 //! checksums are computed there.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // a panic is how a test fails
+
 mod datagrams;
 mod segments;
 mod wire;
