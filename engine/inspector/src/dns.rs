@@ -147,7 +147,8 @@ fn question(reader: &mut Reader<'_>) -> Parsed<Question> {
 }
 
 /// The name at the reader, each byte that no host has as \DDD; cut where it is too long to be a name.
-fn master_file_form(mut reader: Reader<'_>) -> String {
+fn master_file_form(start: Reader<'_>) -> String {
+    let mut reader = Reader::new(start.rest());
     let mut text = String::new();
     while reader.position() < WIRE_NAME_BYTES_MAX {
         let Some(label) =
@@ -213,7 +214,7 @@ impl TcpQueries {
             }
             if self.waiting.is_empty() {
                 if let Some(message) = whole_message(&mut reader) {
-                    found.push(read_whole(message));
+                    found.push(read_message(message));
                     continue;
                 }
             }
@@ -222,7 +223,7 @@ impl TcpQueries {
             let wanted = kept.saturating_sub(self.waiting.len()).min(reader.len());
             self.waiting.extend_from_slice(reader.take(wanted).unwrap_or_default());
             if let Some((length, message)) = complete(&self.waiting) {
-                found.push(if message.len() == length { read_whole(message) } else { read_start(message) });
+                found.push(read_message(message));
                 self.skipped = length - message.len();
                 self.waiting.clear();
             }
@@ -256,18 +257,49 @@ fn complete(waiting: &[u8]) -> Option<(usize, &[u8])> {
     (reader.len() == length.min(TCP_MESSAGE_BYTES_MAX)).then(|| (length, reader.rest()))
 }
 
-fn read_whole(message: &[u8]) -> Result<Query, Absence> {
-    match query(message) {
+/// A message, or of a long one at least what is kept.
+fn read_message(message: &[u8]) -> Result<Query, Absence> {
+    let kept = message.get(..TCP_MESSAGE_BYTES_MAX).unwrap_or(message);
+    match query(kept) {
         Parsed::Done(query) => Ok(query),
         Parsed::No(absence) => Err(absence),
+        Parsed::More if kept.len() == TCP_MESSAGE_BYTES_MAX => Err(Absence::TooLarge),
         Parsed::More => Err(Absence::Malformed),
     }
 }
 
-fn read_start(message: &[u8]) -> Result<Query, Absence> {
-    match query(message) {
-        Parsed::Done(query) => Ok(query),
-        Parsed::No(absence) => Err(absence),
-        Parsed::More => Err(Absence::TooLarge),
+/// What holds of every message, and of the same bytes as a TCP stream, for tests and the fuzz target. Panics where it
+/// does not.
+#[doc(hidden)]
+pub fn invariant(bytes: &[u8]) {
+    let whole = query(bytes);
+    if let Parsed::Done(whole) = &whole {
+        assert!(whole.questions.len() <= QUESTIONS_MAX.into() && whole.end_of_questions <= bytes.len());
+        for question in &whole.questions {
+            let is_refused = question.name == Err(Absence::Malformed);
+            assert_eq!(question.name.is_ok() || is_refused, question.odd.is_empty());
+        }
+        // The questions are known with their last byte, not before.
+        let questions = bytes.get(..whole.end_of_questions).unwrap_or_default();
+        let Parsed::Done(cut) = query(questions) else {
+            panic!("questions without what follows them: no query")
+        };
+        assert_eq!(cut.questions, whole.questions);
+        assert_eq!(query(questions.split_last().map_or(questions, |(_, rest)| rest)), Parsed::More);
     }
+    // Over TCP: whole, byte by byte and in uneven pieces, the same queries.
+    let (mut found, mut dripped, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+    let mut stream = TcpQueries::default();
+    stream.push(bytes, &mut found);
+    let mut dripping = TcpQueries::default();
+    for byte in bytes {
+        dripping.push(&[*byte], &mut dripped);
+        assert!(dripping.waiting.len() < 2 + TCP_MESSAGE_BYTES_MAX);
+    }
+    let mut uneven = TcpQueries::default();
+    for piece in bytes.chunks(1 + bytes.len() / 3) {
+        uneven.push(piece, &mut pieces);
+    }
+    assert_eq!((&found, stream.is_partial()), (&dripped, dripping.is_partial()));
+    assert_eq!((&found, stream.is_partial()), (&pieces, uneven.is_partial()));
 }
