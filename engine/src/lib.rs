@@ -11,8 +11,9 @@
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
 //! | control.rs, base_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
+//! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
-//! | python.rs | the only file that names pyo3 |
+//! | python.rs, python_hold.rs | the only files that name pyo3 |
 
 pub mod abi;
 pub mod base;
@@ -24,6 +25,12 @@ pub mod error;
 pub mod events;
 pub mod frames;
 pub mod green_lines;
+pub mod hold;
+pub mod hold_answers;
+pub mod hold_events;
+pub mod hold_flows;
+pub mod hold_rules;
+pub mod hold_tables;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;
@@ -35,8 +42,11 @@ pub mod prefix_lines;
 pub mod probe;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "python")]
+mod python_hold;
 pub mod settings;
 pub mod spin;
 pub mod tables;
+pub mod tap;
 pub mod touch;
 pub mod v6_bits;

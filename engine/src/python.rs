@@ -1,6 +1,6 @@
-//! The face that Python imports as `clearway._engine`, and the only file that names pyo3. It translates; it does not
-//! think. `src/clearway/_engine.pyi` is its contract. Long because it is one class after another, with
-//! nothing to decide.
+//! The face that Python imports as `clearway._engine`; besides python_hold.rs and python_names.rs the only file that names
+//! pyo3. It translates; it does not think. `src/clearway/_engine.pyi` is its contract. Long because it is one class after
+//! another, with nothing to decide.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -41,14 +41,14 @@ const LISTS: [(&str, &[(&str, u32)]); 6] = [
 ];
 
 /// A closed list as Python has it: members in the order of their values.
-struct List {
+pub(crate) struct List {
     name: &'static str,
     members: PyOnceLock<Vec<Py<PyAny>>>,
 }
 
 static LANE: List = List { name: "Lane", members: PyOnceLock::new() };
 static VERDICT: List = List { name: "Verdict", members: PyOnceLock::new() };
-static DIRECTION: List = List { name: "Direction", members: PyOnceLock::new() };
+pub(crate) static DIRECTION: List = List { name: "Direction", members: PyOnceLock::new() };
 static DROP_REASON: List = List { name: "DropReason", members: PyOnceLock::new() };
 static FACT: List = List { name: "Fact", members: PyOnceLock::new() };
 
@@ -64,7 +64,7 @@ impl List {
         Ok(members.get(value).map(|member| member.clone_ref(py)))
     }
 
-    fn known(&self, py: Python<'_>, value: u32) -> PyResult<Py<PyAny>> {
+    pub(crate) fn known(&self, py: Python<'_>, value: u32) -> PyResult<Py<PyAny>> {
         self.member(py, value)?
             .ok_or_else(|| PyValueError::new_err(format!("{value} is no member of {}", self.name)))
     }
@@ -101,11 +101,12 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(boot_clock_ns, module)?)?;
     module.add_function(wrap_pyfunction!(membarrier, module)?)?;
     module.add_function(wrap_pyfunction!(parse_prefixes, module)?)?;
+    crate::python_hold::add_to(module)?;
     Ok(())
 }
 
 /// Works without the GIL, and raises what comes of it.
-fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(work).map_err(|error| raise(py, error))
 }
 
@@ -114,7 +115,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The one place where an error of this crate becomes an exception; they are born in clearway.errors.
-fn raise(py: Python<'_>, error: Error) -> PyErr {
+pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
     let name = match error {
         Error::Misuse(why) => return PyValueError::new_err(why),
         Error::Kernel { .. } => "KernelRefused",
@@ -128,7 +129,7 @@ fn raise(py: Python<'_>, error: Error) -> PyErr {
 }
 
 /// The bytes of a buffer. Callers hand over what nobody writes to meanwhile: bytes, or arrays that they keep still.
-fn bytes_of(buffer: &PyUntypedBuffer) -> PyResult<&[u8]> {
+pub(crate) fn bytes_of(buffer: &PyUntypedBuffer) -> PyResult<&[u8]> {
     if !buffer.is_c_contiguous() {
         return Err(PyValueError::new_err("the buffer is not contiguous"));
     }

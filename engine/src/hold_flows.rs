@@ -1,0 +1,347 @@
+//! The flows that the inspector knows, from their first held packet until their slot is free again:
+//!
+//! ```text
+//! HELD ──a name, or none, or its time is up──▶ PASSING ──nothing left in a TAP──▶ a grace period ──▶ entry taken away
+//!  └──refused──▶ REFUSED ──REFUSED_SECONDS──▶ entry taken away ──▶ a grace period ──▶ slot free
+//! ```
+//!
+//! The first grace period lets every program end that saw the flow before it was PASSING; the second every one that
+//! still found its entry. Both are waited for in a thread of their own: they take up to 90 ms.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::mpsc::{channel, Receiver, Sender};
+
+use clearway_inspector::flow::Flow;
+
+use crate::abi::{hold_state, inspector_count, limit, FlowKey};
+use crate::clock;
+use crate::error::Result;
+use crate::hold_tables::HoldTables;
+
+/// A flow whose name is not complete by then passes as unknown. Its packets aren't kept back meanwhile.
+const WATCHED_NS: u64 = 2_000_000_000;
+/// DNS over TCP, where each query is judged: as long as clients keep a connection idle (RFC 7766 wants seconds).
+const DNS_IDLE_NS: u64 = 60_000_000_000;
+/// Datagrams keep their entry, or a client's next Initials would be held again.
+const DATAGRAMS_PASS_NS: u64 = 2_000_000_000;
+/// A refused flow stays refused; a new attempt after that is judged anew.
+pub const REFUSED_NS: u64 = 30_000_000_000;
+/// How often what is on its way out is looked at.
+const LOOK_AGAIN_NS: u64 = 5_000_000;
+/// What is counted as held, isn't in a TAP and stays so this long is lost: it ended with an inspector, or in a full TAP.
+const LOST_NS: u64 = 50_000_000;
+/// With more flows than this, those of datagrams go as soon as they are decided.
+const CROWDED: usize = limit::HELD_FLOWS_MAX as usize * 3 / 4;
+/// Bytes of a flow's first packet that are kept for an answer.
+pub const OPENING_BYTES_MAX: usize = 256;
+
+/// A flow's key as bytes, which hash.
+pub type KeyBytes = [u8; size_of::<FlowKey>()];
+
+/// One flow that has a slot.
+pub struct Live {
+    /// Its slot.
+    pub number: u32,
+    /// Goes up with each new user of a slot.
+    pub generation: u32,
+    /// What was read of it so far; None: it is decided.
+    pub watched: Option<Box<Flow>>,
+    /// Stays HELD while it lives: each query is judged.
+    pub for_life: bool,
+    /// Over UDP.
+    pub datagrams: bool,
+    /// How its client's stream begins.
+    pub opening: Vec<u8>,
+    /// Boot clock of its last packet from a TAP, or of its decision.
+    pub last_ns: u64,
+    /// `held` of both directions when it was last looked at, and since when it was that.
+    stuck: ([u32; 2], u64),
+}
+
+/// A slot on its way back, with the entry's key as long as the entry is there.
+#[derive(Debug)]
+struct Leaving {
+    number: u32,
+    key: Option<KeyBytes>,
+}
+
+/// See the file's head.
+pub struct Flows {
+    live: HashMap<KeyBytes, Live>,
+    due: BinaryHeap<Reverse<(u64, KeyBytes, u32)>>,
+    /// Without an entry; something of them may still be in a TAP.
+    owned: HashSet<u32>,
+    /// Is gathered until the grace thread is free.
+    waiting: Vec<Leaving>,
+    in_grace: bool,
+    to_grace: Sender<Vec<Leaving>>,
+    from_grace: Receiver<Vec<Leaving>>,
+}
+
+impl Flows {
+    /// None yet. The grace thread ends with this.
+    pub fn new() -> Self {
+        let (to_grace, asked) = channel::<Vec<Leaving>>();
+        let (answers, from_grace) = channel();
+        std::thread::spawn(move || {
+            while let Ok(batch) = asked.recv() {
+                // Without membarrier(2) a pause longer than any program runs
+                if clock::membarrier().is_err() {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                if answers.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        Flows {
+            live: HashMap::new(),
+            due: BinaryHeap::new(),
+            owned: HashSet::new(),
+            waiting: Vec::new(),
+            in_grace: false,
+            to_grace,
+            from_grace,
+        }
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The flow of that key.
+    pub fn get(&mut self, key: &KeyBytes) -> Option<&mut Live> {
+        self.live.get_mut(key)
+    }
+
+    /// Takes in a flow that the programs hold.
+    pub fn add(&mut self, key: KeyBytes, live: Live, due_ns: u64) {
+        self.due.push(Reverse((due_ns, key, live.generation)));
+        self.live.insert(key, live);
+    }
+
+    /// A flow that is held from now on.
+    pub fn watch(
+        &mut self,
+        key: KeyBytes,
+        number: u32,
+        generation: u32,
+        flow: Flow,
+        for_life: bool,
+        datagrams: bool,
+        now_ns: u64,
+    ) {
+        let watched = Some(Box::new(flow));
+        let due_ns = now_ns + if for_life { DNS_IDLE_NS } else { WATCHED_NS };
+        let live = Live {
+            number,
+            generation,
+            watched,
+            for_life,
+            datagrams,
+            opening: Vec::new(),
+            last_ns: now_ns,
+            stuck: ([0; 2], 0),
+        };
+        self.add(key, live, due_ns);
+    }
+
+    /// What a predecessor left: it passes from now on, unless it is refused.
+    pub fn adopt(&mut self, tables: &HoldTables, now_ns: u64) -> Result<()> {
+        for (key, entry) in tables.all()? {
+            let Some(slot) = tables.slot(entry.slot) else { continue };
+            if slot.state() == hold_state::HELD {
+                slot.set_state(hold_state::PASSING);
+                tables.count(inspector_count::ADOPTED, 1);
+            }
+            let due_ns = match slot.state() {
+                hold_state::REFUSED => slot.refused_until_ns(),
+                _ => now_ns + LOOK_AGAIN_NS,
+            };
+            let live = Live {
+                number: entry.slot,
+                generation: entry.generation,
+                watched: None,
+                for_life: false,
+                datagrams: false,
+                opening: Vec::new(),
+                last_ns: now_ns,
+                stuck: ([0; 2], 0),
+            };
+            self.add(bytes_of(&key), live, due_ns);
+        }
+        Ok(())
+    }
+
+    /// Slots that a predecessor had taken from their flows and not given back yet. A second after it was adopted: what
+    /// a program has just taken has its entry by then.
+    pub fn collect_abandoned(&mut self, tables: &HoldTables) -> Result<()> {
+        let mut owned: HashSet<u32> = self.live.values().map(|live| live.number).collect();
+        owned.extend(self.owned.iter());
+        owned.extend(tables.all()?.iter().map(|(_, entry)| entry.slot));
+        for number in tables.abandoned(&owned) {
+            self.owned.insert(number);
+            self.waiting.push(Leaving { number, key: None });
+        }
+        Ok(())
+    }
+
+    /// Is decided: its packets go straight once those before them have left the TAP.
+    pub fn decided(&mut self, key: &KeyBytes, now_ns: u64) {
+        let crowded = self.live.len() > CROWDED;
+        if let Some(live) = self.live.get_mut(key) {
+            live.watched = None;
+            live.opening = Vec::new();
+            live.last_ns = now_ns;
+            let stays = live.datagrams && !crowded;
+            let due_ns = now_ns + if stays { DATAGRAMS_PASS_NS } else { 0 };
+            self.due.push(Reverse((due_ns, *key, live.generation)));
+        }
+    }
+
+    /// Is refused until REFUSED_NS from now.
+    pub fn refused(&mut self, key: &KeyBytes, now_ns: u64) {
+        if let Some(live) = self.live.get_mut(key) {
+            live.watched = None;
+            live.opening = Vec::new();
+            self.due.push(Reverse((now_ns + REFUSED_NS, *key, live.generation)));
+        }
+    }
+
+    /// Something was lost in a TAP: each flow that waits for a packet is looked at soon.
+    pub fn look_at_all(&mut self, tables: &HoldTables, now_ns: u64) {
+        for (key, live) in &mut self.live {
+            let Some(slot) = tables.slot(live.number) else { continue };
+            if !slot.is_equal() {
+                live.stuck = ([slot.held(0), slot.held(1)], now_ns);
+                self.due.push(Reverse((now_ns + LOST_NS, *key, live.generation)));
+            }
+        }
+    }
+
+    /// Moves on what is due. `empty_ns`: when both TAPs were last seen empty. `gave_up` hears of flows whose time is up.
+    pub fn turn(
+        &mut self,
+        tables: &HoldTables,
+        now_ns: u64,
+        empty_ns: u64,
+        mut gave_up: impl FnMut(Box<Flow>),
+    ) -> Result<()> {
+        while let Ok(batch) = self.from_grace.try_recv() {
+            self.in_grace = false;
+            self.after_grace(tables, batch)?;
+        }
+        while self.due.peek().is_some_and(|Reverse((due_ns, ..))| *due_ns <= now_ns) {
+            let Some(Reverse((_, key, generation))) = self.due.pop() else { break };
+            let Some(live) = self.live.get_mut(&key).filter(|live| live.generation == generation) else {
+                continue;
+            };
+            let Some(slot) = tables.slot(live.number) else { continue };
+            mend(tables, live, now_ns, empty_ns);
+            let again_ns = match slot.state() {
+                hold_state::REFUSED if slot.refused_until_ns() <= now_ns => {
+                    let number = live.number;
+                    tables.forget(&typed(&key), slot)?;
+                    self.live.remove(&key);
+                    self.owned.insert(number);
+                    self.waiting.push(Leaving { number, key: None });
+                    continue;
+                }
+                hold_state::REFUSED => slot.refused_until_ns(),
+                hold_state::PASSING if slot.is_equal() => {
+                    self.waiting.push(Leaving { number: live.number, key: Some(key) });
+                    continue;
+                }
+                hold_state::PASSING => now_ns + LOOK_AGAIN_NS,
+                _ if live.for_life && live.last_ns + DNS_IDLE_NS > now_ns => live.last_ns + DNS_IDLE_NS,
+                _ if !live.for_life && slot.born_ns() + WATCHED_NS > now_ns => slot.born_ns() + WATCHED_NS,
+                _ => {
+                    if let Some(flow) = live.watched.take() {
+                        gave_up(flow);
+                    }
+                    slot.set_state(hold_state::PASSING);
+                    now_ns
+                }
+            };
+            self.due.push(Reverse((again_ns.max(now_ns + 1), key, generation)));
+        }
+        if !self.in_grace && !self.waiting.is_empty() {
+            self.in_grace = self.to_grace.send(std::mem::take(&mut self.waiting)).is_ok();
+        }
+        Ok(())
+    }
+
+    fn after_grace(&mut self, tables: &HoldTables, batch: Vec<Leaving>) -> Result<()> {
+        for Leaving { number, key } in batch {
+            let Some(slot) = tables.slot(number) else { continue };
+            match key {
+                // Every program that ran before has ended: equal now is equal for good
+                Some(key) if slot.is_equal() && slot.state() == hold_state::PASSING => {
+                    tables.forget(&typed(&key), slot)?;
+                    self.live.remove(&key);
+                    self.owned.insert(number);
+                    self.waiting.push(Leaving { number, key: None });
+                }
+                Some(key) => {
+                    if let Some(live) = self.live.get(&key) {
+                        self.due.push(Reverse((0, key, live.generation)));
+                    }
+                }
+                None => {
+                    for direction in 0..2 {
+                        let held = slot.held(direction);
+                        slot.released(direction).store(held, std::sync::atomic::Ordering::Release);
+                    }
+                    self.owned.remove(&number);
+                    tables.give_back(number)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is watched passes: the inspector ends.
+    pub fn let_all_pass(&mut self, tables: &HoldTables, now_ns: u64) {
+        let watched: Vec<KeyBytes> =
+            self.live.iter().filter(|(_, live)| live.watched.is_some()).map(|(key, _)| *key).collect();
+        for key in watched {
+            if let Some(slot) = self.live.get(&key).and_then(|live| tables.slot(live.number)) {
+                slot.set_state(hold_state::PASSING);
+            }
+            self.decided(&key, now_ns);
+        }
+    }
+}
+
+/// Makes the counters of a flow meet where a packet is gone.
+fn mend(tables: &HoldTables, live: &mut Live, now_ns: u64, empty_ns: u64) {
+    let Some(slot) = tables.slot(live.number) else { return };
+    let held = [slot.held(0), slot.held(1)];
+    if slot.is_equal() || live.stuck.0 != held {
+        live.stuck = (held, now_ns);
+        return;
+    }
+    let since_ns = live.stuck.1;
+    // What was put into the TAP before `since` would have been read before it was seen empty so much later
+    if now_ns.saturating_sub(since_ns) < LOST_NS || empty_ns < since_ns + LOST_NS / 2 {
+        return;
+    }
+    for (direction, held) in held.into_iter().enumerate() {
+        let released = slot.released(direction);
+        let lost = held.wrapping_sub(released.load(std::sync::atomic::Ordering::Acquire));
+        released.store(held, std::sync::atomic::Ordering::Release);
+        tables.released_total().fetch_add(lost.into(), std::sync::atomic::Ordering::Release);
+        tables.count(inspector_count::LOST, lost.into());
+    }
+}
+
+/// A key as bytes.
+pub fn bytes_of(key: &FlowKey) -> KeyBytes {
+    bytemuck::cast(*key)
+}
+
+fn typed(key: &KeyBytes) -> FlowKey {
+    bytemuck::cast(*key)
+}
