@@ -87,9 +87,11 @@ impl Initials {
 
     /// Why there is no name so far.
     pub fn absence(&self) -> Absence {
-        let refused = self.connections.iter().find_map(|connection| match client_hello(connection.crypto.contiguous()) {
-            Parsed::No(absence) => Some(absence),
-            _ => None,
+        let refused = self.connections.iter().find_map(|connection| {
+            match client_hello(connection.crypto.contiguous()) {
+                Parsed::No(absence) => Some(absence),
+                _ => None,
+            }
         });
         match refused {
             Some(absence) => absence,
@@ -139,7 +141,9 @@ impl Initials {
                 continue;
             }
             self.attempts += 1;
-            if let Some((number, frames)) = open_copy(&mut self.scratch, packet, &connection.keys, connection.expected) {
+            if let Some((number, frames)) =
+                open_copy(&mut self.scratch, packet, &connection.keys, connection.expected)
+            {
                 return self.opened(at, number, frames);
             }
         }
@@ -230,7 +234,12 @@ impl<'a> Packet<'a> {
         Packet::after(header, version, reader, rest).unwrap_or(Packet::End)
     }
 
-    fn after(header: Header<'a>, version: Version, mut reader: Reader<'a>, rest: &mut Reader<'a>) -> Option<Self> {
+    fn after(
+        header: Header<'a>,
+        version: Version,
+        mut reader: Reader<'a>,
+        rest: &mut Reader<'a>,
+    ) -> Option<Self> {
         if header.kind == version.retry_type() {
             return None; // a server's
         }
@@ -282,7 +291,12 @@ fn connection_id<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
 type Frames = std::ops::Range<usize>;
 
 /// Opens a copy of the packet, since a wrong key spoils what it is tried on.
-fn open_copy(scratch: &mut Vec<u8>, packet: &Initial<'_>, keys: &Keys, expected: u64) -> Option<(u64, Frames)> {
+fn open_copy(
+    scratch: &mut Vec<u8>,
+    packet: &Initial<'_>,
+    keys: &Keys,
+    expected: u64,
+) -> Option<(u64, Frames)> {
     scratch.clear();
     scratch.extend_from_slice(packet.bytes);
     let opened = keys.open(scratch, packet.number_at, expected)?;

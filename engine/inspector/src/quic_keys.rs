@@ -128,10 +128,16 @@ fn full_number(truncated: u64, bytes: usize, expected: u64) -> u64 {
 }
 
 static SALT_ONE: LazyLock<Salt> = LazyLock::new(|| {
-    Salt::new(HKDF_SHA256, b"\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a")
+    Salt::new(
+        HKDF_SHA256,
+        b"\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a",
+    )
 });
 static SALT_TWO: LazyLock<Salt> = LazyLock::new(|| {
-    Salt::new(HKDF_SHA256, b"\x0d\xed\xe3\xde\xf7\x00\xa6\xdb\x81\x93\x81\xbe\x6e\x26\x9d\xcb\xf9\xbd\x2e\xd9")
+    Salt::new(
+        HKDF_SHA256,
+        b"\x0d\xed\xe3\xde\xf7\x00\xa6\xdb\x81\x93\x81\xbe\x6e\x26\x9d\xcb\xf9\xbd\x2e\xd9",
+    )
 });
 
 /// HkdfLabels, RFC 8446 §7.1, ready made: length of the key, length of the label, the label, no context.

@@ -114,7 +114,11 @@ pub fn invariant(stream: &[u8], parts: impl Iterator<Item = usize>) {
     let name_of_whole = unfinished_of_records(stream).map(|hello| hello.name);
     for part in parts.filter_map(|length| stream.get(..length)) {
         let answer = client_hello_of_records(part);
-        assert!(answer == Parsed::More || answer == whole, "{answer:?} of {} bytes, then {whole:?}", part.len());
+        assert!(
+            answer == Parsed::More || answer == whole,
+            "{answer:?} of {} bytes, then {whole:?}",
+            part.len()
+        );
         if let Some(early) = unfinished_of_records(part) {
             assert_eq!(Some(&early.name), name_of_whole.as_ref(), "the name of {} bytes", part.len());
         }
