@@ -152,7 +152,8 @@ enum limit {
 	DIRECTIONS = 2,
 	DROP_REASONS_MAX = 64, /* room in the counters; 3 × 2 × 64 × 16 bytes a CPU */
 	FACTS_MAX = 32,
-	V4_FRONT_LINES = 1 << 18,      /* 64 /24s a line of 16 bytes: 4 MB a copy */
+	V4_FRONT_WORDS = 6,	       /* of 64 /24s each, a line of 64 bytes */
+	V4_FRONT_LINES = 43691,	       /* 2^18 words in sixes: 2.8 MB a copy */
 	V4_WIDE_WORDS = 1 << 10,       /* one bit a /16: 8 KB, in the first-level cache */
 	V4_TOUCH_WORDS = 1 << 18,      /* one bit a /24 in 64-bit words: 2 MB */
 	V6_SHORT_WORDS = 1 << 10,      /* one bit a /16: 8 KB */
@@ -218,12 +219,13 @@ struct control {
 	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn, for whoever looks from outside */
 };
 
-/* 64 /24s: which of them the base says anything about, and how many such /24s stand before these. So the bitmap of a
- * /24 is number rank + (set bits below its own), and a clean address costs one read. */
+/* 384 /24s: which of them the base says anything about, how many such /24s stand before the line, and how many of the
+ * line before each of its words. So the bitmap of a /24 is number rank + within + (set bits below its own), and a clean
+ * address costs one read of one cache line. */
 struct front_line {
-	__u64 present;
+	__u64 present[6]; /* V4_FRONT_WORDS */
 	__u32 rank;
-	__u32 unused;
+	__u16 within[6];
 };
 
 /* One bit an address of a /24, bit n of word n / 64. */

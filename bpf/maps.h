@@ -23,7 +23,7 @@ struct {
 
 /* ---- base: compiled lists, two copies ---- */
 
-/* Which /24s the base says anything about, and where their bitmaps begin. 2 × 4 MB. Writer: daemon, idle copy. */
+/* Which /24s the base says anything about, and where their bitmaps begin. 2 × 2.8 MB. Writer: daemon, idle copy. */
 struct {
 	ARRAY_OF(struct front_line, 2 * V4_FRONT_LINES);
 } base_front SEC(".maps");

@@ -77,16 +77,23 @@ static __always_inline __u32 set_bits(__u64 word)
 	return __builtin_popcountll(word);
 }
 
+/* word / V4_FRONT_WORDS without dividing; exact for every word of 2^18. */
+static __always_inline __u32 front_line_of(__u32 word)
+{
+	return word * 174763ull >> 20;
+}
+
 static __always_inline bool base_v4_listed(__u32 copy, __u32 address)
 {
-	__u32 cell_number = address >> 8, n = copy * V4_FRONT_LINES + cell_number / 64;
+	__u32 word = address >> 14, number = front_line_of(word), n = copy * V4_FRONT_LINES + number;
 	struct front_line *line = bpf_map_lookup_elem(&base_front, &n);
-	__u64 bit = 1ull << (cell_number & 63);
+	__u64 bit = 1ull << (address >> 8 & 63);
 	struct bitmap *bitmap;
 
-	if (!line || !(line->present & bit))
+	word -= number * V4_FRONT_WORDS;
+	if (!line || word >= V4_FRONT_WORDS || !(line->present[word] & bit))
 		return false;
-	n = copy * settings.bitmaps + line->rank + set_bits(line->present & (bit - 1));
+	n = copy * settings.bitmaps + line->rank + line->within[word] + set_bits(line->present[word] & (bit - 1));
 	bitmap = bpf_map_lookup_elem(&base_bitmaps, &n);
 	return bitmap && bitmap->word[(address >> 6) & 3] >> (address & 63) & 1;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
 use crate::abi::{limit, BaseMeta, Bitmap, FrontLine, V6Bucket, V6Slot};
 use crate::base::{Base, Capacity};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::mapped::{of_fds, Mapped};
 use crate::v6_bits::{self, Bits};
 
+const FRONT_WORDS: usize = limit::V4_FRONT_WORDS as usize;
 const FILTER_WORDS: usize = (limit::V6_SHORT_WORDS + limit::V6_BASE_LONG_WORDS) as usize;
 
 /// The maps whose names begin with base_.
@@ -166,26 +167,34 @@ fn put_front<T: Pod>(into: &mut [T], elements: &[T]) {
 }
 
 fn fill_front(front: &mut [FrontLine], base: &Base<'_>) {
-    front.fill(FrontLine { present: 0, rank: 0, unused: 0 });
+    front.fill(FrontLine::zeroed());
     for number in base.cell_numbers.iter() {
-        if let Some(line) = front.get_mut(*number as usize / 64) {
-            line.present |= 1 << (number % 64);
+        let word = *number as usize / 64;
+        let line = front.get_mut(word / FRONT_WORDS);
+        if let Some(word) = line.and_then(|line| line.present.get_mut(word % FRONT_WORDS)) {
+            *word |= 1 << (number % 64);
         }
     }
     let mut rank = 0;
     for line in front {
         line.rank = rank;
-        rank += line.present.count_ones();
+        for (within, word) in line.within.iter_mut().zip(line.present) {
+            *within = (rank - line.rank) as u16;
+            rank += word.count_ones();
+        }
     }
 }
 
 fn compare_front(front: &[FrontLine], base: &Base<'_>, found: &mut Difference) {
-    let mut wanted = vec![FrontLine { present: 0, rank: 0, unused: 0 }; front.len()];
+    let mut wanted = vec![FrontLine::zeroed(); front.len()];
     fill_front(&mut wanted, base);
     for (number, (held, wanted)) in front.iter().zip(&wanted).enumerate() {
-        let what = || format!("front of {} and the 63 behind it", v4_text(number as u32 * 64));
-        found.bits(held.present, wanted.present, what);
-        found.value(&(held.rank, held.unused), &(wanted.rank, wanted.unused), what);
+        let what =
+            || format!("front of {} and the 383 behind it", v4_text((number * FRONT_WORDS * 64) as u32));
+        for (held, wanted) in held.present.iter().zip(wanted.present) {
+            found.bits(*held, wanted, what);
+        }
+        found.value(&(held.rank, held.within), &(wanted.rank, wanted.within), what);
     }
 }
 

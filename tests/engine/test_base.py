@@ -14,7 +14,9 @@ pytestmark = pytest.mark.kernel
 
 LISTED = engine.DropReason.LISTED_SOURCE
 PASSED = engine.DropReason.FORWARDED
-FRONT_BYTES = 16 << 18  # a copy
+FRONT_LINES, FRONT_WORDS = engine.LIMITS["V4_FRONT_LINES"], engine.LIMITS["V4_FRONT_WORDS"]
+LINE_BYTES = 64
+FRONT_BYTES = LINE_BYTES * FRONT_LINES  # a copy
 SEEN = ("192.0.2.0/24", "198.51.100.64/26", "10.0.0.0/15", "2001:db8::/32", "2001:db8:1::/48", "2001:db8:2::5/128")
 
 
@@ -114,9 +116,11 @@ def test_compare_counts_what_is_missing_foreign_and_wrong_and_a_fill_mends(gatew
 
         def falsify(address: tuple[int, int, int], rank: int) -> None:
             number = address[0] << 16 | address[1] << 8 | address[2]
-            at = copy * FRONT_BYTES + number // 64 * 16
-            (present,) = struct.unpack_from("=Q", front, at)
-            struct.pack_into("=QI", front, at, present ^ 1 << number % 64, rank)
+            line, word = divmod(number // 64, FRONT_WORDS)
+            line = copy * FRONT_BYTES + line * LINE_BYTES
+            (present,) = struct.unpack_from("=Q", front, line + 8 * word)
+            struct.pack_into("=Q", front, line + 8 * word, present ^ 1 << number % 64)
+            struct.pack_into("=I", front, line + 8 * FRONT_WORDS, rank)
 
         falsify((192, 0, 2), 0)  # the first of three
         falsify((198, 51, 100), 77)
@@ -133,7 +137,9 @@ def test_compare_counts_what_is_missing_foreign_and_wrong_and_a_fill_mends(gatew
     assert ask(gateway.loader, "192.0.2.1") == LISTED
 
 
-@pytest.mark.parametrize(("name", "words"), [("base_front", 4 << 18), ("base_v6_filter", 2 * ((1 << 10) + (1 << 17)))])
+@pytest.mark.parametrize(
+    ("name", "words"), [("base_front", FRONT_BYTES // 4), ("base_v6_filter", 2 * ((1 << 10) + (1 << 17)))]
+)
 def test_compare_sees_a_filter_that_lost_its_bits(gateway: Gateway, name: str, words: int) -> None:
     wanted = base("192.0.2.0/24", "2001:db8::/32", "2001:db8:1::/48")
     publish(gateway, wanted)

@@ -120,9 +120,10 @@ def test_a_map_falsified_by_hand_is_noticed_and_mended_within_five_seconds(runni
 
 def falsify_base(descriptor: int, epoch: int, address: str) -> None:
     """Clears the bit of an address's /24 in the live copy, as a fault in memory would."""
-    lines, line_bytes = _engine.LIMITS["V4_FRONT_LINES"], 16
+    lines, words, line_bytes = _engine.LIMITS["V4_FRONT_LINES"], _engine.LIMITS["V4_FRONT_WORDS"], 64
     number = Prefix.parse(address).address >> 8
-    at = ((epoch & 1) * lines + number // 64) * line_bytes + number % 64 // 8
+    line, word = divmod(number // 64, words)
+    at = ((epoch & 1) * lines + line) * line_bytes + word * 8 + number % 64 // 8
     page = at & ~4095
     with mmap.mmap(descriptor, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=page) as memory:
         assert memory[at - page] >> number % 8 & 1
