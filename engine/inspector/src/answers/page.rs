@@ -17,6 +17,7 @@ section{background:#fff;border:1px solid #d5d5d0;border-radius:.5rem;padding:1re
 h1,h2{font-size:1.3rem;line-height:1.4;margin:0 0 .5rem}\
 dt{color:#555;font-size:.85rem;margin-top:.5rem}dd{margin:0;overflow-wrap:anywhere}a{overflow-wrap:anywhere}\
 [lang=ur]{font-family:'Noto Nastaliq Urdu','Jameel Noori Nastaleeq','Noto Naskh Arabic',sans-serif;line-height:2.2}\
+[lang=ur] dt{font-size:1rem}bdi,[dir=ltr]{font-family:system-ui,sans-serif}\
 @media(prefers-color-scheme:dark){body{color:#eee;background:#161616}section{background:#222;border-color:#444}\
 dt{color:#aaa}a{color:#9cf}}";
 
