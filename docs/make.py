@@ -34,6 +34,7 @@ AREAS = {
     "engine": "The kernel side",
     "feeds": "Lists from elsewhere",
     "gateway": "The gateway",
+    "inspect": "Captures",
     "lab": "The lab",
     "policy": "Addresses, reasons, times, snapshots",
     "setup": "This machine",

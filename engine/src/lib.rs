@@ -12,12 +12,14 @@
 //! | control.rs, base_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
 //! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
+//! | capture_file.rs | a capture file, read through one buffer |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
-//! | python.rs, python_hold.rs | the only files that name pyo3 |
+//! | python.rs, python_*.rs | the only files that name pyo3 |
 
 pub mod abi;
 pub mod base;
 pub mod base_tables;
+pub mod capture_file;
 pub mod clock;
 pub mod control;
 pub mod difference;
@@ -44,6 +46,10 @@ pub mod probe;
 mod python;
 #[cfg(feature = "python")]
 mod python_hold;
+#[cfg(feature = "python")]
+mod python_inspect;
+#[cfg(feature = "python")]
+mod python_names;
 pub mod settings;
 pub mod spin;
 pub mod tables;

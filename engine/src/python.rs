@@ -1,5 +1,4 @@
-//! The face that Python imports as `clearway._engine`; besides python_hold.rs and python_names.rs the only file that names
-//! pyo3. It translates; it does not think. `src/clearway/_engine.pyi` is its contract. Long because it is one class after
+//! The face that Python imports as `clearway._engine`; with its python_*.rs the only files that name pyo3. It translates; it does not think. `src/clearway/_engine.pyi` is its contract. Long because it is one class after
 //! another, with nothing to decide.
 
 use std::collections::{BTreeMap, HashMap};
@@ -102,6 +101,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(membarrier, module)?)?;
     module.add_function(wrap_pyfunction!(parse_prefixes, module)?)?;
     crate::python_hold::add_to(module)?;
+    crate::python_inspect::register(module)?;
+    crate::python_names::register(module)?;
     Ok(())
 }
 

@@ -10,7 +10,9 @@ Families are kept apart by value: what lies in ::ffff:0:0/96 is IPv4, whichever 
 covers that range (::/0) says nothing of IPv4.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+from os import PathLike
 
 from typing_extensions import Buffer
 
@@ -102,6 +104,76 @@ def parse_prefixes(data: Buffer, separators: str) -> PrefixLines:
     Host bits past the length are cut, as routers do. Mapped IPv6 becomes IPv4. Malformed: octets with a leading zero,
     short forms, zone ids, a range that ends before it begins. Lines end with \\n, \\r\\n or \\r.
     """
+
+class NameScope(IntEnum):
+    """What a name of a list covers."""
+
+    EXACT = 0  # the name itself
+    BELOW = 1  # every name below it, not itself
+    SUBTREE = 2  # both
+
+class NameLines:
+    """What parse_names found. Every line is counted once: blank, entry, address, unsupported or malformed."""
+
+    exact: bytes  # canonical names, sorted by byte, distinct, each ended by a newline
+    below: bytes
+    subtree: bytes
+    addresses: bytes  # columns that look like an address, as they stood, for parse_prefixes
+    blank: int
+    entries: int  # lines that gave a name, duplicates included
+    address_lines: int
+    unsupported: int  # of a known kind that is not enforced: letters beyond ASCII, other wildcards, a dot in front
+    malformed: int
+    rejected: list[tuple[int, str]]  # the first 100: line number from 1, text cut at 200 characters
+
+def parse_names(data: Buffer, plain: int, starred: int) -> NameLines:
+    """One name a line and nothing else but a comment; `plain`: its scope, `starred`: that of a name behind `*.`."""
+
+def name_hash(name: str, k0: int, k1: int) -> int:
+    """The plain key of a name: what bpf/names.h asks the filter for a suffix; the name itself by a tagged one."""
+
+class NameMatch:
+    """The entry that decides about a name."""
+
+    list: int  # number of the list, as build was told
+    scope: NameScope
+    entry: str
+    exception: bool
+
+class NameFilterShape:
+    """What the kernel needs beside the words to ask the filter."""
+
+    seed: int
+    segment_length: int
+    segment_length_mask: int
+    segment_count_length: int
+    entries: int
+
+class NameSet:
+    """Part `names` of a snapshot: the exact set. BadSnapshotPart for what is none; holds on to the buffer."""
+
+    def __init__(self, data: Buffer) -> None: ...
+    @staticmethod
+    def build(lists: Sequence[tuple[int, int, bool, Buffer]], k0: int, k1: int) -> tuple[bytes, bytes]:
+        """From number of the list, scope, exception and names as NameLines has them: the set, words of its filter.
+
+        ValueError for names that are none. The same input gives the same bytes.
+        """
+    def find(self, name: str) -> NameMatch | None:
+        """The longest suffix that is listed decides; there an exception, then the lower number, then the wider scope."""
+    @property
+    def names(self) -> int: ...
+    @property
+    def keys(self) -> tuple[int, int]: ...
+    @property
+    def filter(self) -> NameFilterShape: ...
+
+class NameFilter:
+    """Part `name_filter` of a snapshot, asked as the kernel does. BadSnapshotPart where it isn't that of the set."""
+
+    def __init__(self, set: NameSet, words: Buffer) -> None: ...
+    def may_hold(self, name: str) -> bool:
+        """True for every name that the set finds, and for one in 65,536 questions about others."""
 
 class Settings:
     """struct settings of abi.h, and what the guard map holds."""
@@ -316,3 +388,64 @@ def ping(socket: int, count: int, timeout_ms: int) -> bytes:
 
 def pong(socket: int, count: int, timeout_ms: int) -> None:
     """For bench: responds to `count` requests; spins."""
+
+ABSENCES: list[str]
+"""The closed list of reasons why a flow has no name."""
+
+class Found:
+    """A name of a flow, or why it has none: one of `name` and `none` is None."""
+
+    proto: str
+    transport: str
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    name: str | None
+    none: str | None
+    odd: str
+    frame: int
+    alpn: list[str]
+    ech: bool
+    ambiguous: int
+
+class FlowSum:
+    """A flow that ended, or was ended by the capture's end. `frame`: its first."""
+
+    transport: str
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    packets: int
+    bytes: int
+    frame: int
+
+class Inspection:
+    """A capture file, read front to back a few hundred kilobytes at a call; memory doesn't grow with it. OSError as open().
+
+    Each of json, fields and findings gives what the next part of the file made known, and None after its end.
+    """
+
+    def __init__(self, path: str | PathLike[str], sums: bool = False) -> None: ...
+    def json(self) -> bytes | None:
+        """One JSON object a line."""
+
+    def fields(self) -> bytes | None:
+        """Fields between tabs: frame, protocol, source, port, destination, port, name or (reason)."""
+
+    def findings(self) -> list[Found] | None: ...
+    def sums(self) -> list[FlowSum]:
+        """Flows that ended since it was last asked; empty without `sums`."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def read_bytes(self) -> int: ...
+    @property
+    def trouble(self) -> str | None:
+        """Why it ended early: not-a-capture, link, damaged, truncated."""
+
+    @property
+    def link(self) -> int | None:
+        """The number of the link layer that can't be read."""

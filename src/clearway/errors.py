@@ -453,6 +453,19 @@ CATALOG: dict[str, ErrorKind] = {
         "Name one that holds nothing else: --state DIR.",
         MISUSE,
     ),
+    "gateway.E026": ErrorKind(
+        "the TAP {name}, in which packets wait for their name, cannot be made: {why}",
+        "Load the module (modprobe tun) and see that /dev/net/tun is there. Until then names are not enforced.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E027": ErrorKind(
+        "the inspector, which reads names, does not answer: {why}",
+        "Address rules are enforced; --on-failure says what becomes of names. `clearway status` shows when it is back.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "gateway.E028": ErrorKind("{value!r} is no {what}", "Choose {choices}.", MISUSE),
     "gateway.E024": ErrorKind(
         "the gateway may not be spoken to by this user: {path}", "Use sudo, or join the group clearway.", MACHINE_CANNOT
     ),
@@ -506,6 +519,29 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "lab.E009": ErrorKind("a lab cannot last for {value}", "Write 30m or 2h; 7d at most.", MISUSE),
     "lab.E010": ErrorKind("there is no program {program} here", "Write a program and its arguments.", MISUSE),
+    # inspect, replay: captures
+    "inspect.E001": ErrorKind(
+        "{path} is no capture: it begins neither as pcap nor as pcapng",
+        "Decompress it first if it is compressed; `file {path}` says what it is.",
+        MISUSE,
+    ),
+    "inspect.E002": ErrorKind(
+        "{path} was captured on a link layer that is not read, number {number}",
+        "Ethernet, raw IP, Linux cooked, loopback, PPP and PPPoE captures are read.",
+        MISUSE,
+    ),
+    "inspect.E003": ErrorKind("{path} cannot be read: {detail}", "Name a capture file that you may read.", MISUSE),
+    "inspect.E004": ErrorKind(
+        "{path} ends within a record, after {frames} frames; what it holds was read",
+        "It was cut or is still being written. Copy it again once it is complete.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "inspect.E005": ErrorKind(
+        "{path} is damaged after {frames} frames: a length that no record has; what precedes it was read",
+        "Copy it again from where it was captured.",
+        ANSWER_IS_NO,
+    ),
     # cli
     "cli.E001": ErrorKind("{message}", "See `{command} --help`.", MISUSE),
     "cli.E002": ErrorKind(

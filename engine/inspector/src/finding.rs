@@ -25,6 +25,27 @@ pub struct Finding {
     pub said: Observation,
 }
 
+/// A flow's packets, for `clearway replay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowTotal {
+    /// The side that asks, as far as that is known; else the one whose port is higher.
+    pub source: IpAddr,
+    /// Its port.
+    pub source_port: u16,
+    /// The side that is asked.
+    pub destination: IpAddr,
+    /// Its port.
+    pub destination_port: u16,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Of both sides; a packet in fragments counts once, when it is whole.
+    pub packets: u64,
+    /// Payload of both sides, as far as IP tells of it.
+    pub bytes: u64,
+    /// Number of its first frame.
+    pub frame: u64,
+}
+
 impl Finding {
     /// Adds it as a JSON object and a line feed. `alpn`, `ech`, `ambiguous` and `odd` stand there where they say something.
     pub fn write_json(&self, out: &mut String) {

@@ -6,8 +6,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 
-pub use crate::finding::Finding;
+use crate::finding::{Finding, FlowTotal};
 use crate::flow::{Flow, Step, Transport};
 use crate::flow_table::{FlowKey, FlowTable};
 use crate::fragments::Fragments;
@@ -32,6 +33,8 @@ pub struct Inspection {
     reading_bytes: usize,
     said: Vec<Observation>,
     findings: Vec<Finding>,
+    counts: bool,
+    totals: Vec<FlowTotal>,
 }
 
 #[derive(Default)]
@@ -42,7 +45,10 @@ struct Entry {
     names: Names,
     /// What was said of a flow without a name, held back until it is sure that none comes.
     absence: Option<(Place, Observation, u64)>,
+    first_frame: u64,
     last_frame: u64,
+    packets: u64,
+    bytes: u64,
     told: bool,
     /// Sequence number of the first byte, of the last handshake that was seen.
     opened: Option<u32>,
@@ -64,7 +70,7 @@ enum Names {
     #[default]
     None,
     One(u64),
-    Many(Box<Vec<u64>>),
+    Many(Vec<u64>),
 }
 
 /// Which of a key's ends a packet comes from.
@@ -92,6 +98,13 @@ impl Place {
 
 impl Default for Inspection {
     fn default() -> Self {
+        Inspection::new(false)
+    }
+}
+
+impl Inspection {
+    /// Nothing read yet. `counts`: it also tells each flow's packets and bytes when the flow ends.
+    pub fn new(counts: bool) -> Self {
         Inspection {
             flows: FlowTable::new(FLOWS_MAX),
             fragments: Fragments::default(),
@@ -100,11 +113,11 @@ impl Default for Inspection {
             reading_bytes: 0,
             said: Vec::new(),
             findings: Vec::new(),
+            counts,
+            totals: Vec::new(),
         }
     }
-}
 
-impl Inspection {
     /// The capture's next frame. `link`: None if it begins in a way that can't be read; it counts all the same.
     pub fn frame(&mut self, link: Option<LinkType>, time_ns: u64, frame: &[u8]) {
         self.frames += 1;
@@ -136,6 +149,11 @@ impl Inspection {
         self.findings.drain(..)
     }
 
+    /// Flows that ended since it was last asked; empty unless it counts.
+    pub fn totals(&mut self) -> std::vec::Drain<'_, FlowTotal> {
+        self.totals.drain(..)
+    }
+
     /// Findings that wait to be taken.
     pub fn waiting(&self) -> usize {
         self.findings.len()
@@ -154,7 +172,12 @@ impl Inspection {
             self.end_flow(key, entry);
         }
         let (entry, evicted) = self.flows.entry(key);
+        if entry.packets == 0 {
+            entry.first_frame = self.frames;
+        }
         entry.last_frame = self.frames;
+        entry.packets += 1;
+        entry.bytes += (packet.payload.len() + packet.missing_bytes) as u64;
         self.said.clear();
         let (before, after) = match packet.transport {
             Transport::Tcp => read_segment(entry, place, packet, &mut self.said),
@@ -207,6 +230,19 @@ impl Inspection {
                 entry.absence = Some((place, observation, entry.last_frame));
             }
         }
+        if self.counts {
+            let ((source, source_port), (destination, destination_port)) = ends(&key, asks);
+            self.totals.push(FlowTotal {
+                source,
+                source_port,
+                destination,
+                destination_port,
+                transport: key.transport,
+                packets: entry.packets,
+                bytes: entry.bytes,
+                frame: entry.first_frame,
+            });
+        }
         if entry.told {
             return;
         }
@@ -217,13 +253,18 @@ impl Inspection {
 }
 
 fn finding(key: &FlowKey, place: Place, said: Observation, frame: u64) -> Finding {
+    let ((source, source_port), (destination, destination_port)) = ends(key, place);
+    Finding { source, source_port, destination, destination_port, transport: key.transport, frame, said }
+}
+
+/// The end that asks, then the other.
+fn ends(key: &FlowKey, asks: Place) -> ((IpAddr, u16), (IpAddr, u16)) {
     let lower = (key.lower, key.lower_port);
     let higher = (key.higher, key.higher_port);
-    let ((source, source_port), (destination, destination_port)) = match place {
+    match asks {
         Place::Lower => (lower, higher),
         Place::Higher => (higher, lower),
-    };
-    Finding { source, source_port, destination, destination_port, transport: key.transport, frame, said }
+    }
 }
 
 /// Answers the bytes held for this side before and after.
@@ -346,7 +387,7 @@ impl Names {
         match self {
             Names::None => *self = Names::One(hash),
             Names::One(one) if *one == hash => return false,
-            Names::One(one) => *self = Names::Many(Box::new(vec![*one, hash])),
+            Names::One(one) => *self = Names::Many(vec![*one, hash]),
             Names::Many(many) if many.contains(&hash) => return false,
             Names::Many(many) => {
                 if many.len() == NAMES_MAX {

@@ -40,6 +40,7 @@ COMMANDS: dict[str, dict[str, Row]] = {
     "Why": {
         "explain": Row("clearway.cli.explain", "explain", "what happens to an address, by which rule, until when"),
         "history": Row("clearway.cli.history", "history", "who decided what, when"),
+        "inspect": Row("clearway.cli.inspect", "inspect", "the names that a capture shows to whoever carries it"),
     },
     "Trying it": {
         "demo": Row("clearway.cli.demo", "demo", "a small internet on this machine, with a gateway in it"),

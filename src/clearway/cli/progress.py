@@ -16,6 +16,7 @@ Report = Callable[[str, int, int | None], None]
 WORDS = {
     "fetch": "fetching",
     "read": "reading",
+    "inspect": "reading frames",
     "store": "keeping the entries",
     "compile": "compiling",
     "enforce": "bringing it into force",
@@ -42,7 +43,7 @@ def shown(wanted: bool) -> Iterator[Report]:
     with Progress(*columns, console=show.console(stderr=True), transient=True) as progress:
 
         def report(step: str, done: int, total: int | None) -> None:
-            in_bytes = step == "fetch"
+            in_bytes = step in ("fetch", "inspect")
             if step not in tasks:
                 tasks[step] = progress.add_task(WORDS[step], total=total if in_bytes else None, done="")
             ended = total is not None and done >= total
