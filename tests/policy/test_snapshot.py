@@ -124,7 +124,7 @@ def test_a_damaged_part_is_refused_by_name(tmp_path: Path, file: str, damage: Ca
         (Path.unlink, "policy.E011", "No such file"),
         (truncate, "policy.E011", "is no JSON"),
         (edit(kind="entries"), "policy.E011", "of another kind"),
-        (edit(format=2), "policy.E012", "has format 2, and this version works with 1"),
+        (edit(format=3), "policy.E012", "has format 3, and this version works with 2"),
         (edit(abi=99), "policy.E012", "has abi 99"),
         (edit(parts={}), "policy.E010", "v4_cell_numbers of the snapshot"),
         (edit(parts=None), "policy.E011", "not in the form of a manifest"),

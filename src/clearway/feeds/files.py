@@ -10,6 +10,7 @@ from typing import Protocol
 from clearway.policy import entries, parts
 from clearway.policy.arrays import U64
 from clearway.policy.entries import StoredEntries as FeedFile
+from clearway.policy.names import StoredNames
 
 __all__ = ["FeedFile", "open", "prune", "store"]
 
@@ -23,11 +24,16 @@ class HasArrays(Protocol):
     def v6(self) -> U64: ...
 
 
-def store(directory: Path, parsed: HasArrays) -> FeedFile:
+def store(directory: Path, parsed: HasArrays, names: StoredNames | None = None) -> FeedFile:
     """Keeps sorted distinct entries; those that are there already are left alone. Lets OSError through, writes all or
     nothing."""
-    written = {"v4": parsed.v4.astype("<u8", copy=False), "v6": parsed.v6.astype("<u8", copy=False)}
-    path = parts.write(directory, entries.hash_of, entries.document_of(parsed.v4, parsed.v6), written)
+    written: dict[str, parts.Array] = {
+        "v4": parsed.v4.astype("<u8", copy=False),
+        "v6": parsed.v6.astype("<u8", copy=False),
+    }
+    if names is not None:
+        written.update(entries.name_parts(names))
+    path = parts.write(directory, entries.hash_of, entries.document_of(parsed.v4, parsed.v6, names), written)
     return entries.open_entries(path, verify=False)
 
 

@@ -1,6 +1,7 @@
 """Entries of one version of a list, in a folder named by its content; feeds/files.py writes it.
 
     HASH/manifest.json, v4.bin, v6.bin      arrays as in policy/arrays.py, folders as in policy/parts.py
+         names_exact.bin, names_below.bin, names_subtree.bin     of a list with names: blobs as in policy/names.py
 
 HASH is the SHA-256 of the manifest, which holds those of the parts: the same entries give the same hash, whichever text
 they came from, and whoever changes a byte is found out.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from clearway.policy import arrays, parts
 from clearway.policy.arrays import U64
 from clearway.policy.compile import ListEntries
 from clearway.policy.model import Prefix, Reason
+from clearway.policy.names import NO_BLOB, Blob, ListNames, StoredNames
 
 FORMAT = 1
 
@@ -35,6 +37,11 @@ class StoredEntries:
     v6: U64
     lengths: dict[int, list[int]]
     """Prefix lengths that occur, by IP version."""
+    names: StoredNames = field(default_factory=StoredNames)
+
+    def list_names(self, name: str, reason: Reason, *, exception: bool = False) -> ListNames:
+        """As policy.names takes them."""
+        return ListNames(name, reason, self.names, exception)
 
     def entries(self, name: str, reason: Reason, *, exception: bool = False) -> ListEntries:
         """As policy.compile takes them."""
@@ -53,10 +60,16 @@ class StoredEntries:
             raise ClearwayError.of("feeds.E014", path=self.path, detail=error) from None
 
 
-def document_of(v4: U64, v6: U64) -> dict[str, Any]:
-    """What the manifest says beside its parts."""
+def document_of(v4: U64, v6: U64, names: StoredNames | None = None) -> dict[str, Any]:
+    """What the manifest says beside its parts. A list without names has the hash that it had before there were any."""
     lengths = {str(version): found for version, found in arrays.lengths_of(v4, v6).items()}
-    return {"format": FORMAT, "kind": "entries", "v4": len(v4), "v6": len(v6), "lengths": lengths}
+    document = {"format": FORMAT, "kind": "entries", "v4": len(v4), "v6": len(v6), "lengths": lengths}
+    return {**document, "names": names.counts()} if names else document
+
+
+def name_parts(names: StoredNames) -> dict[str, Blob]:
+    """The parts that names are kept in; those that would be empty are left out."""
+    return {f"names_{scope.name.lower()}": blob for scope, blob in names.blobs().items() if len(blob)}
 
 
 def hash_of(manifest: bytes) -> str:
@@ -79,6 +92,7 @@ def open_entries(path: Path, *, verify: bool = True) -> StoredEntries:
             raise parts.Damaged(parts.MANIFEST, f"is of format {document.get('format')}, not {FORMAT}")
         v4, v6 = parts.shaped(found, "v4", np.uint64), parts.shaped(found, "v6", np.uint64, 3)
         lengths = {int(version): lengths for version, lengths in document["lengths"].items()}
+        blobs = {scope: found.get(f"names_{scope}", NO_BLOB) for scope in ("exact", "below", "subtree")}
     except parts.Damaged as damage:
         raise ClearwayError.of("feeds.E014", path=path, detail=damage) from None
-    return StoredEntries(path.name, path, v4, v6, lengths)
+    return StoredEntries(path.name, path, v4, v6, lengths, StoredNames(**blobs))

@@ -2,17 +2,20 @@
 
 The order stands once here and once in bpf/verdict.h, first match wins:
 
-    malformed → spoofed → green grant → address block (source, then destination) → fragment of a dropped one → forward
+    malformed → spoofed → green grant → address block (source, then destination) → fragment of a dropped one
+    → name of the flow → forward
 
 For each address the overlay is asked first: its longest live entry decides, a block or an exception, and at one prefix
 a live exception beats a live block. Only where it says nothing is the base asked: the longest prefix over all lists.
+For a name likewise: what a person said decides, however long the entries of lists; within each the longest entry, at
+one name an exception. A name is asked once it was read, of the flow or query that `evaluate` lets go on: evaluate_name.
 Pure: no clock, no kernel. Every `now_ns` is on the clock that the policy's own times are on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
@@ -20,6 +23,7 @@ from typing import Protocol
 from clearway._engine import LIMITS
 from clearway.policy import packet as packets
 from clearway.policy.model import BITS, Direction, DropReason, Entry, Fact, Lane, Prefix, Reason, Verdict, word
+from clearway.policy.name_table import NO_NAMES, NameEntry, NameTable
 from clearway.policy.packet import Address, FragmentKey, Malformed, Packet
 from clearway.policy.prefix_table import PrefixTable
 
@@ -36,6 +40,12 @@ class Covering(Protocol):
     def within(self, prefix: Prefix, limit: int) -> Sequence[Prefix]: ...
 
 
+class CoveringNames(Protocol):
+    """The names of a list: name_table.NameEntries, or names.StoredNames."""
+
+    def covering(self, name: str) -> Sequence[NameEntry]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ListRules:
     """One list in force. `exception`: what it holds is spared."""
@@ -47,6 +57,7 @@ class ListRules:
     source: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    names: CoveringNames = NO_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,16 @@ class OverlayRule:
     """One entry by a person or a detector; in force while now_ns < until_ns. `entry` says who and why."""
 
     prefix: Prefix
+    until_ns: int
+    exception: bool = False
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """One name by a person; in force while now_ns < until_ns. `entry` says who and why."""
+
+    name: NameEntry
     until_ns: int
     exception: bool = False
     entry: Entry | None = None
@@ -90,6 +111,7 @@ class Policy:
     overlay: Sequence[OverlayRule] = ()
     grants: Sequence[GrantRule] = ()
     bypass_until_ns: int = 0
+    overlay_names: Sequence[NameRule] = ()
 
     @cached_property
     def guard_table(self) -> PrefixTable[int]:
@@ -98,6 +120,10 @@ class Policy:
     @cached_property
     def overlay_table(self) -> PrefixTable[OverlayRule]:
         return PrefixTable((rule.prefix, rule) for rule in self.overlay)
+
+    @cached_property
+    def overlay_name_table(self) -> NameTable[NameRule]:
+        return NameTable((rule.name, rule) for rule in self.overlay_names)
 
     @cached_property
     def grant_table(self) -> PrefixTable[GrantRule]:
@@ -128,7 +154,7 @@ class FragmentTable:
         self._seen = {key: (seen, r) for key, (seen, r) in self._seen.items() if now_ns - seen <= FRAGMENT_LIFE_NS}
 
 
-Decider = ListRules | OverlayRule | GrantRule | None
+Decider = ListRules | OverlayRule | NameRule | GrantRule | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +168,8 @@ class Outcome:
     packet: Packet
     decided_by: Decider = None
     prefix: Prefix | None = None
-    """Of the rule that decided."""
+    """Of the rule that decided, or that it decided by name:"""
+    name: NameEntry | None = None
 
     @property
     def why(self) -> str:
@@ -150,11 +177,12 @@ class Outcome:
         if isinstance(self.decided_by, GrantRule):
             return f"granted: {self.prefix} ({self.decided_by.organisation})"
         what = word(self.drop_reason)
+        target = self.name.name if self.name else self.prefix
         if isinstance(self.decided_by, ListRules):
-            return f"{what}: {self.prefix} in list {self.decided_by.name} ({word(self.decided_by.reason)})"
-        if isinstance(self.decided_by, OverlayRule):
+            return f"{what}: {target} in list {self.decided_by.name} ({word(self.decided_by.reason)})"
+        if isinstance(self.decided_by, OverlayRule | NameRule):
             entry = self.decided_by.entry
-            return f"{what}: {self.prefix}" + (f" ({word(entry.reason)}, by {entry.source})" if entry else "")
+            return f"{what}: {target}" + (f" ({word(entry.reason)}, by {entry.source})" if entry else "")
         return what
 
 
@@ -195,6 +223,22 @@ def evaluate(
         if not fragments.remember(packet.fragment, now_ns, became):
             packet.facts.add(Fact.FRAGMENT_TABLE_FULL)
     return outcome or _forward(packet)
+
+
+def evaluate_name(policy: Policy, before: Outcome, name: str | None, now_ns: int) -> Outcome:
+    """What happens to a flow, or a query, whose name was read. `before`: what `evaluate` said of the packet.
+
+    Asked only of what goes on in the inspected lane. `name`: as the inspector has it; None: there is none, which is no
+    reason to drop anything.
+    """
+    asked = before.verdict == Verdict.FORWARD and before.lane == Lane.INSPECTED
+    settled = before.drop_reason != DropReason.FORWARDED or Fact.BYPASSED in before.facts
+    if name is None or not asked or settled:
+        return before
+    found = name_rule(policy, name, now_ns)
+    if found is None or found[0].exception:
+        return before
+    return replace(_drop(policy, before.packet, DropReason.REFUSED_NAME, found[0]), name=found[1])
 
 
 def _host(address: Address) -> Prefix:
@@ -272,4 +316,27 @@ def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | Non
         for prefix in rules.entries.covering(address)[:1]:
             if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
                 found = rules, prefix
+    return found
+
+
+def name_rule(policy: Policy, name: str, now_ns: int) -> tuple[NameRule | ListRules, NameEntry] | None:
+    """The rule that decides about a name: what a person said of it, else what lists say."""
+    return overlay_name_rule(policy, name, now_ns) or list_name_rule(policy, name)
+
+
+def overlay_name_rule(policy: Policy, name: str, now_ns: int) -> tuple[NameRule, NameEntry] | None:
+    """What people say of a name: the longest live entry, an exception before a block."""
+    live = [rule for _, rule in policy.overlay_name_table.covering(name) if now_ns < rule.until_ns]
+    longest = [rule for rule in live if rule.name.name == live[0].name.name]
+    decides = next((rule for rule in longest if rule.exception), longest[0] if longest else None)
+    return (decides, decides.name) if decides else None
+
+
+def list_name_rule(policy: Policy, name: str) -> tuple[ListRules, NameEntry] | None:
+    """What lists say of a name: the longest entry over all, an exception before a block, then the first list."""
+    found: tuple[ListRules, NameEntry] | None = None
+    for rules in policy.lists:
+        for entry in rules.names.covering(name)[:1]:
+            if found is None or (len(entry.name), rules.exception) > (len(found[1].name), found[0].exception):
+                found = rules, entry
     return found

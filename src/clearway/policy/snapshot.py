@@ -1,6 +1,7 @@
 """Compiled policies as files: what the daemon loads at start, and what tells which list an address stood in.
 
     DIR/20300131T120000.000000Z-0123456789ab/    manifest.json, v4_cells.bin, …: folders as in policy/parts.py
+                                                 names.bin, name_filter.bin where a list has names: policy/names.py
     DIR/current -> the one that should be enforced, swapped in one rename
 
 The manifest carries its own meaning: format, ABI of the kernel structs, epoch, time, lists with content hash, those
@@ -17,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +27,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clearway import _engine
-from clearway.errors import ClearwayError
+from clearway.errors import BadSnapshotPart, ClearwayError
 from clearway.policy import entries, parts
 from clearway.policy.compile import SLOT, CompiledBase
 from clearway.policy.model import Prefix, Reason, parse_word, word
+from clearway.policy.name_table import NameEntry
+from clearway.policy.names import CompiledNames
 
-FORMAT = 1
+FORMAT = 2
+FORMATS_READ = (1, FORMAT)
+"""1 had no names: a version that knows only 1 must not take a policy with names for one without."""
 KIND = "snapshot"
 KEPT = 3
 CURRENT = "current"
@@ -75,6 +80,14 @@ class Holding(NamedTuple):
     prefix: Prefix
 
 
+class NameHolding(NamedTuple):
+    """An entry of a list that covers a name."""
+
+    list_name: str
+    reason: Reason
+    entry: NameEntry
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One compiled policy; its arrays are mapped from files, and stay readable when the files are removed."""
@@ -87,6 +100,7 @@ class Snapshot:
     feeds: Path
     """Where the entries of the lists are."""
     left_out: tuple[LeftOut, ...] = ()
+    names: CompiledNames = field(default_factory=CompiledNames)
 
     def base(self) -> _engine.Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
@@ -106,6 +120,16 @@ class Snapshot:
         ]
         return sorted(found, key=lambda holding: (-holding.prefix.length, holding.list_name))
 
+    def name_attribution(self, name: str) -> list[NameHolding]:
+        """Which lists refuse a name, longest entry first, then by list. As `attribution` otherwise."""
+        found = [
+            NameHolding(listed.name, listed.reason, entry)
+            for listed, stored in self._entries
+            if not listed.exception
+            for entry in stored.names.covering(name)
+        ]
+        return sorted(found, key=lambda holding: (-len(holding.entry.name), holding.list_name))
+
     @cached_property
     def _entries(self) -> list[tuple[SnapshotList, entries.StoredEntries]]:
         return [(listed, entries.open_entries(self.feeds / listed.content, verify=False)) for listed in self.lists]
@@ -119,6 +143,7 @@ def write(
     created: datetime,
     epoch: int = 0,
     left_out: Sequence[LeftOut] = (),
+    names: CompiledNames | None = None,
 ) -> Path:
     """Writes a snapshot and makes it current; older ones but KEPT are removed. Its folder. Lets OSError through.
 
@@ -135,6 +160,7 @@ def write(
         "lists": [_list_document(listed) for listed in lists],
         "left_out": [asdict(each) for each in left_out],
         "counts": dict(compiled.counts),
+        "name_counts": dict(names.counts if names else {}),
         "v6_seed": f"{compiled.v6_seed:016x}",
         "v6_lengths": list(compiled.v6_lengths),
     }
@@ -150,6 +176,7 @@ def write(
             "v4_bitmaps": compiled.v4_bitmaps,
             "v6_buckets": compiled.v6_buckets,
             "v6_slots": compiled.v6_slots.view(np.uint8),
+            **({"names": names.names, "name_filter": names.name_filter} if names else {}),
         },
     )
     make_current(directory, path.name)
@@ -187,6 +214,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
             counts=document["counts"],
         )
         _check_counts(compiled)
+        names = _names_of(document, found)
         lists = tuple(_list_of(listed) for listed in document["lists"])
         left_out = tuple(LeftOut(**each) for each in document.get("left_out", ()))
         created, epoch = datetime.fromisoformat(document["created"]), int(document["epoch"])
@@ -197,7 +225,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"its manifest does not read ({type(error).__name__}: {error})"
         raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
-    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds", left_out)
+    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds", left_out, names)
 
 
 def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:
@@ -219,9 +247,9 @@ def _check_kind(folder: Path, document: dict[str, Any]) -> None:
     """Whether this version can know what the parts mean; asked before they are looked at."""
     if document.get("kind") != KIND:
         raise ClearwayError.of("policy.E011", path=folder, detail="its manifest is of another kind")
-    for what, wanted in (("format", FORMAT), ("abi", _engine.LIMITS["ABI_VERSION"])):
-        if document.get(what) != wanted:
-            raise ClearwayError.of("policy.E012", path=folder, what=what, found=document.get(what), wanted=wanted)
+    for what, wanted in (("format", FORMATS_READ), ("abi", (_engine.LIMITS["ABI_VERSION"],))):
+        if document.get(what) not in wanted:
+            raise ClearwayError.of("policy.E012", path=folder, what=what, found=document.get(what), wanted=wanted[-1])
 
 
 def _check_counts(compiled: CompiledBase) -> None:
@@ -236,6 +264,26 @@ def _check_counts(compiled: CompiledBase) -> None:
     for part, (found, wanted) in held.items():
         if found != wanted:
             raise parts.Damaged(part, f"{found} elements in place of {wanted}")
+
+
+def _names_of(document: dict[str, Any], found: dict[str, parts.Array]) -> CompiledNames:
+    """The names, where the manifest speaks of any; engine.NameSet checks what stands in them."""
+    counts = document.get("name_counts") or {}
+    if not counts:
+        return CompiledNames()
+    names = CompiledNames(parts.shaped(found, "names", np.uint8), parts.shaped(found, "name_filter", np.uint64), counts)
+    try:
+        opened = names.opened()
+        _engine.NameFilter(opened, names.name_filter.data)
+    except BadSnapshotPart as error:
+        raise parts.Damaged("names", str(error)) from None
+    for part, held, wanted in (
+        ("names", opened.names, counts["names"]),
+        ("name_filter", opened.filter.entries, counts["filter_keys"]),
+    ):
+        if held != wanted:
+            raise parts.Damaged(part, f"{held} elements in place of {wanted}")
+    return names
 
 
 def _list_document(listed: SnapshotList) -> dict[str, Any]:
