@@ -1,6 +1,8 @@
 //! A hello in QUIC Initials states the same facts however its CRYPTO frames, packets and datagrams are cut and ordered;
 //! what is no hello, or can't be opened, hides none.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
+
 mod hellos;
 mod initials;
 

@@ -1,5 +1,7 @@
 //! A ClientHello states the same facts however it is cut, and nothing that it does not say.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
+
 mod hellos;
 
 use clearway_inspector::observation::Absence;
