@@ -16,20 +16,14 @@ pub const TABLE_BYTES_MAX: usize = 64 * 1024;
 /// What an entry counts beside its name and value, §4.1.
 const ENTRY_BYTES: usize = 32;
 
-/// A field. Shared with the dynamic table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// In lower case, as HTTP/2 demands; not checked.
-    pub name: Rc<[u8]>,
-    /// Any bytes.
-    pub value: Rc<[u8]>,
+/// An entry of the dynamic table, or a literal.
+#[derive(Clone, Debug)]
+struct Field {
+    name: Rc<[u8]>,
+    value: Rc<[u8]>,
 }
 
 impl Field {
-    fn new(name: &[u8], value: &[u8]) -> Field {
-        Field { name: name.into(), value: value.into() }
-    }
-
     fn bytes(&self) -> usize {
         self.name.len() + self.value.len() + ENTRY_BYTES
     }
@@ -56,15 +50,11 @@ impl Decoder {
         Decoder { bytes_max: bytes_max.min(TABLE_BYTES_MAX), ..Decoder::default() }
     }
 
-    /// Hands over each field of a header block in its order, until the block ends or is `Malformed`.
-    pub fn decode(&mut self, block: &[u8], mut found: impl FnMut(&Field)) -> Result<(), Absence> {
+    /// Hands over name and value of each field of a header block in its order, until the block ends or is `Malformed`.
+    pub fn decode(&mut self, block: &[u8], mut found: impl FnMut(&[u8], &[u8])) -> Result<(), Absence> {
         let mut reader = Reader::new(block);
         while let Some(first) = reader.peek() {
-            match self.representation(&mut reader, first) {
-                Some(Some(field)) => found(&field),
-                Some(None) => (),
-                None => return Err(Absence::Malformed),
-            }
+            self.representation(&mut reader, first, &mut found).ok_or(Absence::Malformed)?;
         }
         Ok(())
     }
@@ -74,46 +64,56 @@ impl Decoder {
         self.bytes
     }
 
-    /// RFC 7541 §6. The outer `None`: malformed; the inner: no field but a new size.
-    fn representation(&mut self, reader: &mut Reader<'_>, first: u8) -> Option<Option<Field>> {
+    /// RFC 7541 §6. `None`: malformed.
+    fn representation(
+        &mut self,
+        reader: &mut Reader<'_>,
+        first: u8,
+        found: &mut impl FnMut(&[u8], &[u8]),
+    ) -> Option<()> {
         match first {
             0x80.. => {
-                let index = integer(reader, 7)?;
-                self.entry(index).map(Some)
+                let (name, value) = self.entry(integer(reader, 7)?)?;
+                found(name, value);
             }
             0x40.. => {
                 let field = self.literal(reader, 6)?;
-                self.insert(field.clone());
-                Some(Some(field))
+                found(&field.name, &field.value);
+                self.insert(field);
             }
             0x20.. => {
-                let bytes_max = integer(reader, 5)?;
-                if bytes_max > TABLE_BYTES_MAX {
-                    return None;
-                }
-                self.bytes_max = bytes_max;
+                self.bytes_max = integer(reader, 5).filter(|bytes| *bytes <= TABLE_BYTES_MAX)?;
                 self.evict(0);
-                Some(None)
             }
-            _ => self.literal(reader, 4).map(Some),
+            _ => {
+                let field = self.literal(reader, 4)?;
+                found(&field.name, &field.value);
+            }
         }
+        Some(())
     }
 
     fn literal(&self, reader: &mut Reader<'_>, prefix_bits: u32) -> Option<Field> {
         let name = match integer(reader, prefix_bits)? {
             0 => string(reader)?,
-            index => self.entry(index)?.name,
+            index => match self.table_entry(index) {
+                Some(field) => Rc::clone(&field.name),
+                None => self.entry(index)?.0.into(),
+            },
         };
         Some(Field { name, value: string(reader)? })
     }
 
     /// From 1; the dynamic table follows the static one.
-    fn entry(&self, index: usize) -> Option<Field> {
-        let index = index.checked_sub(1)?;
-        match STATIC_TABLE.get(index) {
-            Some((name, value)) => Some(Field::new(name.as_bytes(), value.as_bytes())),
-            None => self.table.get(index - STATIC_TABLE.len()).cloned(),
+    fn entry(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        match STATIC_TABLE.get(index.checked_sub(1)?) {
+            Some((name, value)) => Some((name.as_bytes(), value.as_bytes())),
+            None => self.table_entry(index).map(|field| (field.name.as_ref(), field.value.as_ref())),
         }
+    }
+
+    fn table_entry(&self, index: usize) -> Option<&Field> {
+        self.table.get(index.checked_sub(1 + STATIC_TABLE.len())?)
     }
 
     /// An entry larger than the table empties it and is not kept, §4.4.

@@ -99,13 +99,13 @@ impl Connection {
     fn authority(&mut self) -> Parsed<Host> {
         let block = self.block.take().map(|(_, block)| block).unwrap_or_default();
         let (mut authority, mut host) = (None, None);
-        let decoded = Decoder::default().decode(&block, |field| {
-            let place = match field.name.as_ref() {
+        let decoded = Decoder::default().decode(&block, |name, value| {
+            let place = match name {
                 b":authority" => &mut authority,
                 b"host" => &mut host,
                 _ => return,
             };
-            let stated = Some(Host::read(&field.value)).filter(Host::is_stated);
+            let stated = Some(Host::read(value)).filter(Host::is_stated);
             *place = place.take().or(stated);
         });
         // A name that was read stands, whatever comes behind it.

@@ -29,9 +29,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn fields(decoder: &mut Decoder, hex: &str) -> Result<Vec<String>, Absence> {
     let mut found = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let result = decoder.decode(&bytes(hex), |field| {
-        found.push(format!("{}: {}", text(&field.name), text(&field.value)));
-    });
+    let result =
+        decoder.decode(&bytes(hex), |name, value| found.push(format!("{}: {}", text(name), text(value))));
     result.map(|()| found)
 }
 
@@ -154,7 +153,7 @@ fn every_byte_has_its_huffman_code() {
     length.push(more as u8);
     let block = [&[0x00, 0x01, b'x'][..], &length, &coded].concat();
     let mut found = Vec::new();
-    Decoder::default().decode(&block, |field| found.extend_from_slice(&field.value)).unwrap();
+    Decoder::default().decode(&block, |_, value| found.extend_from_slice(value)).unwrap();
     assert_eq!(found, (0..=255).collect::<Vec<u8>>());
 }
 
@@ -200,7 +199,7 @@ fn a_block_that_repeats_a_long_name_stays_small() {
         block.extend_from_slice(&[0x7e, 0x00]);
     }
     let (mut decoder, mut count) = (Decoder::default(), 0);
-    decoder.decode(&block, |field| count += usize::from(field.name.len() == 4096)).unwrap();
+    decoder.decode(&block, |name, _| count += usize::from(name.len() == 4096)).unwrap();
     assert_eq!(count, 5_001);
     assert!(decoder.table_bytes() <= TABLE_BYTES_MAX);
 }
