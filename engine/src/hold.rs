@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clearway_inspector::answers::Standing;
 use clearway_inspector::flow::{Flow, Step, Transport};
 use clearway_inspector::frame::{self, flags, LinkType, Packet};
 use clearway_inspector::observation::{Observation, Protocol};
@@ -25,7 +26,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold_answers::answer;
 use crate::hold_events::{key_of, Refusals, Refused};
-use crate::hold_flows::{bytes_of, Flows, KeyBytes, OPENING_BYTES_MAX, REFUSED_NS};
+use crate::hold_flows::{bytes_of, Flows, KeyBytes, Kind, REFUSED_NS};
 use crate::hold_rules::{Hit, Rules};
 use crate::hold_tables::HoldTables;
 use crate::tap::{self, VNET_HEADER_BYTES};
@@ -300,9 +301,8 @@ impl<'a> Turn<'a> {
         let Some(slot) = self.tables.slot(entry.slot) else { return Ok(false) };
         let flow = Flow::new(packet.transport, packet.destination_port, slot.start());
         let datagrams = packet.transport == Transport::Udp;
-        let for_life = !datagrams && packet.destination_port == DNS_PORT;
-        let (number, generation) = (entry.slot, entry.generation);
-        self.flows.watch(held.key, number, generation, flow, for_life, datagrams, self.now_ns);
+        let kind = Kind { for_life: !datagrams && packet.destination_port == DNS_PORT, datagrams };
+        self.flows.watch(held.key, entry, flow, slot.start(), kind, self.now_ns);
         self.tables.count(inspector_count::FLOWS_HELD, 1);
         Ok(true)
     }
@@ -325,9 +325,8 @@ impl<'a> Turn<'a> {
             flow.end(&mut self.found);
             step = Step::Done;
         }
-        if live.opening.len() < OPENING_BYTES_MAX {
-            let room = OPENING_BYTES_MAX - live.opening.len();
-            live.opening.extend_from_slice(&packet.payload[..room.min(packet.payload.len())]);
+        if packet.transport == Transport::Tcp {
+            live.remember(packet);
         }
         if !self.hold.conduct.decision.is_zero() {
             std::thread::sleep(self.hold.conduct.decision);
@@ -336,6 +335,9 @@ impl<'a> Turn<'a> {
             Some((seen, hit)) => self.refuse(held, packet, &seen, hit),
             None => {
                 self.pass(held);
+                if let Some(live) = self.flows.get(&held.key) {
+                    live.passed(packet);
+                }
                 if step == Step::Done {
                     slot.set_state(hold_state::PASSING);
                     self.flows.decided(&held.key, now_ns);
@@ -379,9 +381,9 @@ impl<'a> Turn<'a> {
                 self.flows.decided(&held.key, self.now_ns);
             }
         } else {
-            let mut opening = Vec::new();
+            let mut so_far = (Standing::of(packet), Vec::new());
             if let Some(live) = self.flows.get(&held.key) {
-                opening = std::mem::take(&mut live.opening);
+                so_far = (live.standing(packet), std::mem::take(&mut live.opening));
                 if let Some(slot) = self.tables.slot(live.number) {
                     slot.set_refused_until(self.now_ns + REFUSED_NS, hit.told.reason_number);
                     slot.set_state(hold_state::REFUSED);
@@ -390,8 +392,8 @@ impl<'a> Turn<'a> {
             }
             self.drop_refused(held);
             if answering.on {
-                let opening = if opening.is_empty() { packet.payload } else { &opening };
-                let told = answer(held.frame, packet, seen.protocol, name, opening, &hit.told, &answering);
+                let so_far = (so_far.0, so_far.1.as_slice());
+                let told = answer(held.frame, packet, seen.protocol, name, so_far, &hit.told, &answering);
                 answered = self.send(held.direction, told);
             }
         }

@@ -24,13 +24,14 @@ pub struct Answer {
     pub word: &'static str,
 }
 
-/// What a refused client is told. None: nothing can be built.
+/// What a refused client is told. `so_far`: where both ends stand, and how the client's stream begins (of DNS over TCP,
+/// what is not answered yet). None: nothing can be built.
 pub fn answer(
     frame: &[u8],
     packet: &Packet<'_>,
     protocol: Protocol,
     name: &str,
-    opening: &[u8],
+    so_far: (Standing, &[u8]),
     told: &Told,
     answering: &Answering,
 ) -> Option<Answer> {
@@ -43,7 +44,7 @@ pub fn answer(
         contact: answering.contact.as_deref(),
         appeal_url: answering.appeal_url.as_deref(),
     };
-    let standing = Standing::of(packet);
+    let (standing, opening) = so_far;
     let to_client = |frame: Vec<u8>| Ending { to_client: vec![frame], to_server: Vec::new() };
     match (protocol, packet.transport) {
         (Protocol::Dns, Transport::Udp) => {
@@ -51,7 +52,7 @@ pub fn answer(
             made(to_client(reply), inspector_count::ANSWERED_DNS, "dns")
         }
         (Protocol::Dns, Transport::Tcp) => {
-            let reply = query_in(packet.payload, name).and_then(|query| {
+            let reply = query_in(opening, name).and_then(|query| {
                 answers::dns_tcp_reply(frame, packet, standing, query, &refusal, answering.dns, MSS_DEFAULT)
             });
             match reply {
@@ -83,9 +84,9 @@ fn reset(frame: &[u8], packet: &Packet<'_>, standing: Standing) -> Option<Answer
     made(answers::resets(frame, packet, standing)?, inspector_count::ANSWERED_RESET, "reset")
 }
 
-/// The query for that name among those that stand whole in one segment.
-fn query_in<'a>(payload: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut rest = payload;
+/// The query for that name among those that are whole.
+fn query_in<'a>(stream: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut rest = stream;
     loop {
         let (length, behind) = rest.split_first_chunk::<2>()?;
         let (message, next) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;

@@ -12,9 +12,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::mpsc::{channel, Receiver, Sender};
 
+use clearway_inspector::answers::Standing;
 use clearway_inspector::flow::Flow;
+use clearway_inspector::frame::Packet;
 
-use crate::abi::{hold_state, inspector_count, limit, FlowKey};
+use crate::abi::{hold_state, inspector_count, limit, FlowKey, HeldFlow};
 use crate::clock;
 use crate::error::Result;
 use crate::hold_tables::HoldTables;
@@ -33,8 +35,10 @@ const LOOK_AGAIN_NS: u64 = 5_000_000;
 const LOST_NS: u64 = 50_000_000;
 /// With more flows than this, those of datagrams go as soon as they are decided.
 const CROWDED: usize = limit::HELD_FLOWS_MAX as usize * 3 / 4;
-/// Bytes of a flow's first packet that are kept for an answer.
-pub const OPENING_BYTES_MAX: usize = 256;
+/// Bytes of a flow's start that are kept for an answer.
+const OPENING_BYTES_MAX: usize = 256;
+/// Bytes of queries over TCP that are kept until they are whole; a longer one is answered with a reset.
+const QUERY_BYTES_MAX: usize = 4096;
 
 /// A flow's key as bytes, which hash.
 pub type KeyBytes = [u8; size_of::<FlowKey>()];
@@ -51,12 +55,76 @@ pub struct Live {
     pub for_life: bool,
     /// Over UDP.
     pub datagrams: bool,
-    /// How its client's stream begins.
+    /// How its client's stream begins; of DNS over TCP, what of a query has come so far.
     pub opening: Vec<u8>,
+    /// TCP: the sequence number that the server expects next, as far as what was passed tells.
+    pub server_expects: Option<u32>,
+    /// TCP: the sequence number behind the last byte that the client sent.
+    pub client_next: Option<u32>,
     /// Boot clock of its last packet from a TAP, or of its decision.
     pub last_ns: u64,
     /// `held` of both directions when it was last looked at, and since when it was that.
     stuck: ([u32; 2], u64),
+}
+
+/// What a flow is held as.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// DNS over TCP.
+    pub for_life: bool,
+    /// Over UDP.
+    pub datagrams: bool,
+}
+
+impl Live {
+    /// Keeps of a packet what an answer needs to know of those before it.
+    pub fn remember(&mut self, packet: &Packet<'_>) {
+        let most = if self.for_life { QUERY_BYTES_MAX } else { OPENING_BYTES_MAX };
+        let room = most.saturating_sub(self.opening.len());
+        self.opening.extend(packet.payload.iter().take(room));
+        let next = Standing::of(packet).client_next;
+        self.client_next = Some(self.client_next.map_or(next, |before| later(before, next)));
+    }
+
+    /// A packet has gone on to the server.
+    pub fn passed(&mut self, packet: &Packet<'_>) {
+        let next = Standing::of(packet).client_next;
+        let expected = self.server_expects.unwrap_or(packet.sequence);
+        let in_order = later(packet.sequence, expected) == expected;
+        self.server_expects = Some(if in_order { later(expected, next) } else { expected });
+        if self.for_life {
+            self.opening = behind_whole_queries(&self.opening).to_vec();
+        }
+    }
+
+    /// Where both ends stand when this packet is refused.
+    pub fn standing(&self, packet: &Packet<'_>) -> Standing {
+        let of_packet = Standing::of(packet);
+        Standing {
+            server_expects: self.server_expects.unwrap_or(of_packet.server_expects),
+            client_next: self.client_next.unwrap_or(of_packet.client_next),
+            ..of_packet
+        }
+    }
+}
+
+/// Of two sequence numbers the one that is less than half a circle ahead.
+fn later(one: u32, other: u32) -> u32 {
+    if (other.wrapping_sub(one) as i32) > 0 {
+        other
+    } else {
+        one
+    }
+}
+
+/// What stands behind the queries that are whole, each with its length before it.
+fn behind_whole_queries(stream: &[u8]) -> &[u8] {
+    let mut rest = stream;
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let Some(next) = behind.get(usize::from(u16::from_be_bytes(*length))..) else { break };
+        rest = next;
+    }
+    rest
 }
 
 /// A slot on its way back, with the entry's key as long as the entry is there.
@@ -122,26 +190,26 @@ impl Flows {
         self.live.insert(key, live);
     }
 
-    /// A flow that is held from now on.
+    /// A flow that is held from now on. `start`: as the slot has it.
     pub fn watch(
         &mut self,
         key: KeyBytes,
-        number: u32,
-        generation: u32,
+        entry: HeldFlow,
         flow: Flow,
-        for_life: bool,
-        datagrams: bool,
+        start: Option<u32>,
+        kind: Kind,
         now_ns: u64,
     ) {
-        let watched = Some(Box::new(flow));
-        let due_ns = now_ns + if for_life { DNS_IDLE_NS } else { WATCHED_NS };
+        let due_ns = now_ns + if kind.for_life { DNS_IDLE_NS } else { WATCHED_NS };
         let live = Live {
-            number,
-            generation,
-            watched,
-            for_life,
-            datagrams,
+            number: entry.slot,
+            generation: entry.generation,
+            watched: Some(Box::new(flow)),
+            for_life: kind.for_life,
+            datagrams: kind.datagrams,
             opening: Vec::new(),
+            server_expects: start,
+            client_next: start,
             last_ns: now_ns,
             stuck: ([0; 2], 0),
         };
@@ -167,6 +235,8 @@ impl Flows {
                 for_life: false,
                 datagrams: false,
                 opening: Vec::new(),
+                server_expects: None,
+                client_next: None,
                 last_ns: now_ns,
                 stuck: ([0; 2], 0),
             };

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::kernel::{self, Keyed};
 use crate::mapped::{of_fds, Mapped};
 
+/// held_marks has 16 counters an element: a cache line.
+const MARK_LINE_BYTES: usize = 64;
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct HoldTables {
@@ -37,7 +40,12 @@ impl HoldTables {
         Ok(HoldTables {
             control: of_fds(fds, "hold_control", size_of::<abi::HoldControl>(), 1)?,
             slots: of_fds(fds, "hold_slots", size_of::<abi::HoldSlot>(), limit::HELD_FLOWS_MAX as usize)?,
-            marks: of_fds(fds, "held_marks", 4, limit::HELD_MARKS as usize)?,
+            marks: of_fds(
+                fds,
+                "held_marks",
+                MARK_LINE_BYTES,
+                limit::HELD_MARKS as usize * 4 / MARK_LINE_BYTES,
+            )?,
             counts: of_fds(fds, "inspector_counts", 8, limit::INSPECTOR_COUNTS as usize)?,
             flows: Keyed::new(kernel::duplicate(of("held_flows")?.as_fd())?, "held_flows")?,
             free: kernel::duplicate(of("free_slots")?.as_fd())?,
@@ -74,22 +82,6 @@ impl HoldTables {
         self.control_half(offset_of!(abi::HoldControl, live)).load(Ordering::Relaxed)
     }
 
-    /// The daemon's switch: without it the programs skip names altogether.
-    pub fn set_names_active(&self, active: bool) {
-        let switch = self.control_half(offset_of!(abi::HoldControl, names_active));
-        switch.store(active.into(), Ordering::Release);
-    }
-
-    /// See set_names_active().
-    pub fn names_active(&self) -> bool {
-        self.control_half(offset_of!(abi::HoldControl, names_active)).load(Ordering::Acquire) != 0
-    }
-
-    /// The daemon's switch: what can't be held is dropped, not passed.
-    pub fn set_closed(&self, closed: bool) {
-        self.control_half(offset_of!(abi::HoldControl, closed)).store(closed.into(), Ordering::Release);
-    }
-
     fn control_half(&self, offset: usize) -> &AtomicU32 {
         &self.control.half_words()[offset / 4]
     }
@@ -118,7 +110,7 @@ impl HoldTables {
     /// Takes a flow's entry away: from here on its packets are those of a flow that is not held.
     pub fn forget(&self, key: &FlowKey, slot: Slot<'_>) -> Result<()> {
         if self.flows.remove(key)? {
-            if let Some(mark) = self.marks.half_words().get(2 * slot.mark() as usize) {
+            if let Some(mark) = self.marks.half_words().get(slot.mark() as usize) {
                 mark.fetch_sub(1, Ordering::Release);
             }
         }

@@ -12,7 +12,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::abi;
 use crate::hold::{Conduct, Hold};
 use crate::hold_events::Refused;
 use crate::hold_rules::{Answering, Single, Told};
@@ -199,7 +198,7 @@ impl RefusedName {
     }
 }
 
-/// What the daemon sees of the inspector, and the two switches that are the daemon's.
+/// What the inspector writes while it runs, for whoever looks at it without the rest of the tables.
 #[pyclass(frozen, module = "clearway._engine")]
 struct HoldView(HoldTables);
 
@@ -208,19 +207,6 @@ impl HoldView {
     #[new]
     fn new(py: Python<'_>, map_fds: BTreeMap<String, i32>) -> PyResult<Self> {
         detached(py, || HoldTables::open(&duplicates(map_fds)?).map(HoldView))
-    }
-
-    fn set_names_active(&self, active: bool) {
-        self.0.set_names_active(active);
-    }
-
-    #[getter]
-    fn names_active(&self) -> bool {
-        self.0.names_active()
-    }
-
-    fn set_closed(&self, closed: bool) {
-        self.0.set_closed(closed);
     }
 
     #[getter]
@@ -249,16 +235,5 @@ impl HoldView {
         let released =
             [0, 1].map(|direction| slot.released(direction).load(std::sync::atomic::Ordering::Acquire));
         Some((slot.state(), [slot.held(0), slot.held(1)], released))
-    }
-
-    fn count(&self, name: &str) -> PyResult<u64> {
-        let index = abi::inspector_count::NAMES.iter().find(|(known, _)| *known == name);
-        let (_, index) = index.ok_or_else(|| PyValueError::new_err(format!("{name} is not counted")))?;
-        Ok(self.0.counted(*index))
-    }
-
-    /// A counter by its number: the protocols' classes, and the second of a pair by direction.
-    fn count_at(&self, index: u32) -> u64 {
-        self.0.counted(index)
     }
 }
