@@ -174,7 +174,7 @@ enum limit {
 	YOUNG_LINES = 1 << 14, /* of YOUNG_SLOTS flows whose first data is awaited: 1 MB */
 	YOUNG_SLOTS = 8,
 	HELD_FLOWS_MAX = 16384, /* held, passing behind, and refused ones together: 64 bytes each, and a hash entry */
-	HELD_MARKS = 4096,	/* 16 KB, so that flows of no entry cost no hash lookup */
+	HELD_MARKS = 4096,	/* 32 KB, so that flows of no entry cost no hash lookup */
 	TAP_PACKETS_MAX = 2048, /* in the TAPs, both together; below their txqueuelen of 4 096 */
 	FLOW_PACKETS_MAX = 64,	/* of one flow and direction in its TAP */
 	HEARTBEAT_STALE_MS = 80,
@@ -423,11 +423,6 @@ struct name_meta {
 	__u32 segment_count_length;
 	__u32 entries;	     /* 0: no name is listed */
 	__u64 public_ech[8]; /* PUBLIC_ECH_MAX: keys of whole names (tagged); 0: none */
-};
-
-/* Sixteen counters, since an array map rounds each element up to 8 bytes. */
-struct mark_line {
-	__u32 mark[16];
 };
 
 /* What was read last on this CPU. */

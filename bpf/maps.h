@@ -164,3 +164,91 @@ struct {
 	__type(key, __u32);
 	__type(value, struct event_budget);
 } event_budgets SEC(".maps");
+
+/* ---- names ---- */
+
+/* 1 element, 192 bytes. Writers: daemon, programs, inspector, a cache line each. Made together with the maps of held
+ * flows below, which are of no use without one another. */
+struct {
+	ARRAY_OF(struct hold_control, 1);
+} hold_control SEC(".maps");
+
+/* Clients that have sent a SYN and nothing else yet. 1 MB. Writer, reader: programs. Full: the oldest of the line is
+ * pushed out, counts as NAMES_PUSHED_OUT, and passes unread. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, YOUNG_LINES);
+	__type(key, __u32);
+	__type(value, struct young_line);
+} young_flows SEC(".maps");
+
+/* Flows that the inspector has, or had refused. Not an LRU: nothing that an outsider sends pushes one out. Writers:
+ * programs put, the inspector removes. Full: the failure policy, and FACT_HOLD_FULL. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, HELD_FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct held_flow);
+} held_flows SEC(".maps");
+
+/* Entries of held_flows by part of their hash: at 0 there is none, and none is looked for. 32 KB (an element
+ * takes 8 bytes), always cached. */
+struct {
+	ARRAY_OF(__u32, HELD_MARKS);
+} held_marks SEC(".maps");
+
+/* Numbers of the free elements of hold_slots. Writers: the loader fills it, programs pop, the inspector pushes back
+ * after a grace period. Empty: as held_flows full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, HELD_FLOWS_MAX);
+	__type(value, __u32);
+} free_slots SEC(".maps");
+
+/* 1 MB. Writers: programs while a slot is being taken, and `held`; the inspector everything else. */
+struct {
+	ARRAY_OF(struct hold_slot, HELD_FLOWS_MAX);
+} hold_slots SEC(".maps");
+
+/* Filter of the listed names: four fingerprints a word. 2 × settings.name_words (load). Writer: daemon, idle copy.
+ * Full: as base_bitmaps. */
+struct {
+	ARRAY_OF(__u64, 2);
+} name_filter SEC(".maps");
+
+/* 2 elements, flipped with the base. Writer: daemon. */
+struct {
+	ARRAY_OF(struct name_meta, 2);
+} name_meta SEC(".maps");
+
+/* Names that a person blocked, by hash under hold_control's key: plain for what is below, tagged for the name itself.
+ * Writer: daemon. Full: the daemon refuses the entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OVERLAY_NAMES_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} overlay_names SEC(".maps");
+
+/* What the program reads a name in. Writer, reader: programs; tests look at what was read last. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct name_window);
+} name_window SEC(".maps");
+
+/* Flows (of DNS, queries) that the program decided, see NAMES_SEEN_MAX. Those that the inspector decided stand in
+ * inspector_counts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, NAMES_SEEN_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} names_seen SEC(".maps");
+
+/* By enum inspector_count. Writer: inspector. No program reads it; it stands here to be made and pinned with the rest.
+ */
+struct {
+	ARRAY_OF(__u64, INSPECTOR_COUNTS);
+} inspector_counts SEC(".maps");

@@ -7,7 +7,7 @@
 
 typedef struct __sk_buff context;
 
-#include "verdict.h"
+#include "hold.h"
 
 /* linux/bpf.h of Debian 12 does not have them yet */
 #define TCX_DROP 2
@@ -85,11 +85,14 @@ int clearway_tcx(struct __sk_buff *skb)
 	if (f.super)
 		p.facts |= FACT_BIT(FACT_SUPER_PACKET);
 	judge(&p, &d, parsed, bypassed);
+	name_rule(skb, &p, &d);
 	segments = f.super ? skb->gso_segs : 1;
 	record(&p, &f, &d, segments);
 	if (d.probe)
 		answer_probe(skb, &p, &d);
 	if (d.verdict == VERDICT_DROP)
 		return TCX_DROP;
+	if (d.hold_ifindex)
+		return bpf_redirect(d.hold_ifindex, 0);
 	return bpf_redirect(d.direction == DIRECTION_OUTBOUND ? settings.outside_ifindex : settings.inside_ifindex, 0);
 }

@@ -12,9 +12,11 @@ struct decision {
 	__u32 drop_reason;
 	__u32 lane;
 	__u32 direction;
-	__u32 epoch;  /* read once a packet, first thing; the copy of every table follows from it */
-	__u32 probe;  /* counted as FACT_PROBE only */
-	__u64 now_ns; /* boot clock, read when an entry matched; 0: not yet */
+	__u32 epoch;	    /* read once a packet, first thing; the copy of every table follows from it */
+	__u32 probe;	    /* counted as FACT_PROBE only */
+	__u64 now_ns;	    /* boot clock, read when an entry matched; 0: not yet */
+	__u32 hold_ifindex; /* the TAP that it goes to; 0: it is not held */
+	__u32 unused;
 };
 
 /* A step of decide(): this reason, or none of its business. */
@@ -279,6 +281,10 @@ static __always_inline __u32 record(struct packet *p, const struct frame *f, str
 		count(&facts, FACT_PROBE, packets, f->length);
 		return d->verdict;
 	}
+	if (d->hold_ifindex) { /* counted as forwarded or refused when the inspector has answered */
+		count_facts(p->facts, packets, f->length);
+		return d->verdict;
+	}
 	index = (d->lane * DIRECTIONS + d->direction) * DROP_REASONS_MAX + (observed ? 0 : d->drop_reason);
 	count(&counters, index, packets, f->length);
 	if (p->facts)
@@ -286,7 +292,9 @@ static __always_inline __u32 record(struct packet *p, const struct frame *f, str
 	if (d->drop_reason) {
 		if (observed)
 			count(&observed_drops, d->drop_reason, packets, f->length);
-		report(p, f, d, observed);
+		/* of a refused name the inspector tells, who knows it */
+		if (d->drop_reason != DROP_REFUSED_NAME)
+			report(p, f, d, observed);
 	}
 	return d->verdict;
 }

@@ -75,6 +75,18 @@ static __always_inline void answer_probe(struct xdp_md *ctx, __u32 nonce, const 
 	outcome->facts = p->facts;
 }
 
+/* Names are read by tcx.bpf.c. */
+static __always_inline bool may_have_name(const struct packet *p, const struct decision *d)
+{
+	struct hold_control *hold;
+	__u32 zero = 0;
+
+	if (d->lane != LANE_INSPECTED || (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP))
+		return false;
+	hold = bpf_map_lookup_elem(&hold_control, &zero);
+	return hold && hold->names_active;
+}
+
 SEC("xdp.frags")
 int clearway_xdp(struct xdp_md *ctx)
 {
@@ -97,7 +109,7 @@ int clearway_xdp(struct xdp_md *ctx)
 	if (parsed == STEP_OUT_OF_REACH)
 		p.facts |= FACT_BIT(FACT_OPAQUE);
 	judge(&p, &d, parsed, bypassed);
-	if (!settings.xdp_forward && d.verdict == VERDICT_FORWARD && !d.probe)
+	if (d.verdict == VERDICT_FORWARD && !d.probe && (!settings.xdp_forward || may_have_name(&p, &d)))
 		return XDP_PASS;
 	record(&p, &f, &d, 1);
 	if (d.probe)

@@ -33,11 +33,11 @@ fn build() -> Result<(), String> {
     let rust = abi::generate(&out.join("abi.bpf.o"))?;
     write(&out.join("abi.rs"), &rust)?;
 
-    for (source, object) in
-        [(data_plane.join("tcx.bpf.c"), "tcx.bpf.o"), (data_plane.join("xdp.bpf.c"), "xdp.bpf.o")]
-    {
-        clang.compile(&source, &out.join(object))?;
+    for name in ["tcx", "xdp", "hold"] {
+        clang.compile(&data_plane.join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")))?;
     }
+    // for kernels without may_goto
+    clang.compile_with(&["-DNAMES_HELD"], &data_plane.join("tcx.bpf.c"), &out.join("tcx-held.bpf.o"))?;
     // for measurements
     for name in ["generator", "sink"] {
         clang.compile(&own.join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")))?;

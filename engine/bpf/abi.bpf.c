@@ -46,7 +46,6 @@ struct flow_key a_flow_key;
 struct held_flow a_held_flow;
 struct hold_slot a_hold_slot;
 struct name_meta a_name_meta;
-struct mark_line a_mark_line;
 struct name_read a_name_read;
 struct name_window a_name_window;
 

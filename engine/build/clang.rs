@@ -40,7 +40,12 @@ impl Clang {
     }
 
     pub fn compile(&self, source: &Path, object: &Path) -> Result<(), String> {
+        self.compile_with(&[], source, object)
+    }
+
+    pub fn compile_with(&self, flags: &[&str], source: &Path, object: &Path) -> Result<(), String> {
         let mut command = Command::new(&self.program);
+        command.args(flags);
         command.args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]);
         for directory in &self.include {
             command.arg("-isystem").arg(directory);

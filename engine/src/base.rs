@@ -20,15 +20,17 @@ pub struct Capacity {
     pub v6_buckets: u32,
     /// Of base_v6_slots.
     pub v6_slots: u32,
+    /// Of name_filter.
+    pub name_words: u32,
 }
 
 impl Capacity {
     /// The least that a map can have.
-    pub const LEAST: Capacity = Capacity { bitmaps: 1, v6_buckets: 1, v6_slots: 1 };
+    pub const LEAST: Capacity = Capacity { bitmaps: 1, v6_buckets: 1, v6_slots: 1, name_words: 1 };
 
     /// Refuses what no map can have.
     pub fn check(&self) -> Result<()> {
-        let all = [self.bitmaps, self.v6_buckets, self.v6_slots];
+        let all = [self.bitmaps, self.v6_buckets, self.v6_slots, self.name_words];
         // Two copies, and 2 GB of the largest element
         if all.iter().any(|elements| *elements == 0 || *elements > 1 << 26) {
             return Err(Error::Misuse(format!("a capacity is 1 to 67108864 elements a copy: {self:?}")));
@@ -44,6 +46,7 @@ impl Capacity {
         self.bitmaps >= other.bitmaps
             && self.v6_buckets >= other.v6_buckets
             && self.v6_slots >= other.v6_slots
+            && self.name_words >= other.name_words
     }
 }
 
@@ -181,6 +184,7 @@ impl<'a> Base<'a> {
             bitmaps: count(self.cells.len()),
             v6_buckets: count(self.buckets.len()),
             v6_slots: count(self.slots.len()),
+            name_words: 1,
         }
     }
 }

@@ -98,6 +98,11 @@ impl BaseTables {
         Ok(())
     }
 
+    /// Which copy the next flip publishes; nobody reads it once fill() has waited.
+    pub fn idle_copy(&self) -> u32 {
+        self.control.epoch().wrapping_add(1) & 1
+    }
+
     /// Publishes the idle copy and, with `grace`, waits until no program reads the other one. The new epoch.
     pub fn flip(&mut self, grace: bool) -> Result<u32> {
         let epoch = self.control.next_epoch();

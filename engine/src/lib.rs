@@ -9,7 +9,7 @@
 //! | base.rs, settings.rs | a compiled base, and what programs are told at load, checked |
 //! | kernel.rs, mapped.rs, clock.rs | bpf(2) on descriptors; maps as memory; the boot clock and the grace period |
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
-//! | control.rs, base_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
+//! | control.rs, hold_control.rs, base_tables.rs, name_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
 //! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
 //! | capture_file.rs | a capture file, read through one buffer |
@@ -29,6 +29,7 @@ pub mod frames;
 pub mod green_lines;
 pub mod hold;
 pub mod hold_answers;
+pub mod hold_control;
 pub mod hold_events;
 pub mod hold_flows;
 pub mod hold_rules;
@@ -36,6 +37,7 @@ pub mod hold_tables;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;
+pub mod name_tables;
 pub mod object;
 pub mod overlay;
 pub mod overlay_maps;

@@ -16,6 +16,7 @@ use crate::abi::{self, direction, GuardValue, PrefixKey};
 use crate::base::Capacity;
 use crate::control::Control;
 use crate::error::{Error, Result};
+use crate::hold_control::{self, HoldControl};
 use crate::kernel::{self, Keyed, MapShape};
 use crate::object::Object;
 use crate::pins::{self, Pins};
@@ -25,7 +26,7 @@ use crate::settings::Settings;
 /// Made anew at every load: what they hold belongs to the settings.
 const NEVER_TAKEN_OVER: [&str; 2] = ["guard", "ports"];
 /// Taken over together or not at all, since they speak of each other. Any other map stands alone.
-const TOGETHER: [&[&str]; 2] = [
+const TOGETHER: [&[&str]; 3] = [
     &[
         "control",
         "base_front",
@@ -34,9 +35,14 @@ const TOGETHER: [&[&str]; 2] = [
         "base_v6_buckets",
         "base_v6_slots",
         "base_meta",
+        "name_filter",
+        "name_meta",
     ],
     &["overlay_hosts", "overlay_prefixes", "green", "green_lines", "touch_v4", "touch_v6"],
+    &["hold_control", "young_flows", "held_flows", "held_marks", "free_slots", "hold_slots", "overlay_names"],
 ];
+/// The program on the TAPs, in the names of pins and links.
+const HOLD: &str = "hold";
 
 /// See the file's head.
 #[derive(Debug)]
@@ -95,7 +101,8 @@ impl Loader {
         capacity.check()?;
         let guard = settings.guard_rows()?;
         let pinned = self.pins.as_ref().map(Pins::open_maps).transpose()?.unwrap_or_default();
-        let mut tcx = Object::open("tcx", self.tcx_object.as_deref().unwrap_or(abi::TCX_OBJECT))?;
+        let built_in = if settings.names_held { abi::TCX_HELD_OBJECT } else { abi::TCX_OBJECT };
+        let mut tcx = Object::open("tcx", self.tcx_object.as_deref().unwrap_or(built_in))?;
         let shapes = tcx.map_shapes();
         let taken = taken_over(&shapes, &pinned, capacity)?;
         let capacity = actual_capacity(&taken, capacity)?;
@@ -112,20 +119,24 @@ impl Loader {
         let tcx = tcx.load()?;
         let mut maps = tcx.maps;
         let mut programs = BTreeMap::from([(Hook::Tcx.word(), tcx.program)]);
-        if xdp {
-            let mut xdp = Object::open("xdp", abi::XDP_OBJECT)?;
+        let beside = [(HOLD, abi::HOLD_OBJECT, true), (Hook::Xdp.word(), abi::XDP_OBJECT, xdp)];
+        for (word, bytes, _) in beside.into_iter().filter(|(.., wanted)| *wanted) {
+            let mut object = Object::open(word, bytes)?;
             for (name, map) in &maps {
-                xdp.reuse(name, map)?;
+                object.reuse(name, map)?;
             }
-            xdp.set_constant("settings", bytemuck::bytes_of(&frozen))?;
-            let xdp = xdp.load()?;
-            programs.insert(Hook::Xdp.word(), xdp.program);
-            for (name, map) in xdp.maps {
+            object.set_constant("settings", bytemuck::bytes_of(&frozen))?;
+            let object = object.load()?;
+            programs.insert(word, object.program);
+            for (name, map) in object.maps {
                 maps.entry(name).or_insert(map);
             }
         }
         let anew: Vec<String> = maps.keys().filter(|name| !taken.contains_key(*name)).cloned().collect();
         begin_control(&maps, pinned.get("control").filter(|_| !taken.contains_key("control")))?;
+        if !taken.contains_key("hold_control") {
+            hold_control::begin(&maps)?;
+        }
         fill_guard(&maps, &guard)?;
         fill_ports(&maps, &settings)?;
         self.loaded = Some(Loaded { settings: Some(settings), capacity, maps, programs });
@@ -152,6 +163,10 @@ impl Loader {
         if let Some(pins) = &self.pins {
             pins.make()?;
         }
+        if let Some(pins) = &self.pins {
+            // Before any packet goes to a TAP from the new programs
+            update_hold_links(pins, loaded)?;
+        }
         let mut done = BTreeMap::new();
         for hook in [Hook::Tcx, Hook::Xdp] {
             let Some(program) = loaded.programs.get(hook.word()) else { continue };
@@ -171,6 +186,62 @@ impl Loader {
             pin_loaded(pins, loaded, settings)?;
         }
         Ok(done)
+    }
+
+    /// Puts the program of held packets on both TAPs, pins it, and tells the programs where packets wait: of that
+    /// direction each. Can be repeated; what it did, by the names of links.
+    pub fn attach_hold(&mut self, outbound: u32, inbound: u32) -> Result<BTreeMap<String, Attached>> {
+        let loaded = self.loaded.as_ref();
+        let (Some(loaded), Some(program)) = (loaded, loaded.and_then(|loaded| loaded.programs.get(HOLD)))
+        else {
+            return Err(Error::Misuse("load() before attach_hold()".to_owned()));
+        };
+        let mut done = BTreeMap::new();
+        for (direction, ifindex) in [("outbound", outbound), ("inbound", inbound)] {
+            let name = format!("{HOLD}-{direction}");
+            let how = match &self.pins {
+                Some(pins) => {
+                    pins.make()?;
+                    attach_pinned(program, Hook::Tcx, ifindex, &pins.link(&name))?
+                }
+                None => {
+                    self.unpinned.insert(name.clone(), new_link(program, Hook::Tcx, ifindex)?);
+                    Attached::New
+                }
+            };
+            done.insert(name, how);
+        }
+        if let Some(pins) = &self.pins {
+            kernel::pin(program.as_fd(), &pins.program(HOLD))?;
+        }
+        HoldControl::open(&loaded.maps)?.set_taps([outbound, inbound]);
+        Ok(done)
+    }
+
+    /// One unmarked frame through the loaded program as if it had come in at the port of that direction: counted as a
+    /// packet, held like one. For tests; what the program returned.
+    pub fn run(&mut self, direction: u32, frame: &[u8]) -> Result<u32> {
+        let ifindex = self.port_of(direction);
+        probe::run(self.program(Hook::Tcx)?.as_fd(), ifindex, frame)
+    }
+
+    /// As run() for each frame; what the reader of names said of it. Of a frame that it was not asked about: what it
+    /// said of the one before.
+    pub fn read_names(&mut self, direction: u32, frames: &[&[u8]]) -> Result<Vec<abi::NameWindow>> {
+        let ifindex = self.port_of(direction);
+        let window = self.maps()?.get("name_window");
+        let window = window.ok_or_else(|| Error::Misuse("no map name_window".to_owned()))?;
+        let window = kernel::duplicate(window.as_fd())?;
+        let program = self.program(Hook::Tcx)?.as_fd();
+        probe::read_names(program, window.as_fd(), ifindex, frames)
+    }
+
+    fn port_of(&self, direction: u32) -> u32 {
+        let settings = self.loaded.as_ref().and_then(|loaded| loaded.settings.as_ref());
+        settings.map_or(0, |settings| match direction {
+            direction::OUTBOUND => settings.inside_ifindex,
+            _ => settings.outside_ifindex,
+        })
     }
 
     /// One marked frame through the loaded program; of a Loader that did not load itself, the pinned one.
@@ -275,10 +346,25 @@ fn pin_loaded(pins: &Pins, loaded: &Loaded, settings: &Settings) -> Result<()> {
             None => pins::remove(&pins.program(hook.word()))?,
         }
     }
+    if let Some(program) = loaded.programs.get(HOLD) {
+        kernel::pin(program.as_fd(), &pins.program(HOLD))?;
+    }
     pins.pin_maps(&loaded.maps)?;
     if !loaded.programs.contains_key(Hook::Xdp.word()) {
         for (port, _) in ports(settings) {
             take_off(&pins.link(&link_name(Hook::Xdp, port)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the new program behind the links on TAPs that are pinned.
+fn update_hold_links(pins: &Pins, loaded: &Loaded) -> Result<()> {
+    let Some(program) = loaded.programs.get(HOLD) else { return Ok(()) };
+    for direction in ["outbound", "inbound"] {
+        let Some(link) = kernel::open_pin(&pins.link(&format!("{HOLD}-{direction}")))? else { continue };
+        if kernel::link_info(link.as_fd())?.ifindex != 0 {
+            kernel::link_update(link.as_fd(), program.as_fd())?;
         }
     }
     Ok(())
@@ -345,6 +431,7 @@ fn growing(map: &str, capacity: Capacity) -> Option<u32> {
         "base_bitmaps" => Some(capacity.bitmaps),
         "base_v6_buckets" => Some(capacity.v6_buckets),
         "base_v6_slots" => Some(capacity.v6_slots),
+        "name_filter" => Some(capacity.name_words),
         _ => None,
     }
 }
@@ -387,6 +474,7 @@ fn actual_capacity(taken: &BTreeMap<String, OwnedFd>, wanted: Capacity) -> Resul
         bitmaps: elements("base_bitmaps", wanted.bitmaps)?,
         v6_buckets: elements("base_v6_buckets", wanted.v6_buckets)?,
         v6_slots: elements("base_v6_slots", wanted.v6_slots)?,
+        name_words: elements("name_filter", wanted.name_words)?,
     })
 }
 

@@ -84,6 +84,71 @@ pub fn cost_ns(program: BorrowedFd<'_>, hook: Hook, ifindex: u32, frame: &[u8], 
     Ok(options.duration)
 }
 
+/// One unmarked packet that comes in at a port; what the program returned.
+pub fn run(program: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> Result<u32> {
+    check(frame)?;
+    let mut options = input(frame);
+    let skb = skb_with(abi::SK_BUFF_IFINDEX, ifindex);
+    options.ctx_in = skb.as_ptr().cast();
+    options.ctx_size_in = skb.len() as u32;
+    kernel::test_run(program, &mut options).map_err(refused)?;
+    Ok(options.retval)
+}
+
+/// Unmarked packets one by one, and the window of names after each. The thread stays on one CPU meanwhile, since each
+/// has a window of its own.
+pub fn read_names(
+    program: BorrowedFd<'_>,
+    window: BorrowedFd<'_>,
+    ifindex: u32,
+    frames: &[&[u8]],
+) -> Result<Vec<abi::NameWindow>> {
+    let cpus = kernel::possible_cpus()?;
+    let here = Here::stay()?;
+    let each = frames.iter().map(|frame| {
+        run(program, ifindex, frame)?;
+        let windows: Vec<abi::NameWindow> = kernel::per_cpu(window, 0, cpus)?;
+        let own = windows.get(here.cpu).copied();
+        own.ok_or_else(|| Error::Misuse("a CPU beyond those that are possible".to_owned()))
+    });
+    each.collect()
+}
+
+/// This thread on the CPU that it was on, until it is dropped.
+struct Here {
+    cpu: usize,
+    before: libc::cpu_set_t,
+}
+
+impl Here {
+    fn stay() -> Result<Self> {
+        let failed = || Error::kernel("stay on one CPU", io::Error::last_os_error());
+        // SAFETY: a set of bits, of which 0 is one.
+        let (mut before, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::cpu_set_t>();
+        // SAFETY: no arguments.
+        let cpu = usize::try_from(unsafe { libc::sched_getcpu() }).map_err(|_| failed())?;
+        // SAFETY: a set of that size, of ours.
+        if unsafe { libc::sched_getaffinity(0, size, &mut before) } != 0 {
+            return Err(failed());
+        }
+        // SAFETY: the kernel's number of a CPU lies in the set.
+        unsafe { libc::CPU_SET(cpu, &mut one) };
+        // SAFETY: as above.
+        if unsafe { libc::sched_setaffinity(0, size, &one) } != 0 {
+            return Err(failed());
+        }
+        Ok(Here { cpu, before })
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        // SAFETY: what sched_getaffinity() gave.
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &self.before) };
+    }
+}
+
 fn probe_tcx(program: BorrowedFd<'_>, nonce: u32, direction: u32, frame: &[u8]) -> Result<Probed> {
     let mut skb = skb_with(abi::SK_BUFF_MARK, nonce);
     put(&mut skb, abi::SK_BUFF_CB, direction);

@@ -13,6 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyFrozenSet};
 
+use clearway_inspector::name_hash;
+
 use crate::abi;
 use crate::base;
 use crate::clock;
@@ -21,9 +23,11 @@ use crate::events;
 use crate::frames;
 use crate::kernel;
 use crate::loader;
+use crate::name_tables::{Names, NO_NAMES};
 use crate::overlay_maps::Until;
 use crate::prefix_lines;
 use crate::probe::{Hook, Probed};
+use crate::python_names::NameFilter;
 use crate::settings;
 use crate::spin;
 use crate::tables;
@@ -186,7 +190,7 @@ struct Settings(settings::Settings);
 impl Settings {
     #[new]
     #[pyo3(signature = (*, inside_ifindex, outside_ifindex, observe=false, xdp_forward=false, guard=Vec::new(),
-                        guard_inside=false, guard_bogons=false))]
+                        guard_inside=false, guard_bogons=false, names_held=false))]
     #[allow(clippy::too_many_arguments)] // by keyword
     fn new(
         py: Python<'_>,
@@ -197,6 +201,7 @@ impl Settings {
         guard: Vec<(Vec<u8>, u32, u32)>,
         guard_inside: bool,
         guard_bogons: bool,
+        names_held: bool,
     ) -> PyResult<Self> {
         let guard = guard.iter().map(|(address, length, flags)| Ok((Prefix::new(address, *length)?, *flags)));
         let guard = guard.collect::<Result<_>>().map_err(|error| raise(py, error))?;
@@ -208,6 +213,7 @@ impl Settings {
             guard_inside,
             guard_bogons,
             guard,
+            names_held,
         }))
     }
 }
@@ -219,8 +225,9 @@ struct Capacity(base::Capacity);
 #[pymethods]
 impl Capacity {
     #[new]
-    fn new(py: Python<'_>, bitmaps: u32, v6_buckets: u32, v6_slots: u32) -> PyResult<Self> {
-        let capacity = base::Capacity { bitmaps, v6_buckets, v6_slots };
+    #[pyo3(signature = (bitmaps, v6_buckets, v6_slots, name_words=1))]
+    fn new(py: Python<'_>, bitmaps: u32, v6_buckets: u32, v6_slots: u32, name_words: u32) -> PyResult<Self> {
+        let capacity = base::Capacity { bitmaps, v6_buckets, v6_slots, name_words };
         capacity.check().map_err(|error| raise(py, error))?;
         Ok(Capacity(capacity))
     }
@@ -240,9 +247,16 @@ impl Capacity {
         self.0.v6_slots
     }
 
+    #[getter]
+    fn name_words(&self) -> u32 {
+        self.0.name_words
+    }
+
     fn __repr__(&self) -> String {
-        let base::Capacity { bitmaps, v6_buckets, v6_slots } = self.0;
-        format!("Capacity(bitmaps={bitmaps}, v6_buckets={v6_buckets}, v6_slots={v6_slots})")
+        let base::Capacity { bitmaps, v6_buckets, v6_slots, name_words } = self.0;
+        format!(
+            "Capacity(bitmaps={bitmaps}, v6_buckets={v6_buckets}, v6_slots={v6_slots}, name_words={name_words})"
+        )
     }
 }
 
@@ -319,6 +333,33 @@ fn hook_of(word: &str) -> PyResult<Hook> {
         .ok_or_else(|| PyValueError::new_err(format!("a hook is \"tcx\" or \"xdp\", not {word:?}")))
 }
 
+/// Answer, protocol and class as words of abi.h, the name as it stood, its key.
+type NameRead<'py> = (String, String, String, Bound<'py, PyBytes>, u64);
+
+/// A member of a list that is no class of Python, as its public word.
+fn known(list: &[(&str, u32)], value: u32) -> String {
+    let found = list.iter().find(|(_, member)| *member == value);
+    found.map_or_else(|| value.to_string(), |(name, _)| name.to_lowercase().replace('_', "-"))
+}
+
+/// What the kernel is to hold of names.
+fn view_of<'a>(names: Option<&'a NameFilter>, public_ech: &[String]) -> PyResult<Names<'a>> {
+    let mut meta = NO_NAMES;
+    if public_ech.len() > meta.public_ech.len() {
+        return Err(PyValueError::new_err(format!("{} public ECH names at most", meta.public_ech.len())));
+    }
+    let Some(names) = names else { return Ok(Names { words: &[], meta }) };
+    let (descriptor, keys, words) = names.parts();
+    (meta.key0, meta.key1, meta.filter_seed) = (keys.k0, keys.k1, descriptor.seed);
+    meta.segment_length = descriptor.segment_length;
+    meta.segment_length_mask = descriptor.segment_length_mask;
+    (meta.segment_count_length, meta.entries) = (descriptor.segment_count_length, descriptor.entries);
+    for (key, name) in meta.public_ech.iter_mut().zip(public_ech) {
+        *key = name_hash::tagged(name_hash::hash(name.as_bytes(), &keys));
+    }
+    Ok(Names { words, meta })
+}
+
 #[pyclass(frozen, module = "clearway._engine")]
 struct Loader(Mutex<loader::Loader>);
 
@@ -357,6 +398,39 @@ impl Loader {
     fn attach(&self, py: Python<'_>) -> PyResult<BTreeMap<String, &'static str>> {
         let attached = detached(py, || locked(&self.0).attach())?;
         Ok(attached.into_iter().map(|(name, how)| (name, how.word())).collect())
+    }
+
+    fn attach_hold(
+        &self,
+        py: Python<'_>,
+        outbound_ifindex: u32,
+        inbound_ifindex: u32,
+    ) -> PyResult<BTreeMap<String, &'static str>> {
+        let attached = detached(py, || locked(&self.0).attach_hold(outbound_ifindex, inbound_ifindex))?;
+        Ok(attached.into_iter().map(|(name, how)| (name, how.word())).collect())
+    }
+
+    fn run(&self, py: Python<'_>, direction: u32, frame: &[u8]) -> PyResult<u32> {
+        detached(py, || locked(&self.0).run(direction, frame))
+    }
+
+    fn read_names<'py>(
+        &self,
+        py: Python<'py>,
+        direction: u32,
+        frames: Vec<Bound<'py, PyBytes>>,
+    ) -> PyResult<Vec<NameRead<'py>>> {
+        let frames: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes()).collect();
+        let windows = detached(py, || locked(&self.0).read_names(direction, &frames))?;
+        let said = |window: abi::NameWindow| {
+            let read = window.read;
+            let name = read.at as usize..(read.at as usize).saturating_add(read.length as usize);
+            let name = PyBytes::new(py, window.bytes.get(name).unwrap_or_default());
+            let answer = known(abi::name_answer::NAMES, read.answer);
+            let protocol = known(abi::name_protocol::NAMES, read.protocol);
+            (answer, protocol, known(abi::name_class::NAMES, read.name_class), name, read.key)
+        };
+        Ok(windows.into_iter().map(said).collect())
     }
 
     fn probe(&self, py: Python<'_>, hook: &str, direction: u32, frame: &[u8]) -> PyResult<ProbeOutcome> {
@@ -483,9 +557,16 @@ impl Tables {
         })
     }
 
-    fn fill(&self, py: Python<'_>, base: &Base) -> PyResult<()> {
-        let parts = base.parts()?;
-        detached(py, || self.0.base().fill(&base::Base::view(parts)?))
+    #[pyo3(signature = (base, names=None, public_ech=Vec::new()))]
+    fn fill(
+        &self,
+        py: Python<'_>,
+        base: &Base,
+        names: Option<&NameFilter>,
+        public_ech: Vec<String>,
+    ) -> PyResult<()> {
+        let (parts, names) = (base.parts()?, view_of(names, &public_ech)?);
+        detached(py, || self.0.fill(&base::Base::view(parts)?, &names))
     }
 
     #[pyo3(signature = (*, grace=true))]
@@ -493,9 +574,68 @@ impl Tables {
         detached(py, || self.0.base().flip(grace))
     }
 
-    fn compare_base(&self, py: Python<'_>, base: &Base) -> PyResult<Difference> {
-        let parts = base.parts()?;
-        detached(py, || self.0.base().compare(&base::Base::view(parts)?)).map(Difference::from)
+    #[pyo3(signature = (base, names=None, public_ech=Vec::new()))]
+    fn compare_base(
+        &self,
+        py: Python<'_>,
+        base: &Base,
+        names: Option<&NameFilter>,
+        public_ech: Vec<String>,
+    ) -> PyResult<Difference> {
+        let (parts, names) = (base.parts()?, view_of(names, &public_ech)?);
+        detached(py, || self.0.compare(&base::Base::view(parts)?, &names)).map(Difference::from)
+    }
+
+    fn set_names_active(&self, active: bool) {
+        self.0.hold.set_names_active(active);
+    }
+
+    fn set_on_failure(&self, policy: &str) -> PyResult<()> {
+        match policy {
+            "open" => self.0.hold.set_closed(false),
+            "closed" => self.0.hold.set_closed(true),
+            _ => return Err(PyValueError::new_err(format!("a policy is open or closed, not {policy:?}"))),
+        }
+        Ok(())
+    }
+
+    fn set_overlay_names(&self, py: Python<'_>, names: Vec<(String, String)>) -> PyResult<u32> {
+        detached(py, || {
+            let each = names.iter().map(|(name, scope)| Ok((name.as_str(), tables::Reach::parse(scope)?)));
+            self.0.set_overlay_names(&each.collect::<Result<Vec<_>>>()?)
+        })
+    }
+
+    fn hold_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let held = self.0.hold.state();
+        let state = PyDict::new(py);
+        state.set_item("names_active", held.names_active)?;
+        state.set_item("on_failure", if held.closed { "closed" } else { "open" })?;
+        state.set_item("overlay_names", held.overlay_names)?;
+        state.set_item("held", held.held_total)?;
+        state.set_item("released", held.released_total)?;
+        state.set_item("live", held.live)?;
+        state.set_item("heartbeat_ns", held.heartbeat_ns)?;
+        state.set_item("tap_ifindex", held.tap_ifindex)?;
+        Ok(state)
+    }
+
+    fn names_seen(&self, py: Python<'_>) -> PyResult<Vec<(String, String, u64, u64)>> {
+        let rows = detached(py, || self.0.names_seen())?;
+        let said = |row: tables::NamesRow| {
+            let protocol = known(abi::name_protocol::NAMES, row.protocol);
+            (protocol, known(abi::name_class::NAMES, row.class), row.in_kernel, row.by_inspector)
+        };
+        Ok(rows.into_iter().map(said).collect())
+    }
+
+    fn names_pushed_out(&self, py: Python<'_>) -> PyResult<u64> {
+        detached(py, || self.0.pushed_out())
+    }
+
+    fn inspector_counts(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.inspector_counts().into_iter();
+        counts.map(|(name, count)| (name.to_lowercase().replace('_', "-"), count)).collect()
     }
 
     #[getter]

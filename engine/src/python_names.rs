@@ -186,7 +186,7 @@ impl NameSet {
 }
 
 #[pyclass(frozen, module = "clearway._engine")]
-struct NameFilter {
+pub struct NameFilter {
     descriptor: Descriptor,
     keys: Keys,
     words: Held,
@@ -209,6 +209,13 @@ impl NameFilter {
         let words = words_of(self.words.as_ref());
         hashes::questions(name, &self.keys)
             .any(|key| name_filter::contains(&self.descriptor, |at| words.get(at).copied(), key))
+    }
+}
+
+impl NameFilter {
+    /// How to ask, under which keys, and the words.
+    pub fn parts(&self) -> (Descriptor, Keys, &[u8]) {
+        (self.descriptor, self.keys, self.words.as_ref())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Settings {
     pub guard_bogons: bool,
     /// Prefix and its own flags (enum guard_flag).
     pub guard: Vec<(Prefix, u32)>,
+    /// Names are held, not read: for kernels before 6.9.
+    pub names_held: bool,
 }
 
 impl Settings {
@@ -39,7 +41,7 @@ impl Settings {
             bitmaps: capacity.bitmaps,
             v6_buckets: capacity.v6_buckets,
             v6_slots: capacity.v6_slots,
-            name_words: 0,
+            name_words: capacity.name_words,
         }
     }
 

@@ -3,15 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::abi::{self, limit};
-use crate::base::Capacity;
+use crate::abi::{self, drop_reason, inspector_count, limit};
+use clearway_inspector::name_hash;
+
+use crate::base::{Base, Capacity};
 use crate::base_tables::BaseTables;
 use crate::control::Control;
 use crate::difference::Difference;
 use crate::error::{Error, Result};
+use crate::hold_control::HoldControl;
 use crate::kernel::{self, Keyed};
+use crate::mapped::{of_fds, Mapped};
+use crate::name_tables::{NameTables, Names};
 use crate::overlay::{self, Overlay};
 
 /// Packets and bytes of one counter, all CPUs together.
@@ -36,13 +42,54 @@ pub struct CounterRow {
     pub count: Count,
 }
 
+/// What an entry of a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Itself.
+    Exact,
+    /// What ends with it, without itself.
+    Below,
+    /// Both.
+    Subtree,
+}
+
+impl Reach {
+    /// By its public word.
+    pub fn parse(word: &str) -> Result<Self> {
+        match word {
+            "exact" => Ok(Reach::Exact),
+            "below" => Ok(Reach::Below),
+            "subtree" => Ok(Reach::Subtree),
+            _ => Err(Error::Misuse(format!("a scope is exact, below or subtree, not {word:?}"))),
+        }
+    }
+}
+
+/// Flows, of DNS queries, of one protocol and class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamesRow {
+    /// enum name_protocol
+    pub protocol: u32,
+    /// enum name_class
+    pub class: u32,
+    /// Decided in the kernel.
+    pub in_kernel: u64,
+    /// Decided by the inspector.
+    pub by_inspector: u64,
+}
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct Tables {
     /// struct control
     pub control: Arc<Control>,
+    /// The daemon's half of struct hold_control.
+    pub hold: HoldControl,
     base: Mutex<BaseTables>,
+    names: Mutex<NameTables>,
     overlay: Mutex<Overlay>,
+    /// By enum inspector_count.
+    inspector: Mapped,
     fragments: Keyed<abi::FragmentKey, abi::FragmentValue>,
     fds: BTreeMap<String, OwnedFd>,
     cpus: usize,
@@ -57,11 +104,15 @@ impl Tables {
         }
         let control = Arc::new(Control::open(&fds)?);
         let base = BaseTables::open(&fds, capacity, Arc::clone(&control))?;
+        let names = NameTables::open(&fds, capacity.name_words)?;
         let overlay = Overlay::open(&fds)?;
         let fragments = Keyed::new(kernel::duplicate(map_of(&fds, "fragments")?.as_fd())?, "fragments")?;
         let tables = Tables {
             control,
+            hold: HoldControl::open(&fds)?,
             base: Mutex::new(base),
+            names: Mutex::new(names),
+            inspector: of_fds(&fds, "inspector_counts", 8, limit::INSPECTOR_COUNTS as usize)?,
             overlay: Mutex::new(overlay),
             fragments,
             cpus: kernel::possible_cpus()?,
@@ -72,10 +123,12 @@ impl Tables {
             ("counters", limit::LANES * limit::DIRECTIONS * limit::DROP_REASONS_MAX),
             ("observed_drops", limit::DROP_REASONS_MAX),
             ("facts", limit::FACTS_MAX),
+            ("names_seen", limit::NAMES_SEEN_MAX),
         ] {
             let shape = kernel::map_shape(map_of(&tables.fds, name)?.as_fd())?;
             let per_cpu = libbpf_sys::BPF_MAP_TYPE_PERCPU_ARRAY;
-            if (shape.map_type, shape.value_bytes, shape.entries) != (per_cpu, 16, entries) {
+            let value_bytes = if name == "names_seen" { 8 } else { 16 };
+            if (shape.map_type, shape.value_bytes, shape.entries) != (per_cpu, value_bytes, entries) {
                 return Err(Error::Misuse(format!("the map {name} is not what it should be: {shape:?}")));
             }
         }
@@ -85,6 +138,49 @@ impl Tables {
     /// The base, for one caller at a time.
     pub fn base(&self) -> MutexGuard<'_, BaseTables> {
         self.base.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Writes the idle copy of both whole. Refused before anything is written.
+    pub fn fill(&self, base: &Base<'_>, names: &Names<'_>) -> Result<()> {
+        let mut tables = self.base();
+        let mut of_names = self.names();
+        of_names.check_room(names)?;
+        tables.fill(base)?;
+        of_names.fill(tables.idle_copy(), names)
+    }
+
+    /// The live copy of both against what it should be.
+    pub fn compare(&self, base: &Base<'_>, names: &Names<'_>) -> Result<Difference> {
+        let tables = self.base();
+        let mut found = tables.compare(base)?;
+        self.names().compare(tables.idle_copy() ^ 1, names, &mut found)?;
+        Ok(found)
+    }
+
+    fn names(&self) -> MutexGuard<'_, NameTables> {
+        self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The names that a person blocked or excepted, all of them, in canonical form. Each is held from the next flow on;
+    /// the inspector, which has to know them by then, says what becomes of it.
+    pub fn set_overlay_names(&self, names: &[(&str, Reach)]) -> Result<u32> {
+        let keys = self.hold.keys();
+        let mut wanted = Vec::with_capacity(2 * names.len());
+        for (name, reach) in names {
+            let plain = name_hash::hash(name.as_bytes(), &keys);
+            if *reach != Reach::Below {
+                wanted.push(name_hash::tagged(plain));
+            }
+            if *reach != Reach::Exact {
+                wanted.push(plain);
+            }
+        }
+        let mut tables = self.names();
+        // Asked while it changes: an entry more or less for a moment
+        self.hold.set_overlay_names(wanted.len() as u32);
+        let held = tables.set_overlay(&wanted)?;
+        self.hold.set_overlay_names(held);
+        Ok(held)
     }
 
     /// Overlay and grants, for one caller at a time.
@@ -97,8 +193,83 @@ impl Tables {
         overlay::compare(&self.overlay)
     }
 
-    /// All packets: rows that are not 0.
+    /// All packets: rows that are not 0. Held ones are in it from when the inspector has answered: those that left the
+    /// TAP without its answers to clients, and those that it refused.
     pub fn counters(&self) -> Result<Vec<CounterRow>> {
+        let mut rows = self.kernel_counters()?;
+        for direction in 0..limit::DIRECTIONS {
+            let answers =
+                self.inspected(inspector_count::ANSWER_PACKETS, inspector_count::ANSWER_BYTES, direction);
+            let of = |row: &CounterRow, drop_reason| {
+                (row.lane, row.direction, row.drop_reason) == (abi::lane::INSPECTED, direction, drop_reason)
+            };
+            if let Some(row) = rows.iter_mut().find(|row| of(row, drop_reason::FORWARDED)) {
+                row.count.packets = row.count.packets.saturating_sub(answers.packets);
+                row.count.bytes = row.count.bytes.saturating_sub(answers.bytes);
+            }
+            let refused =
+                self.inspected(inspector_count::REFUSED_PACKETS, inspector_count::REFUSED_BYTES, direction);
+            if refused == Count::default() {
+                continue;
+            }
+            match rows.iter_mut().find(|row| of(row, drop_reason::REFUSED_NAME)) {
+                Some(row) => {
+                    row.count.packets += refused.packets;
+                    row.count.bytes += refused.bytes;
+                }
+                None => rows.push(CounterRow {
+                    lane: abi::lane::INSPECTED,
+                    direction,
+                    drop_reason: drop_reason::REFUSED_NAME,
+                    count: refused,
+                }),
+            }
+        }
+        Ok(rows)
+    }
+
+    fn inspected(&self, packets: u32, bytes: u32, direction: u32) -> Count {
+        Count {
+            packets: self.inspector_count(packets + direction),
+            bytes: self.inspector_count(bytes + direction),
+        }
+    }
+
+    fn inspector_count(&self, index: u32) -> u64 {
+        self.inspector.words().get(index as usize).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// By enum inspector_count; those by direction are in counters().
+    pub fn inspector_counts(&self) -> Vec<(&'static str, u64)> {
+        let single =
+            inspector_count::NAMES.iter().filter(|(_, index)| *index < inspector_count::REFUSED_PACKETS);
+        single.map(|(name, index)| (*name, self.inspector_count(*index))).collect()
+    }
+
+    /// Names by where they were read: rows that are not 0.
+    pub fn names_seen(&self) -> Result<Vec<NamesRow>> {
+        let mut rows = Vec::new();
+        for index in 0..limit::NAMES_PUSHED_OUT {
+            let (in_kernel, by_inspector) = (self.seen_in_kernel(index)?, self.inspector_count(index));
+            if in_kernel != 0 || by_inspector != 0 {
+                let (protocol, class) = (index / limit::NAME_CLASSES, index % limit::NAME_CLASSES);
+                rows.push(NamesRow { protocol, class, in_kernel, by_inspector });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Flows whose first data was awaited, and that newer ones pushed out within a minute: they passed unread.
+    pub fn pushed_out(&self) -> Result<u64> {
+        self.seen_in_kernel(limit::NAMES_PUSHED_OUT)
+    }
+
+    fn seen_in_kernel(&self, index: u32) -> Result<u64> {
+        let each: Vec<u64> = kernel::per_cpu(map_of(&self.fds, "names_seen")?.as_fd(), index, self.cpus)?;
+        Ok(each.into_iter().fold(0, u64::wrapping_add))
+    }
+
+    fn kernel_counters(&self) -> Result<Vec<CounterRow>> {
         let rows = self.counts("counters", limit::LANES * limit::DIRECTIONS * limit::DROP_REASONS_MAX)?;
         let split = |(index, count)| CounterRow {
             lane: index / limit::DROP_REASONS_MAX / limit::DIRECTIONS,

@@ -13,6 +13,7 @@ covers that range (::/0) says nothing of IPv4.
 from collections.abc import Sequence
 from enum import IntEnum
 from os import PathLike
+from typing import Any
 
 from typing_extensions import Buffer
 
@@ -188,6 +189,7 @@ class Settings:
         guard: list[tuple[bytes, int, int]] = ...,  # address, length, flags; those of covering prefixes are added
         guard_inside: bool = False,
         guard_bogons: bool = False,
+        names_held: bool = False,  # hold each name instead of reading it: kernels before 6.9
     ) -> None: ...
 
 class Capacity:
@@ -196,13 +198,14 @@ class Capacity:
     bitmaps: int  # one for each /24 that the base says anything about
     v6_buckets: int  # a power of two
     v6_slots: int
-    def __init__(self, bitmaps: int, v6_buckets: int, v6_slots: int) -> None: ...
+    name_words: int  # of the filter of names
+    def __init__(self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int = 1) -> None: ...
 
 class Loader:
     """Programs and maps of one gateway. Needs root; everything here happens in the privileged process.
 
     Pins below pin_directory (on a bpffs; made if absent): maps-ABI_VERSION/NAME, programs/{tcx,xdp},
-    links/{tcx,xdp}-{inside,outside}. Folders are 0700, pins 0600.
+    links/{tcx,xdp}-{inside,outside}, links/hold-{outbound,inbound}. Folders are 0700, pins 0600.
     """
 
     def __init__(self, pin_directory: str | None, *, tcx_object: str | None = None) -> None:
@@ -231,6 +234,19 @@ class Loader:
         lost its port; "moved": it was on another port, or in another network namespace, and was taken off there. With
         xdp=False a pinned XDP link is taken off after the TCX ones stand. Without a pin directory the links end with
         this object, or with close_programs()."""
+
+    def attach_hold(self, outbound_ifindex: int, inbound_ifindex: int) -> dict[str, str]:
+        """Puts the loaded program of held packets on both TAPs, pins it, and tells the programs in which TAP packets of
+        each direction wait. As attach(): {"hold-outbound": "attached"|…}. A later attach() puts its new program behind
+        these links too."""
+
+    def run(self, direction: Direction, frame: bytes) -> int:
+        """One unmarked frame through the loaded TCX program as if it had come in at a port: counted, and held, like a
+        packet; nothing is sent. For tests. What the program returned."""
+
+    def read_names(self, direction: Direction, frames: list[bytes]) -> list[tuple[str, str, str, bytes, int]]:
+        """run() for each, and what the program's reader said: answer, protocol, class (words of abi.h), the name as it
+        stood, its tagged key. For tests."""
 
     def probe(self, hook: str, direction: Direction, frame: bytes) -> ProbeOutcome:
         """One frame through the loaded program by BPF_PROG_TEST_RUN, marked by the nonce of struct control.
@@ -290,15 +306,41 @@ class Tables:
 
     def __init__(self, map_fds: dict[str, int], capacity: Capacity) -> None: ...
     # base
-    def fill(self, base: Base) -> None:
-        """Writes the idle copy whole. Raises CapacityExceeded when it does not fit; nothing is written then."""
+    def fill(self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()) -> None:
+        """Writes the idle copy of both whole; None: no name is listed. public_ech: names that providers give hellos whose own
+        name is hidden, LIMITS["PUBLIC_ECH_MAX"] at most. Raises CapacityExceeded when it does not fit; nothing is written then."""
 
     def flip(self, *, grace: bool = True) -> int:
         """Publishes the idle copy; waits the grace period, after which the other copy may be filled. New epoch.
         grace=False exists for the test that shows why it is needed."""
 
-    def compare_base(self, base: Base) -> Difference:
+    def compare_base(
+        self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()
+    ) -> Difference:
         """The live copy, every cell of it."""
+
+    # names
+    def set_names_active(self, active: bool) -> None:
+        """False, as after a load that made the maps anew: no name is looked at."""
+
+    def set_on_failure(self, policy: str) -> None:
+        """What is done with a packet that has to be held while nobody is there to look: "open" or "closed"."""
+
+    def set_overlay_names(self, names: list[tuple[str, str]]) -> int:
+        """All names that were blocked or excepted one by one: canonical name, scope ("exact", "below", "subtree").
+        The keys they take. Tell the inspector first."""
+
+    def hold_state(self) -> dict[str, Any]:
+        """names_active, on_failure, overlay_names, held, released, live, heartbeat_ns, tap_ifindex."""
+
+    def names_seen(self) -> list[tuple[str, str, int, int]]:
+        """Protocol, class, flows (of DNS, queries) decided in the kernel, decided by the inspector. Rows that are not 0."""
+
+    def names_pushed_out(self) -> int:
+        """Flows that passed unread since too many newer ones began before their first data came."""
+
+    def inspector_counts(self) -> dict[str, int]:
+        """By word of enum inspector_count."""
 
     @property
     def epoch(self) -> int: ...

@@ -29,6 +29,8 @@ XDP_LINKS = ("xdp-inside", "xdp-outside")
 BASE_MAPS = {
     "control", "base_front", "base_bitmaps", "base_v6_filter", "base_v6_buckets", "base_v6_slots",
     "base_meta",
+    "name_filter",
+    "name_meta",
 }  # fmt: skip
 Ports = tuple[End, End]
 T = TypeVar("T")
@@ -70,7 +72,8 @@ def test_a_first_start_makes_and_pins_everything(pinned: Pinned) -> None:
     assert gateway.loader.links() == dict(zip(LINKS, (port.index() for port in pinned.ports), strict=True))
     found = {path.relative_to(pinned.directory) for path in pinned.directory.rglob("*")}
     maps = f"maps-{engine.LIMITS['ABI_VERSION']}"
-    names = {Path(maps, name) for name in made} | {Path("links", name) for name in LINKS} | {Path("programs/tcx")}
+    programs = {Path("programs/tcx"), Path("programs/hold")}
+    names = {Path(maps, name) for name in made} | {Path("links", name) for name in LINKS} | programs
     assert found == names | {Path(maps), Path("links"), Path("programs")}
     for path in pinned.directory.rglob("*"):
         mode = path.stat().st_mode

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Reads the name that stands whole in one buffer, and asks the filter of listed names about it. What it can't read for
+ * sure is "not here": the inspector reads it then. So it never says anything else than the inspector's own readers
+ * (engine/inspector), or says nothing; a test holds the two together.
+ *
+ * No payload byte is in the linear part of a buffer: one copy to a window of this CPU, then plain loops, which the
+ * kernel bounds (may_goto, Linux 6.9; hold.h compiled with NAMES_HELD calls nothing here). A place in
+ * the window is masked at each use, so that to the verifier each turn of a loop looks like the last. hold.h calls it.
+ */
+#pragma once
+
+#include "tables.h"
+
+/* Never the whole of a larger window: three segments of a hello, post-quantum or with a large ticket. */
+#define NAME_COPY_MAX 3072
+#define NAME_BYTES_MAX 253
+#define LABEL_BYTES_MAX 63
+#define METHOD_BYTES_MAX 24
+#define TAGGED 0x9e3779b97f4a7c15ull /* TAG of name_hash.rs */
+
+#if __clang_major__ >= 19
+#define MAY_GOTO "may_goto %l[stop]"
+#else /* the same instruction, which older assemblers have no word for */
+#define MAY_GOTO "1: .byte 0xe5, 0; .long ((%l[stop] - 1b - 8) / 8) & 0xffff; .short 0"
+#endif
+
+/* True until the kernel has had enough of a loop. */
+#define MAY_GO_ON                                                                                                      \
+	({                                                                                                             \
+		__label__ stop, go_on;                                                                                 \
+		bool more = true;                                                                                      \
+		asm volatile goto(MAY_GOTO : : : : stop);                                                              \
+		goto go_on;                                                                                            \
+	stop:                                                                                                          \
+		more = false;                                                                                          \
+	go_on:;                                                                                                        \
+		more;                                                                                                  \
+	})
+
+/* A byte of a host name in lower case; 0: no byte of one. */
+static const __u8 canonical[256] = {
+	['*'] = '*', ['-'] = '-', ['.'] = '.', ['_'] = '_', ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3',
+	['4'] = '4', ['5'] = '5', ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['A'] = 'a', ['B'] = 'b',
+	['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j',
+	['K'] = 'k', ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r',
+	['S'] = 's', ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
+	['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h',
+	['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p',
+	['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x',
+	['y'] = 'y', ['z'] = 'z',
+};
+
+/* What letters and the underscore have in canonical form, and digits have not: without it a host is an address. */
+#define LETTER 0x40
+
+static __always_inline __u8 *place_in(struct name_window *w, __u64 at)
+{
+	/* or the compiler, which sees that it is masked already, leaves the mask out, and the verifier misses it */
+	barrier_var(at);
+	at &= NAME_WINDOW_BYTES - 1;
+	barrier_var(at);
+	return w->bytes + at;
+}
+
+#define BYTE(at) (*place_in(w, at))
+#define PAIR(at) ((__u32)BYTE(at) << 8 | BYTE((at) + 1))
+
+/* Where a name stands in the window. */
+struct name_place {
+	__u64 start;
+	__u64 length;
+	__u64 labels; /* that its message counts; 0: it doesn't */
+};
+
+/* ---- the filter ---- */
+
+/* Steps of xorf's binary fuse filter; name_filter.rs builds it. */
+static __always_inline __u64 fuse_mix(__u64 x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
+static __always_inline __u64 fingerprint_at(__u32 first, __u32 place)
+{
+	__u32 n = first + place / 4;
+	__u64 *word = bpf_map_lookup_elem(&name_filter, &n);
+
+	return word ? *word >> (place & 3) * 16 : 0;
+}
+
+static __always_inline bool in_filter(const struct name_meta *meta, __u32 copy, __u64 key)
+{
+	__u64 hash = fuse_mix(key + meta->filter_seed), print = hash ^ hash >> 32;
+	/* the high half of hash × segment_count_length, which has 32 bits */
+	__u64 high = (hash >> 32) * meta->segment_count_length;
+	__u64 low = (hash & 0xffffffff) * meta->segment_count_length >> 32;
+	__u32 first = copy * settings.name_words, place = (high + low) >> 32;
+
+	print ^= fingerprint_at(first, place);
+	place += meta->segment_length;
+	print ^= fingerprint_at(first, place ^ ((__u32)(hash >> 18) & meta->segment_length_mask));
+	place += meta->segment_length;
+	print ^= fingerprint_at(first, place ^ ((__u32)hash & meta->segment_length_mask));
+	return !(print & 0xffff);
+}
+
+static __always_inline __u64 name_step(__u64 state, __u8 byte, __u64 multiplier)
+{
+	return ((state << 5 | state >> 59) ^ byte) * multiplier;
+}
+
+static __always_inline bool in_overlay(__u64 key)
+{
+	return bpf_map_lookup_elem(&overlay_names, &key);
+}
+
+/* The name from its end, once: each label's start gives the key of what follows it. Listed already for a suffix: the
+ * rest needs no look. enum name_answer. */
+static __always_inline int ask_name(struct name_window *w, const struct name_place *name, __u32 copy, __u32 ech)
+{
+	__u64 start = name->start & (NAME_WINDOW_BYTES - 1), at, label_end, labels, state, multiplier, key;
+	__u64 overlay_state, overlay_multiplier;
+	struct name_meta *meta = bpf_map_lookup_elem(&name_meta, &copy);
+	struct hold_control *hold;
+	__u32 zero = 0, entries, overlay;
+	__u8 letters = 0, byte;
+
+	hold = bpf_map_lookup_elem(&hold_control, &zero);
+	if (!meta || !hold || !name->length || name->length > NAME_BYTES_MAX)
+		return NAME_NOT_HERE;
+	labels = w->read.unused; /* 0, as the verifier doesn't know: a counter that it knows is another state a turn */
+	entries = meta->entries;
+	overlay = hold->overlay_names;
+	state = meta->key0;
+	multiplier = meta->key1 | 1;
+	overlay_state = hold->flow_key0;
+	overlay_multiplier = hold->flow_key1 | 1;
+	at = (start + name->length) & (NAME_WINDOW_BYTES - 1);
+	label_end = at;
+	while (at != start && MAY_GO_ON) {
+		at = (at - 1) & (NAME_WINDOW_BYTES - 1);
+		byte = canonical[BYTE(at)];
+		if (byte == '.') {
+			if (label_end - at - 2 >= LABEL_BYTES_MAX) /* empty wraps */
+				return NAME_NOT_HERE;
+			label_end = at;
+			if (labels) {
+				if (entries && in_filter(meta, copy, v6_mix(state)))
+					return NAME_LISTED;
+				if (overlay && in_overlay(v6_mix(overlay_state)))
+					return NAME_LISTED;
+			}
+			labels++;
+		} else if (!byte) {
+			return NAME_NOT_HERE;
+		}
+		letters |= byte;
+		state = name_step(state, byte, multiplier);
+		if (overlay)
+			overlay_state = name_step(overlay_state, byte, overlay_multiplier);
+	}
+	if (at != start || label_end - at - 1 >= LABEL_BYTES_MAX || !(letters & LETTER) ||
+	    (name->labels && name->labels != labels + 1))
+		return NAME_NOT_HERE;
+	key = v6_mix(state) ^ TAGGED;
+	w->read.key = key;
+	if (entries && in_filter(meta, copy, key))
+		return NAME_LISTED;
+	if (overlay && in_overlay(v6_mix(overlay_state) ^ TAGGED))
+		return NAME_LISTED;
+	if (ech) {
+		for (int i = 0; i < PUBLIC_ECH_MAX; i++)
+			if (meta->public_ech[i] == key)
+				w->read.name_class = CLASS_PUBLIC_ECH;
+	}
+	return NAME_CLEAN;
+}
+
+/* ---- DNS: RFC 1035 ---- */
+
+/* One question of a query, its labels turned to text in place. Answers NAME_CLEAN for "found". */
+static __always_inline int find_dns(struct name_window *w, __u64 length, struct name_place *name)
+{
+	__u64 at = 12, size;
+
+	w->read.protocol = NAME_DNS;
+	if (length < 17)
+		return NAME_NOT_HERE;
+	if (BYTE(2) & 0x80) {
+		w->read.protocol = NAME_OTHER;
+		return NAME_NONE; /* an answer */
+	}
+	if (BYTE(2) & 0x78 || PAIR(4) != 1)
+		return NAME_NOT_HERE;
+	name->labels = 0;
+	while (MAY_GO_ON) {
+		size = BYTE(at);
+		if (!size)
+			break;
+		if (size > LABEL_BYTES_MAX || at > 12 + NAME_BYTES_MAX)
+			return NAME_NOT_HERE;
+		BYTE(at) = '.';
+		at = (at + 1 + size) & (NAME_WINDOW_BYTES - 1);
+		name->labels++;
+	}
+	if (at + 5 > length || BYTE(at) || at < 14)
+		return NAME_NOT_HERE;
+	name->start = 13;
+	name->length = at - 13;
+	return NAME_CLEAN;
+}
+
+/* ---- TLS: RFC 8446 section 4.1.2, RFC 6066 section 3 ---- */
+
+/* The one host_name of a server_name extension of `size` bytes. */
+static __always_inline bool find_host_name(struct name_window *w, __u64 at, __u64 size, struct name_place *name)
+{
+	if (name->start || size < 6 || PAIR(at) != size - 2 || BYTE(at + 2) || PAIR(at + 3) != size - 5)
+		return false;
+	name->start = at + 5;
+	name->length = size - 5;
+	if (BYTE(at + size - 1) == '.')
+		name->length--;
+	return true;
+}
+
+#define EXTENSION_SERVER_NAME 0
+#define EXTENSION_ENCRYPTED_HELLO 0xfe0d
+
+/* Extensions up to `end`, all of them: a second server_name would be believed by some. */
+static __always_inline int find_extensions(struct name_window *w, __u64 at, __u64 end, struct name_place *name,
+					   __u32 *ech)
+{
+	__u64 kind, size;
+
+	while (at != end && MAY_GO_ON) {
+		if (at + 4 > end)
+			return NAME_NOT_HERE;
+		kind = PAIR(at);
+		size = PAIR(at + 2);
+		at += 4;
+		if (at + size > end)
+			return NAME_NOT_HERE;
+		if (kind == EXTENSION_SERVER_NAME && !find_host_name(w, at, size, name))
+			return NAME_NOT_HERE;
+		if (kind == EXTENSION_ENCRYPTED_HELLO)
+			*ech = 1;
+		at = (at + size) & (NAME_WINDOW_BYTES - 1);
+	}
+	if (at != end)
+		return NAME_NOT_HERE;
+	return name->start ? NAME_CLEAN : NAME_NONE;
+}
+
+/* A ClientHello that is one record and one handshake message, and all in the window. */
+static __always_inline int find_hello(struct name_window *w, __u64 length, struct name_place *name, __u32 *ech)
+{
+	__u64 at = 43, end = PAIR(3) + 5, size;
+
+	w->read.protocol = NAME_TLS;
+	if (length < 50 || end > length || BYTE(1) != 3 || BYTE(2) > 4 || BYTE(5) != 1 || BYTE(6) ||
+	    PAIR(7) + 9 != end || BYTE(9) != 3 || BYTE(10) > 4)
+		return NAME_NOT_HERE;
+	end &= NAME_WINDOW_BYTES - 1;
+	size = BYTE(at); /* session id */
+	at += 1 + size;
+	if (size > 32 || at + 2 > end)
+		return NAME_NOT_HERE;
+	size = PAIR(at); /* cipher suites */
+	at += 2 + size;
+	if (size < 2 || size & 1 || at + 1 > end)
+		return NAME_NOT_HERE;
+	size = BYTE(at); /* compression methods */
+	at += 1 + size;
+	if (!size || at + 2 > end)
+		return NAME_NOT_HERE;
+	if (PAIR(at) + at + 2 != end)
+		return NAME_NOT_HERE;
+	name->start = 0;
+	return find_extensions(w, (at + 2) & (NAME_WINDOW_BYTES - 1), end, name, ech);
+}
+
+/* ---- HTTP/1: RFC 9112 ---- */
+
+/* Past the method, to the first byte of the target. 0: not here. NAME_WINDOW_BYTES: no request. */
+static __always_inline __u64 find_target(struct name_window *w, __u64 length)
+{
+	__u64 at = 0;
+	__u8 byte;
+
+	while (at < METHOD_BYTES_MAX && at + 1 < length && MAY_GO_ON) {
+		byte = BYTE(at);
+		if (byte == ' ')
+			return at && BYTE(at + 1) == '/' ? at + 1 : 0;
+		if (!canonical[byte]) {
+			/* odd, and yet a byte of a method; or an empty line before it; or SSL 2 */
+			if ((byte > ' ' && byte < 0x7f) || byte == '\t' || (!at && (byte == '\r' || byte == '\n')) ||
+			    (!at && byte & 0x80))
+				return 0;
+			return NAME_WINDOW_BYTES;
+		}
+		at = (at + 1) & (NAME_WINDOW_BYTES - 1);
+	}
+	return 0;
+}
+
+/* Does a request's first line end so, in front of the CR at `at`? */
+static __always_inline bool ends_as_request(struct name_window *w, __u64 at)
+{
+	return BYTE(at - 9) == ' ' && BYTE(at - 8) == 'H' && BYTE(at - 7) == 'T' && BYTE(at - 6) == 'T' &&
+	       BYTE(at - 5) == 'P' && BYTE(at - 4) == '/' && BYTE(at - 3) == '1' && BYTE(at - 2) == '.' &&
+	       (BYTE(at - 1) & 0xfe) == '0';
+}
+
+/* The next byte below a space from `at` on: eight at a time, the lowest found by counting the bits below it. */
+static __always_inline __u64 next_control(struct name_window *w, __u64 at, __u64 length)
+{
+	__u64 word, found;
+
+	while (at < length && MAY_GO_ON) {
+		word = *(volatile __u64 *)place_in(w, at); /* unaligned; memcpy would take it byte by byte */
+		found = (word - 0x2020202020202020ull) & ~word & 0x8080808080808080ull;
+		if (found)
+			return at + set_bits((found - 1) & ~found) / 8;
+		at = (at + 8) & (NAME_WINDOW_BYTES - 1);
+	}
+	return length;
+}
+
+/* The value of a Host line from behind its colon to its CR, without a port. */
+static __always_inline bool find_host(struct name_window *w, __u64 at, __u64 end, struct name_place *name)
+{
+	__u64 last = end;
+
+	if (name->start)
+		return false; /* a second Host */
+	if (BYTE(at) == ' ')
+		at++;
+	for (int i = 0; i < 6; i++) {
+		if (last <= at)
+			return false;
+		if (BYTE(last - 1) - '0' > 9u)
+			break;
+		last--;
+	}
+	if (last > at && BYTE(last - 1) == ':' && last != end)
+		end = last - 1;
+	if (end > at && BYTE(end - 1) == '.')
+		end--;
+	if (end <= at)
+		return false;
+	name->start = at;
+	name->length = end - at;
+	return true;
+}
+
+static __always_inline bool is_host_line(struct name_window *w, __u64 at)
+{
+	return (BYTE(at) | 0x20) == 'h' && (BYTE(at + 1) | 0x20) == 'o' && (BYTE(at + 2) | 0x20) == 's' &&
+	       (BYTE(at + 3) | 0x20) == 't' && (BYTE(at + 4) == ':' || BYTE(at + 4) <= ' ');
+}
+
+/* A whole head with one Host, or none, and a target in origin form. Lines end with CR LF. */
+static __always_inline int find_request(struct name_window *w, __u64 length, struct name_place *name)
+{
+	__u64 at = find_target(w, length), line = 0, end;
+	__u8 byte;
+
+	w->read.protocol = NAME_HTTP;
+	if (at == NAME_WINDOW_BYTES) {
+		w->read.protocol = NAME_OTHER;
+		return NAME_NONE;
+	}
+	if (!at)
+		return NAME_NOT_HERE;
+	name->start = 0;
+	while (MAY_GO_ON) {
+		end = next_control(w, at, length);
+		if (end + 3 >= length)
+			return NAME_NOT_HERE;
+		byte = BYTE(end);
+		if (byte == '\t') {
+			at = (end + 1) & (NAME_WINDOW_BYTES - 1);
+			continue;
+		}
+		if (byte != '\r' || BYTE(end + 1) != '\n')
+			return NAME_NOT_HERE;
+		if (!line && !ends_as_request(w, end))
+			return NAME_NOT_HERE;
+		if (line && is_host_line(w, line) && (BYTE(line + 4) != ':' || !find_host(w, line + 5, end, name)))
+			return NAME_NOT_HERE;
+		line = (end + 2) & (NAME_WINDOW_BYTES - 1);
+		at = line;
+		byte = BYTE(line);
+		if (byte == '\r')
+			return BYTE(line + 1) != '\n' ? NAME_NOT_HERE : name->start ? NAME_CLEAN : NAME_NONE;
+		if (byte == ' ' || byte == '\t')
+			return NAME_NOT_HERE; /* a folded line */
+	}
+	return NAME_NOT_HERE;
+}
+
+/* ---- what hold.h calls ---- */
+
+/* The client's first bytes of a TCP flow, or a datagram to port 53. enum name_answer; the window's `read` says more. */
+__noinline int read_name(context *skb, __u32 at, __u32 length, __u32 is_dns, __u32 copy)
+{
+	struct name_place name = {};
+	struct name_window *w;
+	__u32 zero = 0, ech = 0;
+	__u64 size = length;
+	int answer;
+
+	w = bpf_map_lookup_elem(&name_window, &zero);
+	if (!w)
+		return NAME_NOT_HERE;
+	w->read = (struct name_read){.protocol = is_dns ? NAME_DNS : NAME_OTHER};
+	if (size > NAME_COPY_MAX)
+		size = NAME_COPY_MAX;
+	barrier_var(size); /* or the compiler drops the lower bound that the verifier asks for */
+	if (size < 1 || size > NAME_COPY_MAX || bpf_skb_load_bytes(skb, at, w->bytes, size))
+		return NAME_NOT_HERE;
+	if (is_dns)
+		answer = find_dns(w, size, &name);
+	else if (BYTE(0) == 22)
+		answer = find_hello(w, size, &name, &ech);
+	else
+		answer = find_request(w, size, &name);
+	w->read.name_class = answer == NAME_NONE ? CLASS_NONE : CLASS_SEEN;
+	if (answer == NAME_CLEAN) {
+		w->read.at = name.start;
+		w->read.length = name.length;
+		answer = ask_name(w, &name, copy, ech);
+	}
+	w->read.answer = answer;
+	return answer;
+}
