@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
+use crate::capture::{Capture, Record};
 use crate::finding::{Finding, FlowTotal};
 use crate::flow::{Flow, Step, Transport};
 use crate::flow_table::{FlowKey, FlowTable};
@@ -397,5 +398,32 @@ impl Names {
             }
         }
         true
+    }
+}
+
+/// Holds for any bytes as a capture file: each record moves on, and each finding has a frame.
+pub fn invariant(file: &[u8]) {
+    let mut capture = Capture::new();
+    let mut inspection = Inspection::new(true);
+    let mut rest = file;
+    let mut resting = false; // a file's own header takes no bytes when it is recognised; nothing else may do so
+    while let Ok((record, bytes)) = capture.next(rest) {
+        match record {
+            Record::More => break,
+            Record::Passed => {}
+            Record::Frame(captured) => inspection.frame(captured.link, captured.time_ns, captured.frame),
+        }
+        assert!(bytes > 0 || !resting, "stands still");
+        resting |= bytes == 0;
+        rest = rest.get(bytes..).unwrap_or(&[]);
+    }
+    inspection.end();
+    let frames = inspection.frames();
+    let mut line = String::new();
+    for finding in inspection.findings() {
+        assert!(finding.frame >= 1 && finding.frame <= frames);
+        line.clear();
+        finding.write_json(&mut line);
+        assert!(line.is_ascii() && line.find('\n') == Some(line.len() - 1));
     }
 }
