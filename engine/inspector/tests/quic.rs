@@ -108,6 +108,19 @@ fn later_packets_with_the_servers_connection_id_are_opened_with_the_first_keys()
 }
 
 #[test]
+fn a_short_packet_number_is_completed_from_the_largest_one_before() {
+    let message = of_a_browser(b"a.example");
+    let numbered = |number, number_bytes, frames: &[u8]| {
+        Initial { number, number_bytes, ..Initial::new(VERSION_1, ID) }.datagram(frames)
+    };
+    let start = numbered(0x1_fe, 2, &crypto(0, &message[..500]));
+    let wrapped = numbered(0x2_01, 1, &crypto(500, &message[500..900]));
+    let overtaken = numbered(0x1_ff, 1, &crypto(900, &message[900..]));
+    assert_eq!(fed(&[start.clone(), wrapped.clone(), overtaken.clone()]).0, client_hello(&message));
+    assert_eq!(fed(&[wrapped, start, overtaken]).0, Parsed::More, "the first alone can't be completed");
+}
+
+#[test]
 fn after_a_retry_the_client_begins_again_with_keys_of_the_new_connection_id() {
     let message = of_a_browser(b"a.example");
     let first = Initial::new(VERSION_1, ID).datagram(&crypto(0, &message[..900]));

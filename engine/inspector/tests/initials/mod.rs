@@ -16,12 +16,15 @@ pub struct Initial {
     pub source: Vec<u8>,
     pub token: Vec<u8>,
     pub number: u32,
+    /// How many of the number's bytes are sent.
+    pub number_bytes: usize,
 }
 
 impl Initial {
     pub fn new(version: u32, id: &[u8]) -> Self {
         let (keys_of, destination) = (id.to_vec(), id.to_vec());
-        Initial { version, keys_of, destination, source: b"src".to_vec(), token: vec![], number: 0 }
+        let (source, token) = (b"src".to_vec(), vec![]);
+        Initial { version, keys_of, destination, source, token, number: 0, number_bytes: 4 }
     }
 
     /// A datagram of 1200 bytes or more with this packet alone.
@@ -36,7 +39,7 @@ impl Initial {
         let mut frames = frames.to_vec();
         frames.resize(frames.len().max(4), 0);
         let kind = if self.version == VERSION_2 { 1 } else { 0 };
-        let mut packet = vec![0xc3 | kind << 4];
+        let mut packet = vec![0xc0 | kind << 4 | (self.number_bytes - 1) as u8];
         packet.extend(self.version.to_be_bytes());
         for id in [&self.destination, &self.source] {
             packet.push(id.len() as u8);
@@ -44,9 +47,9 @@ impl Initial {
         }
         packet.extend(varint(self.token.len() as u64));
         packet.extend(&self.token);
-        packet.extend((0x4000 | (4 + frames.len() + 16) as u16).to_be_bytes());
+        packet.extend((0x4000 | (self.number_bytes + frames.len() + 16) as u16).to_be_bytes());
         let number_at = packet.len();
-        packet.extend(self.number.to_be_bytes());
+        packet.extend(&self.number.to_be_bytes()[4 - self.number_bytes..]);
         self.seal(packet, number_at, frames)
     }
 
@@ -71,7 +74,7 @@ impl Initial {
         let header_key = quic::HeaderProtectionKey::new(&quic::AES_128, &header_key).unwrap();
         let mask = header_key.new_mask(&packet[number_at + 4..][..16]).unwrap();
         packet[0] ^= mask[0] & 0x0f;
-        for (byte, mask) in packet[number_at..].iter_mut().zip(&mask[1..]) {
+        for (byte, mask) in packet[number_at..][..self.number_bytes].iter_mut().zip(&mask[1..]) {
             *byte ^= mask;
         }
         packet
@@ -84,7 +87,7 @@ pub fn crypto(offset: u64, data: &[u8]) -> Vec<u8> {
 
 /// Two ranges, with ECN counts.
 pub fn ack() -> Vec<u8> {
-    vec![3, 9, 0x40, 100, 1, 2, 3, 0, 1, 2, 0]
+    vec![3, 9, 0x40, 100, 1, 2, 3, 0, 1, 2, 5]
 }
 
 pub fn close() -> Vec<u8> {
