@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from clearway._engine import Inspection
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "captures"
-"""Captures of other projects, under their licences: never copied, so tests that need them skip where they are absent."""
+"""Captures of other projects, under their licences: never copied, so tests that need them skip where they lack."""
 
 Name = tuple[str, str, int, str, int, str]
 """Protocol, source, port, destination, port, name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ class Parts:
         """Its TCP payload in segments that end at `cuts`."""
         bounds = [0, *cuts, len(self.tcp_payload)]
         made = []
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             header = bytearray(self.body[: self.tcp_header_bytes])
             struct.pack_into("!I", header, 4, (struct.unpack_from("!I", header, 4)[0] + begin) & 0xFFFFFFFF)
             made.append(self.with_body(bytes(header) + self.tcp_payload[begin:end]))

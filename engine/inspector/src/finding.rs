@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::flow::Transport;
-use crate::observation::Observation;
+use crate::observation::{Absence, Observation, Protocol};
 
 /// One line: a name of a flow, or why it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub struct FlowTotal {
 }
 
 impl Finding {
-    /// Adds it as a JSON object and a line feed. `alpn`, `ech`, `ambiguous` and `odd` stand there where they say something.
+    /// Adds it as a JSON object and a line feed. `literal`, `odd`, `alpn`, `ech` and `ambiguous` stand there where they say
+    /// something.
     pub fn write_json(&self, out: &mut String) {
         out.push_str("{\"proto\": \"");
         out.push_str(self.said.protocol.word());
@@ -64,6 +65,11 @@ impl Finding {
                 out.push_str(", \"name\": ");
                 push_quoted(name.as_str(), out);
             }
+            Err(_) if self.is_literal_name() => {
+                out.push_str(", \"name\": ");
+                push_quoted(&self.said.odd, out);
+                out.push_str(", \"literal\": true");
+            }
             Err(absence) => {
                 out.push_str(", \"none\": ");
                 push_quoted(absence.word(), out);
@@ -71,7 +77,7 @@ impl Finding {
         }
         out.push_str(", \"frame\": ");
         push_number(self.frame, out);
-        if !self.said.odd.is_empty() {
+        if !self.said.odd.is_empty() && !self.is_literal_name() {
             out.push_str(", \"odd\": ");
             push_quoted(&self.said.odd, out);
         }
@@ -94,6 +100,12 @@ impl Finding {
         out.push_str("}\n");
     }
 
+    /// A server_name that holds an address, which RFC 6066 forbids: shown as it was sent and marked. No rule matches it.
+    fn is_literal_name(&self) -> bool {
+        self.said.name == Err(Absence::Literal)
+            && matches!(self.said.protocol, Protocol::Tls | Protocol::Quic)
+    }
+
     /// Adds it as fields between tabs: frame, protocol, source, port, destination, port, name (or the reason for none in
     /// brackets).
     pub fn write_fields(&self, out: &mut String) {
@@ -112,6 +124,10 @@ impl Finding {
             Ok(name) => {
                 out.push('\t');
                 out.push_str(name.as_str());
+            }
+            Err(_) if self.is_literal_name() => {
+                out.push('\t');
+                out.push_str(&self.said.odd);
             }
             Err(absence) => {
                 out.push_str("\t(");

@@ -38,8 +38,11 @@ fn pcap(big: bool, nano: bool, link: u32, frames: &[&[u8]]) -> Vec<u8> {
     file
 }
 
+/// Link layer, time and bytes.
+type Told = (Option<LinkType>, u64, Vec<u8>);
+
 /// Every frame of a file, with its time, read from a buffer that grows by `step` bytes.
-fn frames(file: &[u8], step: usize) -> Result<Vec<(Option<LinkType>, u64, Vec<u8>)>, Broken> {
+fn frames(file: &[u8], step: usize) -> Result<Vec<Told>, Broken> {
     let mut capture = Capture::new();
     let mut found = Vec::new();
     let (mut at, mut end) = (0, 0);

@@ -31,16 +31,21 @@ COMMANDS: dict[str, dict[str, Row]] = {
         "detach": Row("clearway.cli.run", "detach", "off the wire, and the ports as they were before"),
     },
     "Decisions": {
-        "block": Row("clearway.cli.decisions", "block", "refuse an address or prefix"),
-        "unblock": Row("clearway.cli.decisions", "unblock", "lift a block, or spare an address that a list holds"),
+        "block": Row("clearway.cli.decisions", "block", "refuse an address, a prefix or a name"),
+        "unblock": Row(
+            "clearway.cli.decisions", "unblock", "lift a block, or spare an address or name that a list holds"
+        ),
         "grant": Row("clearway.cli.decisions", "grant", "put an inside prefix into the green lane"),
         "revoke": Row("clearway.cli.decisions", "revoke", "take it out again"),
         "feed": Row("clearway.cli.feed", "app", "lists from elsewhere: add, list, update, remove"),
     },
     "Why": {
-        "explain": Row("clearway.cli.explain", "explain", "what happens to an address, by which rule, until when"),
+        "explain": Row(
+            "clearway.cli.explain", "explain", "what happens to an address or name, by which rule, until when"
+        ),
         "history": Row("clearway.cli.history", "history", "who decided what, when"),
         "inspect": Row("clearway.cli.inspect", "inspect", "the names that a capture shows to whoever carries it"),
+        "replay": Row("clearway.cli.replay", "replay", "what the policy would have done to a capture's flows"),
     },
     "Trying it": {
         "demo": Row("clearway.cli.demo", "demo", "a small internet on this machine, with a gateway in it"),
