@@ -21,8 +21,11 @@ have_clang() {
 	done
 	return 1
 }
+in_archive() { # not so of chromium in Ubuntu
+	apt-cache show "$1" 2>/dev/null | grep -q ^Package:
+}
 newest_clang() { # clang-19 where the distribution has it, else its own
-	apt-cache show clang-19 2>/dev/null | grep -q ^Package: && echo clang-19 || echo clang
+	in_archive clang-19 && echo clang-19 || echo clang
 }
 
 need python3-venv python3 -c 'import ensurepip, venv'
@@ -38,6 +41,13 @@ need curl have curl
 need iperf3 have iperf3
 need nftables have nft
 need ethtool have ethtool
+# clients that the tests of names record; a browser is large, so it is for continuous integration alone
+need openssl have openssl
+need bind9-dnsutils have dig
+need gnutls-bin have gnutls-cli
+need netcat-openbsd have nc
+need wget have wget
+[ -z "${CI:-}" ] || ! in_archive chromium || need chromium have chromium
 need clang have_clang
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -77,7 +77,8 @@ def test_a_user_without_sudo_is_told_to_be_root(root: Path, path: Path) -> None:
 
 
 def test_only_what_is_missing_is_installed_and_clang_19_where_there_is_one(root: Path, path: Path) -> None:
-    for name in ("python3", "cc", "pkg-config", "ip", "ping", "curl", "nft", "ethtool"):
+    clients = ("openssl", "dig", "gnutls-cli", "nc", "wget")
+    for name in ("python3", "cc", "pkg-config", "ip", "ping", "curl", "nft", "ethtool", *clients):
         stand_in(path, name, "exit 0")
     (path / "id").unlink()
     stand_in(path, "id", "echo 0")
@@ -99,6 +100,17 @@ def test_only_what_is_missing_is_installed_and_clang_19_where_there_is_one(root:
     again = run(root, path, "packages.sh")
     assert (again.returncode, "installing iperf3" in again.stderr) == (0, True)
     assert log.read_text().splitlines()[-1].endswith(" install --no-install-recommends iperf3")
+
+
+@pytest.mark.parametrize("archive", ["Package: chromium", ""], ids=["in-the-archive", "not-there"])
+@pytest.mark.parametrize("ci", ["true", ""], ids=["in-ci", "by-hand"])
+def test_a_browser_is_asked_for_in_ci_and_where_the_distribution_has_one(
+    root: Path, path: Path, archive: str, ci: str
+) -> None:
+    stand_in(path, "apt-cache", f"echo '{archive}'")
+    done = run(root, path, "packages.sh", CI=ci)
+    assert done.returncode == 3
+    assert ("chromium" in done.stderr) == bool(ci and archive)
 
 
 def test_the_lock_file_names_no_index_and_holds_a_hash_for_everything(root: Path) -> None:
