@@ -46,6 +46,21 @@ INSIDE_PREFIX = Setting("--inside-prefix", "prefix", "", "Prefixes inside; with 
 DROP_BOGONS = Setting("--drop-bogons", "", "no", "Drops sources from outside that nobody may use on the internet.")
 OBSERVE = Setting("--observe", "", "no", "Counts and shows what would be dropped, and drops nothing.")
 LINK_FOLLOW = Setting("--link-follow", "", "yes", "Takes a port down while the other one has no link.")
+ON_FAILURE = Setting(
+    "--on-failure",
+    "open, closed",
+    "open",
+    "What becomes of flows whose name must be read while the inspector is away: they pass, or are dropped.",
+)
+ANSWERS = Setting("--answers", "on, silent", "on", "Tells those who are refused why; silent drops and says nothing.")
+DNS_ANSWER = Setting(
+    "--dns-answer",
+    "nxdomain, refused",
+    "nxdomain",
+    "How a query for a refused name is answered, always with the reason.",
+)
+APPEAL_URL = Setting("--appeal-url", "URL", "", "Where to appeal: told to those who are refused, on their page.")
+CONTACT = Setting("--contact", "text", "", "Whom to ask about a refusal, told with it: an address or telephone number.")
 
 SETTINGS: tuple[Setting, ...] = (
     STATE,
@@ -59,6 +74,11 @@ SETTINGS: tuple[Setting, ...] = (
     DROP_BOGONS,
     OBSERVE,
     LINK_FOLLOW,
+    ON_FAILURE,
+    ANSWERS,
+    DNS_ANSWER,
+    APPEAL_URL,
+    CONTACT,
 )
 
 WRITER_WAIT_S = 30.0
@@ -94,7 +114,8 @@ class StateDirectory:
 
     @property
     def keys(self) -> Path:
-        """Secrets, 0700. Their thief could link the pseudonyms of inside hosts of the days whose key is kept."""
+        """Secrets, 0700. Their thief could link the pseudonyms of inside hosts of the days whose key is kept, and find
+        names that are held for a moment though no list has them."""
         return self.path / "keys"
 
     @property

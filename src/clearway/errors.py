@@ -199,8 +199,8 @@ CATALOG: dict[str, ErrorKind] = {
         MISUSE,
     ),
     "store.E023": ErrorKind(
-        "{name} is a name, and this version enforces addresses only",
-        "Block its addresses; nothing was stored, since nothing is stored that is not enforced.",
+        "{name} is a name, and here an address is needed",
+        "Names can be blocked, unblocked and explained; --live asks about the packets of an address.",
         MISUSE,
     ),
     "store.E024": ErrorKind(
@@ -243,6 +243,16 @@ CATALOG: dict[str, ErrorKind] = {
         "`clearway feed update` compiles the lists; a running gateway does so by itself.",
         MACHINE_CANNOT,
         True,
+    ),
+    "store.E034": ErrorKind(
+        "{name} is a public suffix: everything that anybody registers below it would be refused",
+        "Block the names that are meant, or the one name alone: --scope exact.",
+        MISUSE,
+    ),
+    "store.E035": ErrorKind(
+        "{name} covers {public}, which stands on the wire for every site of a provider whose name is encrypted",
+        "Block the names that are meant; of an encrypted hello only this shared one can be seen.",
+        MISUSE,
     ),
     # policy: what a person writes
     "policy.E001": ErrorKind(
@@ -297,7 +307,7 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "feeds.E003": ErrorKind(
-        "{origin} is {what}, not a list of addresses",
+        "{origin} is {what}, not a list",
         "Open it in a browser: it may want a key, or have moved. The last good list stays in force until it runs out.",
         ANSWER_IS_NO,
         True,
@@ -351,6 +361,21 @@ CATALOG: dict[str, ErrorKind] = {
         "Fetch the list again: clearway feed update NAME.",
         MACHINE_CANNOT,
         True,
+    ),
+    "feeds.E015": ErrorKind(
+        "{origin} is {what}, which this version does not read",
+        "Give its names or addresses as a plain list, one a line. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E016": ErrorKind(
+        "{origin} holds everything below {name}, a public suffix: whoever registers there would be refused",
+        "Take that line out of the list. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E017": ErrorKind(
+        "{origin} holds {name}, and with it {public}, which stands for every site of a provider that encrypts names",
+        "Take that line out of the list. Nothing of it is applied.",
+        ANSWER_IS_NO,
     ),
     # setup: what this machine is
     "setup.E001": ErrorKind(

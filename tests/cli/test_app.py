@@ -54,6 +54,10 @@ def test_each_command_has_an_example_and_takes_state_and_json(cli: Call, name: s
     assert "--json" in told.out
 
 
+OF_CAPTURES = {"inspect", "replay"}
+"""Commands that read a file, and no state."""
+
+
 def commands() -> list[tuple[str, bool]]:
     """Every command with its words, those of groups one by one, and whether it is about a state directory."""
     found = []
@@ -61,7 +65,8 @@ def commands() -> list[tuple[str, bool]]:
         for name in group:
             command = app.load(name)
             words = [f"{name} {each}" for each in command.commands] if hasattr(command, "commands") else [name]
-            found += [(each, title in ("The gateway", "Decisions", "Why")) for each in words]
+            about = title in ("The gateway", "Decisions", "Why") and name not in OF_CAPTURES
+            found += [(each, about) for each in words]
     return found
 
 

@@ -34,7 +34,13 @@ CASES = {
     "policy.E006": ("block", "192.0.2.7", "--reason", "opinion", "--until", "1h"),
     "store.E020": ("feed", "add", "Not A Name", "/x", "--reason", "malware"),
     "store.E021": ("block", "0.0.0.0/0", "--reason", "malware", "--until", "1h"),
-    "store.E023": ("block", "bad.example", "--reason", "malware", "--until", "1h"),
+    "store.E020 scope": ("block", "192.0.2.7", "--reason", "malware", "--until", "1h", "--scope", "exact"),
+    "store.E020 no scope": ("block", "bad.example", "--reason", "malware", "--until", "1h", "--scope", "all"),
+    "store.E023": ("explain", "bad.example", "--live"),
+    "store.E027 name": ("unblock", "bad.example"),
+    "store.E034": ("block", "co.uk", "--reason", "malware", "--until", "1h"),
+    "store.E035": ("block", "cloudflare-ech.com", "--reason", "malware", "--until", "1h"),
+    "policy.E008 single label": ("block", "localhost", "--reason", "malware", "--until", "1h"),
     "store.E027": ("unblock", "203.0.113.1"),
     "store.E028": ("revoke", "10.0.0.0/8"),
     "store.E030": ("feed", "remove", "nothing"),
@@ -78,6 +84,6 @@ def test_a_refused_command_stores_nothing(cli: Call) -> None:
 
 
 def test_a_program_ends_with_the_same(program: Call) -> None:
-    told = program("block", "bad.example", "--reason", "malware", "--until", "1h", "--json")
+    told = program("block", "co.uk", "--reason", "malware", "--until", "1h", "--json")
     assert (told.code, told.err) == (2, "")
-    assert json.loads(told.out)["error"]["id"] == "store.E023"
+    assert json.loads(told.out)["error"]["id"] == "store.E034"

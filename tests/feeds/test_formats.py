@@ -51,7 +51,7 @@ def test_a_sample_gives_its_entries_and_its_format(name: str, format: str, chang
 def test_each_line_is_counted_once() -> None:
     parsed = read((SAMPLES / "plain" / "list.txt").read_bytes() + ADDRESSES)
     assert parsed.counts == {
-        "lines": 414, "blank": 4, "entries": 409, "malformed": 1, "unsupported": 0, "v4": 407, "v6": 2,
+        "lines": 414, "blank": 4, "entries": 409, "malformed": 1, "unsupported": 0, "v4": 407, "v6": 2, "names": 0,
     }  # fmt: skip
     assert parsed.rejected == [(15, "0x7f.0.0.1")]
 
@@ -76,7 +76,6 @@ def test_a_list_with_nothing_in_it_is_refused(data: bytes) -> None:
         (b"192.0.2.1\n<head>\n", "a web page"),
         (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "an XML document"),
         (b'{"error": "invalid key"}', "an error message"),
-        (b"127.0.0.1 localhost\n0.0.0.0 bad.example\n0.0.0.0 worse.example\n", "a hosts file"),
     ],
 )
 def test_a_page_in_place_of_a_list_is_refused(data: bytes, what: str) -> None:
@@ -167,22 +166,33 @@ def test_real_lists_give_the_entries_that_their_index_states(shared_data: Path) 
     seen = 0
     with (shared_data / "feeds" / "INDEX.tsv").open(newline="") as index:
         for row in csv.DictReader(index, delimiter="\t"):
+            if row["format"] == "domains":
+                parsed = read((shared_data / "feeds" / row["file"]).read_bytes())
+                assert (row["file"], parsed.counts["names"]) == (row["file"], int(row["names"]))
+                assert (parsed.format, parsed.counts["malformed"]) == ("domains", int(row["rejected"]))
+                seen += 1
             plain = row["format"] in ("ip-plain", "ip-count", "netset") and row["file"] != "firehol-level1.netset"
             if plain:
                 parsed = read((shared_data / "feeds" / row["file"]).read_bytes())
                 assert (row["file"], len(prefixes(parsed))) == (row["file"], int(row["valid_unique"]))
                 seen += 1
-    assert seen >= 9
+    assert seen >= 13
 
 
 @pytest.mark.parametrize(
     ("file", "id"),
     [
         ("firehol-level1.netset", "feeds.E005"),
-        ("urlhaus-online.hosts", "feeds.E003"),
-        ("urlhaus-online.domains.txt", "feeds.E004"),
-        ("spamhaus-drop-v4.json", "feeds.E004"),
-        ("misp-event-mozi.json", "feeds.E004"),
+        ("urlhaus-online.hosts", "feeds.E015"),
+        ("urlhaus-online.wildcard.txt", "feeds.E015"),
+        ("urlhaus-online.adblock-agh.txt", "feeds.E015"),
+        ("urlhaus-online.rpz", "feeds.E015"),
+        ("urlhaus-online.dnsmasq.conf", "feeds.E015"),
+        ("urlhaus-online.unbound.conf", "feeds.E015"),
+        ("urlhaus-online.bind.conf", "feeds.E015"),
+        ("urlhaus-online.suricata-sni.rules", "feeds.E015"),
+        ("spamhaus-drop-v4.json", "feeds.E015"),
+        ("misp-event-mozi.json", "feeds.E015"),
     ],
 )
 def test_real_lists_of_other_kinds_are_refused(shared_data: Path, file: str, id: str) -> None:

@@ -100,8 +100,10 @@ def test_a_block_that_covers_the_inside_is_refused_and_one_within_it_is_not(now:
     assert block(now, "10.1.2.3", inside=inside).overlay == (prefix("10.1.2.3"),)
 
 
-def test_a_name_is_refused_since_nothing_would_enforce_it(now: datetime) -> None:
-    assert "bad.example" in refused("store.E023", lambda: block(now, "bad.example")).message
+def test_an_address_has_no_scope(now: datetime) -> None:
+    refused("store.E020", lambda: block(now, "192.0.2.1", scope="exact"))
+    asked = UnblockRequest(target="192.0.2.1", scope="exact")
+    refused("store.E020", lambda: decide.unblock(asked, now, "alice", holders=lambda _: ()))
 
 
 @pytest.mark.parametrize("reason", ["", "none", "politics", "vpn"])

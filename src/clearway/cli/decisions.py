@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clearway.cli import ask, show
-from clearway.cli.options import REASONS_HELP, UNTIL_HELP, JsonOption, StateOption
+from clearway.cli.options import REASONS_HELP, SCOPE_HELP, UNTIL_HELP, JsonOption, StateOption
 
 if TYPE_CHECKING:
     from clearway.policy.model import Prefix
     from clearway.store.change import Change
 
-Target = Annotated[str, typer.Argument(metavar="ADDRESS|PREFIX", help="192.0.2.7, 192.0.2.0/24, 2001:db8::/32.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="ADDRESS|PREFIX|NAME", help="192.0.2.7, 192.0.2.0/24, 2001:db8::/32, bad.example."),
+]
+Scope = Annotated[str | None, typer.Option("--scope", metavar="S", help=SCOPE_HELP)]
 InsidePrefix = Annotated[str, typer.Argument(metavar="PREFIX", help="An address or prefix inside.")]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads the history.")]
 
@@ -23,16 +27,19 @@ def block(
     target: Target,
     reason: Annotated[str, typer.Option("--reason", metavar="R", help=REASONS_HELP)],
     until: Annotated[str, typer.Option("--until", metavar="T", help=UNTIL_HELP)],
+    scope: Scope = None,
     note: Note = "",
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Refuse an address or prefix, in both directions, until a given time.
+    """Refuse an address or prefix, in both directions, or a name with everything below it, until a given time.
 
     Example: clearway block 192.0.2.7 --reason brute-force --until 2h
+
+    Example: clearway block login.bad.example --reason phishing --until 7d --scope exact
     """
     directory = ask.directory(state)
-    body = {"target": target, "reason": reason, "until": until, "note": note}
+    body = {"target": target, "reason": reason, "until": until, "scope": scope, "note": note}
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
         from clearway.store import decide
@@ -48,23 +55,32 @@ def unblock(
     until: Annotated[
         str | None, typer.Option("--until", metavar="T", help=f"Needed where a list holds it. {UNTIL_HELP}")
     ] = None,
+    scope: Scope = None,
     note: Note = "",
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Lift a block. Where a list, or the block of a wider prefix, still holds the address, spare it until --until.
+    """Lift a block. Where a list, or the block of something wider, still holds the target, spare it until --until.
+
+    An exception of a name spares everything below it too, unless --scope says otherwise.
 
     Example: clearway unblock 192.0.2.7 --until 7d --note "customer's mail server, cleaned"
     """
     directory = ask.directory(state)
-    body = {"target": target, "until": until, "note": note}
+    body = {"target": target, "until": until, "scope": scope, "note": note}
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
         from clearway.store import decide, lists
         from clearway.store.requests import UnblockRequest, parse
 
         request = parse(UnblockRequest, body, "unblock")
-        return decide.unblock(request, now, ask.actor(), holders=lambda held: lists.holders(directory, held, now))
+        return decide.unblock(
+            request,
+            now,
+            ask.actor(),
+            holders=lambda held: lists.holders(directory, held, now),
+            name_holders=lambda held: lists.name_holders(directory, held, now),
+        )
 
     _tell(ask.change(directory, "POST", "/v1/unblock", body, store), json, str(directory.path))
 
@@ -118,6 +134,7 @@ def revoke(
     _tell(ask.change(directory, "POST", "/v1/revoke", body, store), json, str(directory.path))
 
 
+SCOPES = {"exact": "that name alone", "subtree": "with everything below it", "below": "everything below it"}
 VERBS = {
     "block": "blocked",
     "unblock": "lifted the block of",
@@ -133,6 +150,8 @@ def _tell(answer: dict[str, Any], as_json: bool, path: str) -> None:
         return
     now = datetime.now(UTC)
     words = [f"{VERBS[answer['kind']]} {answer['target']}"]
+    if "scope" in answer:
+        words.append(SCOPES[answer["scope"]])
     if "until" in answer:
         words.append(f"until {show.moment(answer['until'])} ({show.left(answer['until'], now)})")
     words += [answer[key] for key in ("organisation", "reason") if answer.get(key)]

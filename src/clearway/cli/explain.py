@@ -1,4 +1,6 @@
-"""explain: what happens to an address, by which rule, until when, on whose word; with --live, what the kernel says."""
+"""explain: what happens to an address or name, by which rule, until when, on whose word; with --live, what the kernel
+says of an address.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ WORDS = {"dropped": "red", "forwarded": "green", "green": "green", "partly": "ye
 
 def explain(
     target: Annotated[
-        str, typer.Argument(metavar="ADDRESS|PREFIX|ID", help="192.0.2.7, 192.0.2.0/24, or a decision's number.")
+        str,
+        typer.Argument(
+            metavar="ADDRESS|PREFIX|NAME|ID", help="192.0.2.7, 192.0.2.0/24, bad.example, or a decision's number."
+        ),
     ],
     live: Annotated[
         bool, typer.Option("--live", help="Ask the loaded program too; ends with 1 where it differs from the policy.")
@@ -27,9 +32,11 @@ def explain(
     state: StateOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Show every rule that touches an address and the one that decides: why, since when, until when, by whom.
+    """Show every rule that touches an address or name and the one that decides: why, since when, until when, by whom.
 
     Example: clearway explain 192.0.2.7 --live
+
+    Example: clearway explain login.bad.example
     """
     directory = ask.directory(state)
     now = ask.read_store(directory)
@@ -44,15 +51,20 @@ def explain(
         return 0
     asked = parse_target(decision["target"] if decision else target)
     if isinstance(asked, Name):
-        raise ClearwayError.of("store.E023", name=asked)
-    from clearway.store import explain as store
+        if live:
+            raise ClearwayError.of("store.E023", name=asked)
+        from clearway.store.explain_names import explain_name
 
-    answer = store.explain(directory, asked, now, ask.inside(directory))
+        answer = explain_name(directory, asked, now, ask.inside(directory))
+    else:
+        from clearway.store.explain import explain as explain_address
+
+        answer = explain_address(directory, asked, now, ask.inside(directory))
     if decision is not None:
         answer["decision"] = decision
     answer["appeal"] = _appeal(answer)
     answer["notes"] = _notes(directory)
-    if live:
+    if live and not isinstance(asked, Name):
         from clearway.cli.explain_live import ask_kernel
 
         answer["live"] = ask_kernel(directory, asked, now)
@@ -98,7 +110,7 @@ def _appeal(answer: dict[str, Any]) -> str | None:
         return None
     if rule["kind"] == "list":
         return (
-            f"Ask whoever publishes list {rule['list']} ({rule['source']}) to take {rule['prefix']} out; "
+            f"Ask whoever publishes list {rule['list']} ({rule['source']}) to take {_target(rule)} out; "
             f"or this gateway's operator for an exception, naming decision {rule['decision']}."
         )
     return f"Ask this gateway's operator, naming decision {rule['decision']}."
@@ -137,12 +149,14 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
         if rule.get("note"):
             parts.append(f"  [dim]{show.plain(rule['note'])}[/dim]")
     if answer["rules"]:
-        table = show.table("", "rule", "prefix", "reason", "until, UTC", "id", "on whose word", right=("id",))
+        named = any(each.get("name") for each in answer["rules"])
+        about = "name" if named else "prefix"
+        table = show.table("", "rule", about, "reason", "until, UTC", "id", "on whose word", right=("id",))
         for each in answer["rules"]:
             table.add_row(
                 "→" if each is rule else "",
                 show.plain(f"list {each['list']}" if each["kind"] == "list" else each["kind"]),
-                each["prefix"] or "?",
+                _target(each) or "?",
                 each["reason"] or "–",
                 show.moment(each["until"], zone=False),
                 str(each["decision"]),
@@ -162,9 +176,17 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
 
 def _named(rule: dict[str, Any]) -> str:
     if rule["kind"] == "list":
-        return f"list {rule['list']}, which holds {rule['prefix']}"
+        return f"list {rule['list']}, which holds {_target(rule)}"
     article = "an" if rule["kind"] == "exception" else "a"
-    return f"{article} {rule['kind']} of {rule['prefix']}"
+    return f"{article} {rule['kind']} of {_target(rule)}"
+
+
+SCOPES = {"exact": "{}", "subtree": "{} and all below it", "below": "all below {}"}
+
+
+def _target(rule: dict[str, Any]) -> str:
+    """The prefix or name that a rule is about, "" where that cannot be read."""
+    return SCOPES[rule["scope"]].format(rule["name"]) if rule.get("name") else rule.get("prefix") or ""
 
 
 def _word(rule: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Lists of addresses from elsewhere: add, list, update, remove.",
+    help="Lists of addresses or names from elsewhere: add, list, update, remove.",
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]
@@ -37,7 +37,8 @@ def add(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, or an address that begins with https://.")],
     reason: Annotated[str, typer.Option("--reason", metavar="R", help=REASONS_HELP)],
     format: Annotated[
-        str | None, typer.Option("--format", metavar="F", help="ip-plain or spamhaus-drop; else found from its look.")
+        str | None,
+        typer.Option("--format", metavar="F", help="ip-plain, spamhaus-drop or domains; else found from its look."),
     ] = None,
     every: Annotated[
         str | None,
@@ -55,6 +56,8 @@ def add(
     """Take a list from a file or URL, and enforce it.
 
     Example: clearway feed add drop https://www.spamhaus.org/drop/drop.txt --reason malware
+
+    Example: clearway feed add phish /srv/lists/phish.txt --reason phishing --format domains
     """
     directory = ask.directory(state)
     body: dict[str, Any] = {
@@ -173,13 +176,15 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
     if not rows:
         print("there is no list yet; `clearway feed add --help` shows how one is added")
         return
-    table = show.table("list", "reason", "entries", "fetched", "runs out", "every", "source", right=("entries",))
+    columns = ("list", "reason", "addresses", "names", "fetched", "runs out", "every", "source")
+    table = show.table(*columns, right=("addresses", "names"))
     for row in rows:
         ends = show.left(row["until"], now)
         table.add_row(
             row["feed"],
             row["reason"],
-            show.count(row["entries"]),
+            show.count(row["addresses"]),
+            show.count(row["names"]),
             show.ago(row["fetched_at"], now),
             ends if row["in_force"] else f"[red]{ends}[/red]",
             show.every(row["every_s"]),
@@ -219,8 +224,12 @@ def _update(directory: StateDirectory, name: str, report: progress.Report) -> di
 
 def _tell(verb: str, answer: dict[str, Any], directory: StateDirectory, now: datetime) -> None:
     counts = answer["counts"]
-    entries = counts.get("v4", 0) + counts.get("v6", 0)
-    words = [f"{verb} {answer['feed']}", f"{show.count(entries)} entries", answer["reason"]]
+    addresses = counts.get("v4", 0) + counts.get("v6", 0)
+    names = counts.get("names", 0)
+    held = [f"{show.count(names)} names"] if names else []
+    if addresses or not names:
+        held.append(f"{show.count(addresses)} entries")
+    words = [f"{verb} {answer['feed']}", *held, answer["reason"]]
     words.append(f"until {show.moment(answer['until'])} ({show.left(answer['until'], now)})")
     words.append(f"decision {answer['decision']}")
     print(" · ".join(words))

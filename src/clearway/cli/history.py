@@ -15,7 +15,7 @@ KINDS = "block, unblock, exception, grant, revoke, feed-add, feed-version, feed-
 
 def history(
     target: Annotated[
-        str | None, typer.Argument(metavar="[PREFIX|LIST]", help="Only decisions about exactly that.")
+        str | None, typer.Argument(metavar="[PREFIX|NAME|LIST]", help="Only decisions about exactly that.")
     ] = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="K", help=f"Only that kind: {KINDS}")] = None,
     by: Annotated[str | None, typer.Option("--by", metavar="WHO", help="Only that login.")] = None,
@@ -59,11 +59,13 @@ def history(
 def why(row: dict[str, Any]) -> str:
     """What is worth a column: reason or organisation, until when, what a list's version held, the note."""
     detail = row["detail"]
-    parts = [row["reason"], row["organisation"]]
+    parts = [row["reason"], row["organisation"], detail.get("scope", "")]
     if row["until"]:
         parts.append(f"until {show.moment(row['until'], zone=False)}")
     if row["kind"] == "feed-version":
-        parts.append(f"{show.count(sum(detail.get('counts', {}).get(key, 0) for key in ('v4', 'v6')))} entries")
+        parts.append(
+            f"{show.count(sum(detail.get('counts', {}).get(key, 0) for key in ('v4', 'v6', 'names')))} entries"
+        )
     elif row["kind"] == "feed-add":
         parts.append(detail.get("source", ""))
     elif row["kind"] == "exception":
@@ -74,14 +76,14 @@ def why(row: dict[str, Any]) -> str:
 
 
 def _canonical(target: str | None) -> str | None:
-    """A prefix in the form that is stored; anything else is a list's name."""
+    """A prefix or name in the form that is stored; anything else is a list's name."""
     if target is None:
         return None
     from clearway.errors import ClearwayError
-    from clearway.policy.model import Prefix
+    from clearway.policy.model import parse_target
 
     try:
-        return str(Prefix.parse(target))
+        return str(parse_target(target))
     except ClearwayError:
         return target
 

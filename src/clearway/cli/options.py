@@ -15,4 +15,5 @@ StateOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 UNTIL_HELP = "RFC 3339, or a duration: 30m, 2h, 7d."
+SCOPE_HELP = "Of a name: exact (it alone), subtree (with everything below it; the default) or below (without itself)."
 REASONS_HELP = "malware, phishing, botnet-c2, exploit, scanner, brute-force, flood or spoofed."

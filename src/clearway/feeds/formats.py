@@ -1,26 +1,30 @@
 """Bytes of a list → its entries, or a refusal. Pure. A list is taken whole or refused whole; nothing is half applied.
 
-READERS is the one table of formats. Each line is blank (or a comment), an entry or malformed; more than one malformed
-line in a hundred condemns the list, fewer are counted and shown.
+READERS is the one table of formats. Each line is blank (or a comment), an entry, unsupported or malformed; more than
+one malformed line in a hundred condemns the list, fewer are counted and shown.
 
-What is refused, besides: nothing in it, a page in place of a list, what is no text, a prefix wider than /8 (IPv6 /16),
-a prefix that covers the inside. Real lists did all of these to their users.
+What is refused, besides: nothing in it, a page in place of a list, what is no text, a format that is none of these, a
+prefix wider than /8 (IPv6 /16), a prefix that covers the inside, everything below a public suffix. Real lists did all
+of these to their users.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from clearway import _engine
+from clearway._engine import NameScope
 from clearway.errors import ClearwayError
-from clearway.policy import arrays
+from clearway.policy import arrays, name_limits
 from clearway.policy.arrays import U64
 from clearway.policy.model import Prefix
+from clearway.policy.names import StoredNames
 
 BYTES_MAX = 256 << 20
 """Of a list as fetched, and unpacked."""
@@ -33,16 +37,55 @@ LENGTH_MIN = {4: 8, 6: 16}
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """One format: how a line is divided, and what it looks like (for help and errors)."""
+class Lines:
+    """What a reader made of all lines; each is counted once."""
 
-    separators: str
+    v4: U64
+    v6: U64
+    names: StoredNames
+    blank: int
+    entries: int
+    unsupported: int
+    malformed: int
+    rejected: list[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One format: who reads its lines, and what one looks like (for help and errors)."""
+
+    read: Callable[[bytes], Lines]
     looks_like: str
 
 
+def _prefixes(separators: str, text: bytes) -> Lines:
+    found = _engine.parse_prefixes(text, separators)
+    v4 = np.frombuffer(found.v4, dtype=np.uint64)
+    v6 = np.frombuffer(found.v6, dtype=np.uint64).reshape(-1, 3)
+    return Lines(v4, v6, StoredNames(), found.blank, found.entries, 0, found.malformed, found.rejected)
+
+
+def _domains(text: bytes) -> Lines:
+    """A name alone, `*.` in front of it for all below it. Addresses among them are not taken yet: unsupported."""
+    found = _engine.parse_names(text, NameScope.EXACT, NameScope.BELOW)
+    unsupported = found.unsupported + found.address_lines
+    none = np.empty(0, dtype=np.uint64)
+    names = StoredNames.of_lines(found)
+    return Lines(
+        none, none.reshape(0, 3), names, found.blank, found.entries, unsupported, found.malformed, found.rejected
+    )
+
+
 READERS: dict[str, Reader] = {
-    "ip-plain": Reader("", "192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9 a line; # ; // open a comment"),
-    "spamhaus-drop": Reader(";", "192.0.2.0/24 ; SBL1 a line; lines that begin with ; are comments"),
+    "ip-plain": Reader(
+        partial(_prefixes, ""), "192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9 a line; # ; // open a comment"
+    ),
+    "spamhaus-drop": Reader(
+        partial(_prefixes, ";"), "192.0.2.0/24 ; SBL1 a line; lines that begin with ; are comments"
+    ),
+    "domains": Reader(
+        _domains, "bad.example a line, that one name; *.bad.example: all below it; # ; // open a comment"
+    ),
 }
 
 
@@ -55,9 +98,10 @@ class Parsed:
     v6: U64
     counts: dict[str, int]
     """lines, blank, entries (lines that gave one), malformed, unsupported (of a known kind that this version does
-    not enforce: none in these formats); v4 and v6: distinct prefixes (a range gives several)."""
+    not enforce); v4 and v6: distinct prefixes (a range gives several); names: distinct names."""
     rejected: list[tuple[int, str]]
     """The first hundred malformed lines: number from 1, text."""
+    names: StoredNames = field(default_factory=StoredNames)
 
 
 def read(
@@ -65,17 +109,15 @@ def read(
 ) -> Parsed:
     """Reads a list, packed by gzip or not. `format` None: found from its look. `forbidden`: inside prefixes.
 
-    Raises feeds.E001 to E009; `origin` names the list in them.
+    Raises feeds.E001 to E009, E015 to E017; `origin` names the list in them.
     """
     text = _unpacked(data, origin)
     _check_text(text, origin)
-    name = format or detect(text)
+    name = format or detect(text, origin)
     if name not in READERS:
         raise ClearwayError.of("feeds.E001", value=name, known=", ".join(READERS))
-    found = _engine.parse_prefixes(text, READERS[name].separators)
-    v4 = np.frombuffer(found.v4, dtype=np.uint64)
-    v6 = np.frombuffer(found.v6, dtype=np.uint64).reshape(-1, 3)
-    lines = found.blank + found.entries + found.malformed
+    found = READERS[name].read(text)
+    lines = found.blank + found.entries + found.unsupported + found.malformed
     if not found.entries and not found.malformed:
         raise ClearwayError.of("feeds.E002", origin=origin, lines=lines)
     if found.malformed * 100 > (found.entries + found.malformed) * MALFORMED_PERCENT_MAX:
@@ -83,26 +125,69 @@ def read(
         raise ClearwayError.of(
             "feeds.E004", origin=origin, malformed=found.malformed, lines=lines, format=name, number=number, text=shown
         )
-    _check_width(v4, v6, forbidden, origin)
+    _check_width(found.v4, found.v6, forbidden, origin)
+    name_limits.check_list(found.names, origin)
     counts = {
         "lines": lines,
         "blank": found.blank,
         "entries": found.entries,
         "malformed": found.malformed,
-        "unsupported": 0,
-        "v4": len(v4),
-        "v6": len(v6),
+        "unsupported": found.unsupported,
+        "v4": len(found.v4),
+        "v6": len(found.v6),
+        "names": sum(found.names.counts().values()),
     }
-    return Parsed(name, v4, v6, counts, found.rejected)
+    return Parsed(name, found.v4, found.v6, counts, found.rejected, found.names)
 
 
-def detect(text: bytes) -> str:
-    """The format that the first lines look like."""
-    for line in text[:8192].removeprefix(b"\xef\xbb\xbf").splitlines():
-        prefix, semicolon, rest = line.partition(b";")
-        if prefix.strip() and not prefix.lstrip().startswith((b"#", b"//")):
-            return "spamhaus-drop" if semicolon and rest.strip().startswith(b"SBL") else "ip-plain"
-    return "ip-plain"
+SAMPLE_BYTES = 64 << 10
+"""What a format is guessed from: headers of some lists are long."""
+NAMES_SHARE = 10
+"""One line in so many that is a name makes a list one of names: such lists hold addresses too, mostly in some."""
+
+_NAME_LINE = re.compile(rb"(\*\.)?(?:[\w-]+\.)+[a-z][\w-]*\.?(?:\s*(?:#|\s;|\s//).*)?", re.IGNORECASE)
+_OTHERS = {
+    "an adblock list": rb"\|\||@@\|\|",
+    "a dnsmasq configuration": rb"(?:address|server|local)=/",
+    "an unbound configuration": rb"server:|local-(?:zone|data):",
+    "a BIND configuration": rb"zone\s+\"",
+    "a zone of response policies": rb"\$(?:TTL|ORIGIN)\b|@\s|\S+\s+(?:IN\s+)?CNAME\s",
+    "a list of URLs": rb"[a-z]+://",
+    "a set of Suricata rules": rb"(?:alert|drop|reject|pass)\s+\w+\s",
+    "JSON": rb"[\[{]",
+}
+"""Formats of lists that are known and not read yet, by how the first line that is no comment begins."""
+
+
+def detect(text: bytes, origin: str = "the list") -> str:
+    """The format that the first lines look like. Raises feeds.E015 for one that is known and not read."""
+    lines = list(_sample(text))
+    if not lines:
+        return "ip-plain"
+    for what, look in _OTHERS.items():
+        if re.match(look, lines[0], re.IGNORECASE):
+            raise ClearwayError.of("feeds.E015", origin=origin, what=what)
+    names = [match for line in lines if (match := _NAME_LINE.fullmatch(line))]
+    if len(names) * NAMES_SHARE >= len(lines):
+        if sum(match[1] is not None for match in names) * 2 > len(names):  # some mean the name itself too, and some not
+            raise ClearwayError.of(
+                "feeds.E015", origin=origin, what="a list of wildcards"
+            )
+        return "domains"
+    _, semicolon, rest = lines[0].partition(b";")
+    return "spamhaus-drop" if semicolon and rest.strip().startswith(b"SBL") else "ip-plain"
+
+
+def _sample(text: bytes) -> Iterator[bytes]:
+    """Lines at its begin that are neither blank nor a comment, whole ones alone."""
+    sample = text[:SAMPLE_BYTES].removeprefix(b"\xef\xbb\xbf")
+    lines = sample.splitlines()
+    if len(text) > SAMPLE_BYTES:
+        lines = lines[:-1]
+    for line in lines:
+        stripped = line.strip()
+        if stripped and not stripped.startswith((b"#", b";", b"//", b"!", b"[Adblock")):
+            yield stripped
 
 
 def _unpacked(data: bytes, origin: str) -> bytes:
@@ -136,7 +221,7 @@ _HOSTS_LINE = re.compile(rb"^(0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[\w.-]+\.[a-z]"
 
 
 def _check_text(text: bytes, origin: str) -> None:
-    """Refuses pages and hosts files (feeds.E003), and what is no text (E009)."""
+    """Refuses pages (feeds.E003), hosts files (E015), and what is no text (E009)."""
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ClearwayError.of("feeds.E009", origin=origin, detail="it is UTF-16")
     strange = text.translate(None, delete=_TEXT)
@@ -150,7 +235,7 @@ def _check_text(text: bytes, origin: str) -> None:
     if start.lstrip().startswith((b'{"error', b'{"message', b'{"status')):
         raise ClearwayError.of("feeds.E003", origin=origin, what="an error message")
     if _HOSTS_LINE.search(text, 0, 65536):  # its first column is no address to refuse
-        raise ClearwayError.of("feeds.E003", origin=origin, what="a hosts file: names, which are not enforced yet")
+        raise ClearwayError.of("feeds.E015", origin=origin, what="a hosts file")
     if text.lstrip().startswith(b"<") or any(mark in text for mark in (b"\n<!", b"\n<h", b"\n<b", b"\n<d", b"\n<p")):
         raise ClearwayError.of("feeds.E003", origin=origin, what="a web page")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearway.policy.model import Prefix
+    from clearway.policy.name_table import NameEntry
 
 
 def stamp(time: datetime) -> str:
@@ -26,6 +27,8 @@ class Change:
     """Keys to write anew from wanted.overlay_at."""
     green: tuple[Prefix, ...] = ()
     """Keys to write anew from wanted.grant_at."""
+    names: tuple[str, ...] = ()
+    """Names at which to write anew what wanted.names_at says."""
     base_changed: bool = False
     bypass_until: datetime | None = None
     """Set by bypass only: until then a plain wire; a time not after `now` ends it."""
@@ -38,6 +41,23 @@ class OverlayWanted:
     prefix: Prefix
     block_until: datetime | None
     exception_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NameWanted:
+    """What a person said of one name, and what is told to the refused. At least one of the two times is set."""
+
+    name: str
+    scope: str
+    """exact, below or subtree."""
+    block_until: datetime | None
+    exception_until: datetime | None
+    rule: str
+    """Its id: `decision` and the number that `explain` takes."""
+    reason: str
+    """The reason's public word; "" for an exception."""
+    source: str
+    """Who decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,35 @@ class Standing:
     note: str
     organisation: str
     decision_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StandingName:
+    """One name in force, with the decision that put it there."""
+
+    kind: str
+    """block or exception."""
+    entry: NameEntry
+    since: datetime
+    until: datetime
+    actor: str
+    reason: str
+    note: str
+    decision_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameHit:
+    """An entry of a list that covers a name, or lies below it."""
+
+    feed: str
+    reason: str
+    entry: NameEntry
+    since: datetime
+    until: datetime
+    source: str
+    decision_id: int = 0
+    """Of the version that holds it."""
 
 
 @dataclass(frozen=True, slots=True)

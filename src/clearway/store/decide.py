@@ -1,23 +1,27 @@
 """Decisions: each is checked, becomes a row, and comes back as the Change that the kernel has yet to see.
 
 Pure of kernel and network. A refusal raises and stores nothing. At one prefix the last decision counts: a block lifts
-the exception that stood there, an exception the block. Imported after `store.setup`.
+the exception that stood there, an exception the block. Names: decide_names.py. Imported after `store.setup`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from clearway._engine import LIMITS
 from clearway.errors import ClearwayError
 from clearway.policy.model import Entry, Name, Prefix, Reason, duration, parse_target, parse_word, until, word
-from clearway.store import standing
-from clearway.store.change import Change, ListHit, stamp
+from clearway.store import decide_names, standing
+from clearway.store.change import Change, ListHit
 from clearway.store.database import told
+from clearway.store.decide_names import NameHolders
+from clearway.store.decision_rows import answer as _answer
+from clearway.store.decision_rows import named
+from clearway.store.decision_rows import write as _write
 from clearway.store.models import Decision, Kind
 from clearway.store.subscribe import feed_add, feed_remove, feed_version
 
@@ -39,8 +43,11 @@ NEAR_MAX = 5
 
 @told
 def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[Prefix] = ()) -> Change:
-    """Refuses a prefix. Raises store.E021 (too wide), E022 (covers the inside), E023 (a name), E024 (full)."""
-    prefix = _address_target(request.target)
+    """Refuses a prefix or name. Raises store.E021 (too wide), E022 (covers the inside), E024 (full), E034 and E035."""
+    prefix = parse_target(request.target)
+    if isinstance(prefix, Name):
+        return decide_names.block(request, prefix, now, actor)
+    _check_scope(request.scope, "block")
     reason = parse_word(Reason, request.reason)
     end = until(request.until, now)
     _check_width(prefix)
@@ -61,12 +68,17 @@ def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[
 
 
 @told
-def unblock(request: UnblockRequest, now: datetime, actor: str, *, holders: Holders) -> Change:
+def unblock(
+    request: UnblockRequest, now: datetime, actor: str, *, holders: Holders, name_holders: NameHolders = lambda _: ()
+) -> Change:
     """Lifts a manual block, or writes an exception where a list or a wider block still holds the target.
 
     Raises store.E026 (an exception is needed, and no `until` given), E027 (nothing blocks it).
     """
-    prefix = _address_target(request.target)
+    prefix = parse_target(request.target)
+    if isinstance(prefix, Name):
+        return decide_names.unblock(request, prefix, now, actor, holders=name_holders)
+    _check_scope(request.scope, "unblock")
     _check_width(prefix)
     end = until(request.until, now) if request.until else None
     hits = holders(prefix)
@@ -148,11 +160,9 @@ def bypass(request: BypassRequest, now: datetime, actor: str) -> Change:
     return Change(row.pk, _answer(row, on=request.on), bypass_until=end or now)
 
 
-def _address_target(text: str) -> Prefix:
-    target = parse_target(text)
-    if isinstance(target, Name):
-        raise ClearwayError.of("store.E023", name=target)
-    return target
+def _check_scope(scope: str | None, command: str) -> None:
+    if scope is not None:
+        raise ClearwayError.of("store.E020", field="scope", detail="of names alone, not of addresses", command=command)
 
 
 def _check_width(prefix: Prefix) -> None:
@@ -169,20 +179,4 @@ def _holder(prefix: Prefix, now: datetime, hits: Sequence[ListHit]) -> str:
         return ""
     names = list(dict.fromkeys(hit.feed for hit in hits))
     reasons = list(dict.fromkeys(hit.reason for hit in hits))
-    return f"{'list' if len(names) == 1 else 'lists'} {', '.join(names)} ({', '.join(reasons)})"
-
-
-def _write(kind: Kind, target: str, now: datetime, actor: str, **values: Any) -> Decision:
-    row = Decision(at=now, actor=actor or "unknown", kind=kind.value, target=target, **values)
-    row.save()
-    return row
-
-
-def _answer(row: Decision, **more: object) -> dict[str, Any]:
-    """What the person is told: the row, and what is worth knowing beside it."""
-    answer: dict[str, Any] = {"decision": row.pk, "kind": row.kind, "at": stamp(row.at), "actor": row.actor}
-    fields = {"target": row.target, "reason": row.reason, "organisation": row.organisation, "note": row.note}
-    answer |= {name: value for name, value in fields.items() if value}
-    if row.until:
-        answer["until"] = stamp(row.until)
-    return answer | {name: value for name, value in more.items() if value not in ("", [], None)}
+    return named(names, reasons)

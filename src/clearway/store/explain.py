@@ -53,7 +53,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
         for each in stands
     ]
     rules += [_of_hit(hit, target, hit.feed not in refused) for hit in hits]
-    rules += [_of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
+    rules += [of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
     within = [rule for rule in rules if rule["relation"] == "within" and rule["enforced"]]
     outcome, sentence = _outcome(target, decided_by, within)
@@ -167,11 +167,14 @@ def _of_standing(each: Standing, target: Prefix, enforced: bool) -> dict[str, An
     return {**rule, "organisation": each.organisation} if each.kind == standing.GRANT else rule
 
 
-def _of_unreadable(each: ListWanted, error: ClearwayError, enforced: bool) -> dict[str, Any]:
+def of_unreadable(each: ListWanted, error: ClearwayError, enforced: bool) -> dict[str, Any]:
+    """A list whose entries cannot be read, as a rule that may touch whatever is asked."""
     return {
         "kind": "list",
         "list": each.feed,
         "prefix": None,
+        "name": None,
+        "scope": None,
         "relation": None,
         "reason": each.reason,
         "since": stamp(each.fetched_at),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from clearway.policy.model import Prefix
-from clearway.store import standing
+from clearway.policy.model import Prefix, parse_target
+from clearway.store import standing, standing_names
 from clearway.store.change import stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Kind
@@ -24,7 +24,7 @@ def decisions(
     actor: str | None = None,
     since: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """At most `limit` decisions, newest first; `target` is a prefix as text or a list's name."""
+    """At most `limit` decisions, newest first; `target` is a prefix or name as text, or a list's name."""
     rows = Decision.objects.order_by("-id")
     wanted = {"target": target, "kind": kind, "actor": actor, "at__gte": since}
     rows = rows.filter(**{field: value for field, value in wanted.items() if value is not None})
@@ -33,13 +33,16 @@ def decisions(
 
 @told
 def decision(number: int, now: datetime) -> dict[str, Any] | None:
-    """One decision, with `stands`: whether it is what is in force at its prefix now (None: it puts nothing there)."""
+    """One decision, with `stands`: whether it is what is in force at its target now (None: it puts nothing there)."""
     row = Decision.objects.filter(pk=number).first()
     if row is None:
         return None
     stands: bool | None = None
     if row.kind in STANDS_AS:
-        held = standing.at(STANDS_AS[Kind(row.kind)], Prefix.parse(row.target), now)
+        target, kind = parse_target(row.target), STANDS_AS[Kind(row.kind)]
+        held = (
+            standing.at(kind, target, now) if isinstance(target, Prefix) else standing_names.at(kind, str(target), now)
+        )
         stands = held is not None and held.decision_id == row.pk
     return as_answer(row) | {"stands": stands}
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch, files, formats
-from clearway.policy import parts, snapshot
+from clearway.policy import name_limits, parts, snapshot
 from clearway.policy.compile import compile_base
 from clearway.policy.entries import StoredEntries, open_entries
 from clearway.policy.model import Prefix, Reason, parse_word
+from clearway.policy.name_table import NameEntry
 from clearway.policy.snapshot import LeftOut, Snapshot, SnapshotList
-from clearway.store import subscribe, wanted
-from clearway.store.change import Change, ListHit, ListWanted, NewVersion
+from clearway.store import list_names, subscribe, wanted
+from clearway.store.change import Change, ListHit, ListWanted, NameHit, NewVersion
 from clearway.store.database import told
 from clearway.store.models import Feed, FeedVersion
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
@@ -51,7 +52,7 @@ def prepare(
 ) -> tuple[NewVersion, str]:
     """Fetches `source`, reads it whole, keeps its entries in feeds/. The version, and the format found. Writes no row.
 
-    A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E013, store.E002, E003.
+    A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E017, store.E002, E003.
     """
     known = _known(state, source, format)
     fetched = fetch.fetch(
@@ -70,7 +71,7 @@ def prepare(
         progress("read", 1, 1)
         progress("store", 0, 1)
         with storing(state.path):
-            stored = files.store(state.feeds, parsed)
+            stored = files.store(state.feeds, parsed, parsed.names)
         counts, found = parsed.counts, parsed.format
     with storing(state.path):
         os.utime(stored.path)  # counts from now as unused, should nobody write its row
@@ -98,7 +99,7 @@ def add(
         version, format = prepare(state, request.source, request.format, inside, progress)
     else:
         version = _given(state, request.stored, inside)
-        format = request.format or next(iter(formats.READERS))
+        format = request.format or ("domains" if version.counts["names"] else "ip-plain")
     return subscribe.feed_add(request, format, version, now, actor)
 
 
@@ -171,10 +172,10 @@ def compile_wanted(
         ]
         path = _current(state, lists, skipped)
         if path is None:
-            compiled = compile_base(
-                [stored.entries(each.name, each.reason) for each, (_, stored) in zip(lists, usable, strict=True)]
-            )
-            path = snapshot.write(state.snapshots, compiled, lists, created=now, left_out=skipped)
+            held = [(each, stored) for each, (_, stored) in zip(lists, usable, strict=True)]
+            compiled = compile_base([stored.entries(each.name, each.reason) for each, stored in held])
+            names = list_names.compile_held(state, [stored.list_names(each.name, each.reason) for each, stored in held])
+            path = snapshot.write(state.snapshots, compiled, lists, created=now, left_out=skipped, names=names)
             state.adopt(path, state.snapshots / snapshot.CURRENT)
         _sweep(state, now)
     progress("compile", 1, 1)
@@ -241,7 +242,7 @@ def left_out(
 @told
 def unreadable(state: StateDirectory, now: datetime) -> list[tuple[ListWanted, ClearwayError]]:
     """Lists in force whose entries cannot be opened, with why. What was compiled of them before is enforced on."""
-    return [(each, stored) for each, stored in _readable(state, now) if isinstance(stored, ClearwayError)]
+    return [(each, stored) for each, stored in readable(state, now) if isinstance(stored, ClearwayError)]
 
 
 @told
@@ -252,7 +253,7 @@ def usable(
     refused = {name for name, _ in left_out(state, now, inside)}
     return [
         (each, stored)
-        for each, stored in _readable(state, now)
+        for each, stored in readable(state, now)
         if not isinstance(stored, ClearwayError) and each.feed not in refused
     ]
 
@@ -265,7 +266,7 @@ def holders(state: StateDirectory, prefix: Prefix, now: datetime) -> list[ListHi
     """
     covering: list[ListHit] = []
     within: list[ListHit] = []
-    for each, stored in _readable(state, now):
+    for each, stored in readable(state, now):
         if not isinstance(stored, ClearwayError):
             covering += [_hit(each, entry) for entry in stored.covering(prefix)]
             with contextlib.suppress(ClearwayError):
@@ -273,7 +274,14 @@ def holders(state: StateDirectory, prefix: Prefix, now: datetime) -> list[ListHi
     return [*sorted(covering, key=lambda hit: (-hit.prefix.length, hit.feed)), *within]
 
 
-def _readable(state: StateDirectory, now: datetime) -> list[tuple[ListWanted, StoredEntries | ClearwayError]]:
+@told
+def name_holders(state: StateDirectory, entry: NameEntry, now: datetime) -> list[NameHit]:
+    """The same for a name, and for what is below it where the entry reaches there."""
+    opened = [(each, stored) for each, stored in readable(state, now) if not isinstance(stored, ClearwayError)]
+    return list_names.holders(entry, opened)
+
+
+def readable(state: StateDirectory, now: datetime) -> list[tuple[ListWanted, StoredEntries | ClearwayError]]:
     """Each list in force with its entries, or with why they cannot be opened or were found damaged when compiled."""
     _, refused = _record(state)
     found: list[tuple[ListWanted, StoredEntries | ClearwayError]] = []
@@ -375,7 +383,9 @@ def _given(state: StateDirectory, given: StoredContent, inside: Sequence[Prefix]
             limit = formats.LENGTH_MIN[version]
             raise ClearwayError.of("feeds.E005", origin=given.origin, prefix=widest, limit=limit)
     _check_inside(stored, inside, given.origin)
-    counts = {**given.counts, "v4": len(stored.v4), "v6": len(stored.v6)}
+    name_limits.check_list(stored.names, given.origin)
+    names = sum(stored.names.counts().values())
+    counts = {**given.counts, "v4": len(stored.v4), "v6": len(stored.v6), "names": names}
     return NewVersion(stored.hash, counts, fetch.shown(given.origin), given.etag, given.last_modified)
 
 

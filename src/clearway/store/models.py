@@ -1,9 +1,10 @@
 """Tables. Decision and FeedVersion only grow: triggers in the database refuse anything else, and so do their classes.
 
-StandingRow is a reading of Decision kept at hand (what is in force now, by prefix), written in the same transaction;
-replaying all decisions gives the same rows. A thief of the database learns what the public is told anyway, notes, and
-the keys that stand in Feed.source, the one column that has them; a removed list keeps its row. Whoever could write to
-it could change what is enforced at the next start: it is not readable or writable by others.
+StandingRow and StandingNameRow are a reading of Decision kept at hand (what is in force now, by prefix and by name),
+written in the same transaction; replaying all decisions gives the same rows. A thief of the database learns what the
+public is told anyway, notes, and the keys that stand in Feed.source, the one column that has them; a removed list keeps
+its row. Whoever could write to it could change what is enforced at the next start: it is not readable or writable by
+others.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Decision(AppendOnly):
     at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     actor: models.CharField[str, str] = models.CharField(max_length=255)
     kind: models.CharField[str, str] = models.CharField(max_length=16)  # of Kind
-    target: models.CharField[str, str] = models.CharField(max_length=255, blank=True)  # a prefix, or a list's name
+    target: models.CharField[str, str] = models.CharField(
+        max_length=255, blank=True
+    )  # a prefix, a name, or a list's name
     reason: models.CharField[str, str] = models.CharField(max_length=32, blank=True)
     until: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
     organisation: models.CharField[str, str] = models.CharField(max_length=255, blank=True)
@@ -110,6 +113,23 @@ class StandingRow(models.Model):
             models.Index(fields=["first"], name="standing_first"),
             models.Index(fields=["kind", "until"], name="standing_until"),
         ]
+
+
+class StandingNameRow(models.Model):
+    """The same for names: at one name at most one block and one exception."""
+
+    kind: models.CharField[str, str] = models.CharField(max_length=16)  # block or exception
+    name: models.CharField[str, str] = models.CharField(max_length=253)  # canonical
+    scope: models.CharField[str, str] = models.CharField(max_length=8)  # exact, below or subtree
+    until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
+        Decision, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    class Meta:
+        db_table = "standing_name"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["name", "kind"], name="standing_name_once")]
+        indexes: ClassVar = [models.Index(fields=["kind", "until"], name="standing_name_until")]
 
 
 class Feed(models.Model):

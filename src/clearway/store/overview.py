@@ -9,18 +9,21 @@ from clearway.store import standing
 from clearway.store.change import stamp
 from clearway.store.database import told
 from clearway.store.history import as_answer
-from clearway.store.models import Decision, Feed, FeedVersion, StandingRow
+from clearway.store.models import Decision, Feed, FeedVersion, StandingNameRow, StandingRow
 from clearway.store.subscribe import public
 
 
 @told
 def totals(now: datetime) -> dict[str, Any]:
-    """Live single entries and grants, decisions so far, and the last of them."""
+    """Live single entries, names and grants, decisions so far, and the last of them."""
     live = StandingRow.objects.filter(until__gt=now)
+    names = StandingNameRow.objects.filter(until__gt=now)
     last = Decision.objects.order_by("-id").first()
     return {
         "blocks": live.filter(kind=standing.BLOCK).count(),
         "exceptions": live.filter(kind=standing.EXCEPTION).count(),
+        "blocked_names": names.filter(kind=standing.BLOCK).count(),
+        "spared_names": names.filter(kind=standing.EXCEPTION).count(),
         "grants": live.filter(kind=standing.GRANT).count(),
         "decisions": Decision.objects.count(),
         "last_decision": as_answer(last) if last else None,
@@ -36,6 +39,7 @@ def feeds(now: datetime) -> list[dict[str, Any]]:
 def _feed(row: Feed, now: datetime) -> dict[str, Any]:
     version = FeedVersion.objects.filter(feed=row).order_by("-id").first()
     assert version is not None, "a list is stored together with its first version"
+    addresses, names = version.counts.get("v4", 0) + version.counts.get("v6", 0), version.counts.get("names", 0)
     return {
         "feed": row.name,
         "reason": row.reason,
@@ -47,7 +51,9 @@ def _feed(row: Feed, now: datetime) -> dict[str, Any]:
         "fetched_at": stamp(version.fetched_at),
         "until": stamp(version.until),
         "in_force": version.until > now,
-        "entries": version.counts.get("v4", 0) + version.counts.get("v6", 0),
+        "entries": addresses + names,
+        "addresses": addresses,
+        "names": names,
         "counts": version.counts,
         "content": version.content,
     }

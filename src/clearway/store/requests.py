@@ -21,6 +21,8 @@ Organisation = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
 FeedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Scope = Literal["exact", "below", "subtree"]
+"""What a name is about; a test holds it to NameScope. None: it with all below it."""
 ContentHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -33,19 +35,21 @@ class Request(BaseModel):
 
 
 class BlockRequest(Request):
-    """Refuse an address or prefix from now until `until`."""
+    """Refuse an address, prefix or name from now until `until`."""
 
     target: Word
     reason: Word
     until: Word
+    scope: Scope | None = None
     note: Line = ""
 
 
 class UnblockRequest(Request):
-    """Lift a manual block; spare the address until `until` where something else still holds it."""
+    """Lift a manual block; spare the address or name until `until` where something else still holds it."""
 
     target: Word
     until: Word | None = None
+    scope: Scope | None = None
     note: Line = ""
 
 

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 
-from clearway.policy.model import Prefix
-from clearway.store import standing
-from clearway.store.change import GrantWanted, ListWanted, OverlayWanted, Standing
+from clearway.policy.model import Prefix, word
+from clearway.store import standing, standing_names
+from clearway.store.change import GrantWanted, ListWanted, NameWanted, OverlayWanted, Standing, StandingName
 from clearway.store.database import told
 from clearway.store.models import Decision, Feed, FeedVersion, Kind
 
@@ -52,6 +52,31 @@ def held_back(now: datetime, inside: Sequence[Prefix]) -> list[Standing]:
     """Live blocks that cover a prefix of `inside`, stored before the gateway was told of it. Never enforced."""
     found = {each.decision_id: each for prefix in inside for each in standing.covering([standing.BLOCK], prefix, now)}
     return [found[number] for number in sorted(found)]
+
+
+@told
+def names(now: datetime) -> list[NameWanted]:
+    """All that people say of names, by name."""
+    return [_name_wanted(each) for each in standing_names.live(now)]
+
+
+@told
+def names_at(name: str, now: datetime) -> list[NameWanted]:
+    """What people say at exactly that name; nothing: nothing should stand there."""
+    return [_name_wanted(each) for each in standing_names.at_name(name, now)]
+
+
+def _name_wanted(each: StandingName) -> NameWanted:
+    blocks = each.kind == standing.BLOCK
+    return NameWanted(
+        name=each.entry.name,
+        scope=word(each.entry.scope),
+        block_until=each.until if blocks else None,
+        exception_until=None if blocks else each.until,
+        rule=f"decision {each.decision_id}",
+        reason=each.reason,
+        source=each.actor,
+    )
 
 
 @told

@@ -1,0 +1,78 @@
+"""Names that nothing may be decided about: public suffixes with all below them, and the names that hide others.
+
+Reads no file but one of a dependency: the Public Suffix List is the one that the distribution publicsuffixlist carries,
+ICANN's and the private section both. It is read when it is asked first, in tens of milliseconds; `warm` does so before
+a gateway serves.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from clearway._engine import NameScope
+from clearway.errors import ClearwayError
+from clearway.policy.model import Name
+from clearway.policy.name_table import NameEntry, covers
+from clearway.policy.names import StoredNames
+
+PUBLIC_ECH_NAMES = ("cloudflare-ech.com",)
+"""What a passive observer sees of encrypted hellos in place of every site behind a provider. A verdict on one of these
+would be a verdict on all of them."""
+
+
+def check(name: Name, scope: NameScope) -> None:
+    """Whether a block may be about that. Raises store.E034 (a public suffix), E035 (holds a public ECH name)."""
+    entry = NameEntry(str(name), scope)
+    if scope != NameScope.EXACT and is_public_suffix(entry.name):
+        raise ClearwayError.of("store.E034", name=name)
+    for public in PUBLIC_ECH_NAMES:
+        if covers(entry, public):
+            raise ClearwayError.of("store.E035", name=name, public=public)
+
+
+def check_list(names: StoredNames, origin: str) -> None:
+    """The same for a list, which is refused whole. Raises feeds.E016, E017."""
+    for public in PUBLIC_ECH_NAMES:
+        if names.covering(public):
+            raise ClearwayError.of("feeds.E017", origin=origin, name=names.covering(public)[0].name, public=public)
+    wide = [blob for scope, blob in names.blobs().items() if scope != NameScope.EXACT and len(blob)]
+    for blob in wide:
+        for name in blob.tobytes().decode("ascii").splitlines():
+            if is_public_suffix(name):
+                raise ClearwayError.of("feeds.E016", origin=origin, name=name)
+
+
+def warm() -> None:
+    """Reads the list now."""
+    _rules()
+
+
+def is_public_suffix(name: str) -> bool:
+    """Whether people register names below it, as below co.uk or github.io. `name`: in canonical form."""
+    suffixes, exceptions = _rules()
+    if name in exceptions:
+        return False
+    return name in suffixes or f"*.{name.partition('.')[2]}" in suffixes
+
+
+@cache
+def _rules() -> tuple[frozenset[str], frozenset[str]]:
+    """Suffixes (`*.` in front of those whose every child is one; they themselves count too), and exceptions."""
+    import publicsuffixlist  # its list alone: its own reading takes longer
+
+    text = Path(publicsuffixlist.PSLFILE).read_text("utf-8")
+    suffixes: set[str] = set()
+    exceptions: set[str] = set()
+    for line in text.splitlines():
+        rule = line.strip()
+        if not rule or rule.startswith("//"):
+            continue
+        if not rule.isascii():
+            rule = rule.encode("idna").decode("ascii")
+        if rule.startswith("!"):
+            exceptions.add(rule[1:])
+            continue
+        suffixes.add(rule)
+        suffixes.add(rule.removeprefix("*."))
+    return frozenset(suffixes), frozenset(exceptions)
