@@ -278,6 +278,7 @@ pub fn invariant(data: &[u8], found: &NameLines) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a panic is how a test fails
 mod tests {
     use super::*;
     use proptest::prelude::*;
