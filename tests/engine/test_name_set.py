@@ -1,6 +1,8 @@
 """Lists of names, sets and filters as Python sees them. What they answer is tested beside them, in Rust."""
 
+import csv
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,18 @@ def test_lines_are_read_by_what_they_cover_and_each_is_counted_once() -> None:
     assert (found.addresses, found.rejected) == (b"192.0.2.1\n", [(6, "http://x/")])
     with pytest.raises(ValueError, match="no scope"):
         engine.parse_names(b"", 0, 3)
+
+
+def test_real_lists_hold_the_names_that_were_counted_by_other_means(shared_data: Path) -> None:
+    feeds = shared_data / "feeds"
+    with (feeds / "INDEX.tsv").open() as index:
+        rows = [row for row in csv.DictReader(index, delimiter="\t") if row["format"].endswith("domains")]
+    assert len(rows) >= 5
+    for row in rows:
+        found = engine.parse_names((feeds / row["file"]).read_bytes(), NameScope.EXACT, NameScope.SUBTREE)
+        names = found.exact.count(b"\n") + found.subtree.count(b"\n")
+        assert (names, found.address_lines) == (int(row["names"]), int(row["addrs"])), row["file"]
+        assert (found.unsupported + found.malformed, found.rejected) == (int(row["rejected"]), []), row["file"]
 
 
 def test_scopes_have_the_numbers_that_lists_are_built_with() -> None:
