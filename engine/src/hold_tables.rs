@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::kernel::{self, Keyed};
 use crate::mapped::{of_fds, Mapped};
 
-/// held_marks has 16 counters an element: a cache line.
-const MARK_LINE_BYTES: usize = 64;
+/// An element of held_marks has 4 bytes, and takes 8.
+const HALF_WORDS_A_MARK: usize = 2;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -40,12 +40,7 @@ impl HoldTables {
         Ok(HoldTables {
             control: of_fds(fds, "hold_control", size_of::<abi::HoldControl>(), 1)?,
             slots: of_fds(fds, "hold_slots", size_of::<abi::HoldSlot>(), limit::HELD_FLOWS_MAX as usize)?,
-            marks: of_fds(
-                fds,
-                "held_marks",
-                MARK_LINE_BYTES,
-                limit::HELD_MARKS as usize * 4 / MARK_LINE_BYTES,
-            )?,
+            marks: of_fds(fds, "held_marks", size_of::<u32>(), limit::HELD_MARKS as usize)?,
             counts: of_fds(fds, "inspector_counts", 8, limit::INSPECTOR_COUNTS as usize)?,
             flows: Keyed::new(kernel::duplicate(of("held_flows")?.as_fd())?, "held_flows")?,
             free: kernel::duplicate(of("free_slots")?.as_fd())?,
@@ -110,7 +105,7 @@ impl HoldTables {
     /// Takes a flow's entry away: from here on its packets are those of a flow that is not held.
     pub fn forget(&self, key: &FlowKey, slot: Slot<'_>) -> Result<()> {
         if self.flows.remove(key)? {
-            if let Some(mark) = self.marks.half_words().get(slot.mark() as usize) {
+            if let Some(mark) = self.marks.half_words().get(HALF_WORDS_A_MARK * slot.mark() as usize) {
                 mark.fetch_sub(1, Ordering::Release);
             }
         }

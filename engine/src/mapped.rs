@@ -34,10 +34,12 @@ impl Mapped {
             || shape.flags & libbpf_sys::BPF_F_MMAPABLE == 0
             || shape.value_bytes as usize != element_bytes
             || entries < entries_min
-            || element_bytes % 8 != 0
+            || (element_bytes % 8 != 0 && element_bytes != 4)
         {
             return Err(Error::Misuse(format!("the map {name} is not what it should be: {shape:?}")));
         }
+        // In memory each element begins at a multiple of 8
+        let element_bytes = element_bytes.next_multiple_of(8);
         let bytes = entries * element_bytes;
         let length = bytes.next_multiple_of(page_bytes());
         // SAFETY: a new mapping, at an address that the kernel chooses.

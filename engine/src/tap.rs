@@ -105,12 +105,12 @@ pub fn dropped(tap: BorrowedFd<'_>) -> io::Result<u64> {
     answered(unsafe { libc::ioctl(tap.as_raw_fd(), TUNGETIFF, &mut request as *mut libc::ifreq) })?;
     let name: String =
         request.ifr_name.iter().map(|byte| *byte as u8 as char).take_while(|c| *c != '\0').collect();
-    let table = std::fs::read_to_string("/proc/self/net/dev")?;
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let line = table.lines().find_map(|line| line.trim_start().strip_prefix(&name)?.strip_prefix(':'));
     let dropped = line.and_then(|line| line.split_ascii_whitespace().nth(TX_DROPPED));
     dropped
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| io::Error::other("no such line in /proc/self/net/dev"))
+        .ok_or_else(|| io::Error::other("no such line in /proc/thread-self/net/dev"))
 }
 
 fn offload(tap: &OwnedFd) -> io::Result<()> {

@@ -491,3 +491,93 @@ class Inspection:
     @property
     def link(self) -> int | None:
         """The number of the link layer that can't be read."""
+
+def open_tap(name: str, mtu: int) -> int:
+    """The TAP of that name in this network namespace, made where there is none: persistent, non-blocking, down. Its
+    descriptor. KernelRefused, also while another process has it."""
+
+def remove_tap(name: str) -> bool:
+    """Takes a TAP away that nobody holds. False: there is none."""
+
+def tap_dropped(fd: int) -> int:
+    """Frames that found it full since it was made."""
+
+_Told = tuple[str, str, int, str, str]  # rule, reason, number of the reason, source, until
+_Single = tuple[str, int, int, _Told]  # scope, block and exception on the boot clock, what is told
+
+class Inspector:
+    """The hold loop: engine/src/hold.rs. Needs no capability. TAPs by enum Direction; descriptors are duplicated."""
+
+    def __init__(
+        self,
+        tap_fds: tuple[int, int],
+        map_fds: dict[str, int],
+        *,
+        released_first: bool = False,  # for tests: lets packets overtake each other
+        decision_us: int = 0,  # for tests: each decision takes so long
+    ) -> None: ...
+    def run(self) -> None:
+        """The loop, until end(). Nothing is read, and no heart beats, before begin(). Everything else may be called
+        meanwhile, from other threads."""
+
+    def begin(self) -> None: ...
+    def end(self) -> None:
+        """What is held passes, then run() returns."""
+
+    def set_lists(self, names: str | None, lists: list[_Told]) -> int:
+        """The set of a snapshot (a file; None: no names), and what is told of each list. Names in it.
+        BadSnapshotPart."""
+
+    def set_single(self, names: list[tuple[str, _Single]]) -> None:
+        """All names that people decided about."""
+
+    def put_single(self, name: str, entries: list[_Single]) -> None:
+        """What stands at one name; empty: nothing."""
+
+    def set_answering(
+        self,
+        *,
+        on: bool,
+        dns: str,  # "nxdomain", "refused"
+        contact: str | None,
+        appeal_url: str | None,
+        observe: bool,
+        public_ech: list[str],
+    ) -> None: ...
+    def take_refused(self, timeout_ms: int) -> list[RefusedName]:
+        """What was refused since the last call; waits for the first so long."""
+
+class RefusedName:
+    """A flow or query that was refused."""
+
+    boot_ns: int
+    name_protocol: str  # dns, http, tls, quic
+    name: str
+    entry: str
+    scope: str
+    list: int | None
+    rule: str
+    reason: str
+    source: bytes
+    source_port: int
+    destination: bytes
+    destination_port: int
+    protocol: int
+    direction: Direction
+    answered: str
+    observed: bool
+
+class HoldView:
+    """What the inspector writes while it runs."""
+
+    def __init__(self, map_fds: dict[str, int]) -> None: ...
+    @property
+    def heartbeat_ns(self) -> int: ...
+    @property
+    def held_total(self) -> int: ...
+    @property
+    def released_total(self) -> int: ...
+    @property
+    def live(self) -> int: ...
+    def slot(self, number: int) -> tuple[int, list[int], list[int]] | None:
+        """State, held and released by direction. For tests."""

@@ -15,11 +15,12 @@ from clearway.gateway.enforced import Report, Watch
 from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.loader_client import Loaded
 from clearway.policy.model import Prefix
+from clearway.policy.names import CompiledNames
 from clearway.store.change import OverlayWanted
 
 NOW = datetime(2030, 3, 31, 12, tzinfo=UTC)
 STEPS = ("reconcile", "fill", "flip", "attach")
-SMALL = Loaded((), {}, (1, 1, 1), 2, 3, False, False, "by test")
+SMALL = Loaded((), {}, (1, 1, 1, 1), 2, 3, False, False, "by test")
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Machine:
         if self.failing == name:
             raise ClearwayError.of("gateway.E016", why=name)
 
-    def load(self, capacity: tuple[int, int, int]) -> Loaded:
+    def load(self, capacity: tuple[int, int, int, int]) -> Loaded:
         self.loads += 1
         return replace(SMALL, capacity=capacity)
 
@@ -67,7 +68,7 @@ class Tables:
     bypass: int = 0
     overlay: dict[tuple[bytes, int], tuple[int, int]] = field(default_factory=dict)
 
-    def fill(self, base: Any) -> None:
+    def fill(self, base: Any, names: Any, public_ech: Any) -> None:
         self.machine.step("fill")
         self.idle = base
 
@@ -93,6 +94,12 @@ class Tables:
     def compare_overlay(self) -> Difference:
         return Difference()
 
+    def set_names_active(self, active: bool) -> None:
+        assert not active  # no list here has names
+
+    def set_on_failure(self, policy: str) -> None:
+        pass
+
     def set_bypass_until(self, deadline: int) -> None:
         self.bypass = deadline
 
@@ -102,6 +109,7 @@ class Base:
     """A snapshot and its base in one."""
 
     size: int
+    names = CompiledNames()
 
     def base(self) -> "Base":
         return self
@@ -142,7 +150,7 @@ def test_larger_tables_count_only_once_the_ports_run_them(machine: Any, enforcer
     with pytest.raises(ClearwayError):
         publish(enforcer, Base(9))
     assert enforcer.tables is machine.on_ports is before
-    assert enforcer.waiting and enforcer.loaded.capacity == (1, 1, 1) and before.live == Base(1)
+    assert enforcer.waiting and enforcer.loaded.capacity == (1, 1, 1, 1) and before.live == Base(1)
     machine.failing = None
     publish(enforcer, Base(9))
     assert enforcer.tables is machine.on_ports is not before

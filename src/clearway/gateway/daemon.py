@@ -102,6 +102,7 @@ class Daemon:
         self._schedule = FeedSchedule(random.random)
         self._feeds_due = FeedsDue(self.base_work, self._schedule, clock, self._in_reads)
         self._drop_events = _drop_events(started)
+        started.enforcer.names.on_refused = self._drop_events.refused
         self._wire = TheWire(
             started.runtime, started.state.runtime, follow=options.link_follow, on_new_port=self._port_is_back
         )
@@ -196,6 +197,7 @@ class Daemon:
         started.enforcer.tables.beat(_engine.boot_clock_ns())
         started.notifier.alive()
         self._wire.look()
+        await asyncio.to_thread(started.enforcer.names.look)
         if started.clock.stepped():
             log.warning("the wall clock stepped: expiries are computed anew")
             await asyncio.to_thread(started.enforcer.reconcile)
@@ -254,6 +256,7 @@ class Daemon:
         self._monitor.close()
         await self._worker.close()
         self._wire.lift()
+        await asyncio.to_thread(self._started.enforcer.names.close)
         await asyncio.to_thread(self._drop_events.end)
         for pool in (self._decision_thread, self._list_thread, self._read_thread):
             pool.shutdown()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from clearway.config import StateDirectory
-from clearway.errors import ClearwayError
-from clearway.gateway import bpffs, durable, kernel_probe, libc, locks, netlink, ports
+from clearway.errors import ClearwayError, KernelRefused
+from clearway.gateway import bpffs, durable, inspector_taps, kernel_probe, libc, locks, netlink, ports
 from clearway.gateway.clock import boot_id
 from clearway.gateway.locks import FileLock, LockHeld
 from clearway.gateway.options import check_name
@@ -163,7 +163,12 @@ def _restore(runtime: Runtime | None, namespaces: dict[int, str]) -> dict[str, A
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         libc.setns(descriptor, libc.CLONE_NEWNET)
         os.close(descriptor)
-    return restore_ports(runtime)
+    restored = restore_ports(runtime)
+    try:
+        inspector_taps.remove_both(runtime.name)
+    except (OSError, KernelRefused) as error:
+        restored["notes"].append(str(error))
+    return restored
 
 
 def restore_ports(runtime: Runtime) -> dict[str, Any]:

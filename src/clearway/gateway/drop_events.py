@@ -1,4 +1,5 @@
-"""The thread that reads drop events from the ring: counts whom they hit, and writes eve.json.
+"""The thread that reads drop events from the ring, and takes what the inspector refused: counts whom they hit, writes
+eve.json.
 
 A flood makes thousands of events a second; at most DETAILED_MAX of each turn are looked into, chosen by chance, and
 their weights grow by what was left out. The ring overwrites nothing and never waits: what isn't read in time is skipped
@@ -8,17 +9,20 @@ by the programs and weighs on the next event.
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from clearway._engine import DropEvent, Events
 from clearway.errors import ClearwayError
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
-from clearway.policy.model import Prefix
+from clearway.gateway.inspector_events import RefusedName
+from clearway.policy.model import Prefix, word
 from clearway.store.change import OverlayWanted
 from clearway.telemetry import eve
-from clearway.telemetry.hits import LISTED, Hits, Rule, rules_of
+from clearway.telemetry.hits import LISTED, SINGLE, Hits, Rule, rules_of
 from clearway.telemetry.pseudonym import Pseudonyms
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ TURN_S = 0.05
 POLL_MS = 100
 DETAILED_MAX = 50
 RULES_KEPT_MAX = 4096
+REFUSED_WAITING_MAX = 4096
 
 
 class DropEvents:
@@ -53,6 +58,7 @@ class DropEvents:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._read, name="drop-events", daemon=True)
         self._rules: dict[tuple[int, int, bytes], tuple[Rule, ...]] = {}
+        self._refused: deque[dict[str, Any]] = deque(maxlen=REFUSED_WAITING_MAX)
         self.file = file
         self.hits = Hits(clock.now())
         self.turn = threading.Lock()
@@ -67,10 +73,15 @@ class DropEvents:
         self._thread.join(timeout=5)
         self.file.close()
 
+    def refused(self, events: list[dict[str, Any]]) -> None:
+        """Names that the inspector refused, for the next turn; of too many the oldest are gone."""
+        self._refused.extend(events)
+
     def _read(self) -> None:
         while not self._ending.wait(TURN_S):
             try:
                 self.take_in(self._events.poll(POLL_MS))
+                self.take_in_refused()
             except Exception:  # a defect here may cost lines, and must not end the thread
                 log.exception("drop events")
 
@@ -92,7 +103,36 @@ class DropEvents:
                 records.append(record)
         self.file.write(records)
 
-    def _line(self, event: DropEvent, rules: list[Rule], at: datetime, weight: int) -> dict[str, object] | None:
+    def take_in_refused(self) -> None:
+        """Counts and writes what the inspector refused since the last turn."""
+        records = []
+        while self._refused:
+            event = RefusedName.of_json(self._refused.popleft(), self._enforcer.tables.epoch)
+            at = self._clock.wall_time(event.boot_ns)
+            rules = self._rules_of_name(event)
+            with self.turn:
+                self.hits.add(event, rules, at, 1)
+            record = self._line(event, rules, at, 1)
+            if record is not None:
+                records.append({**record, **event.eve_fields()})
+        if records:
+            self.file.write(records)
+
+    def _rules_of_name(self, event: RefusedName) -> list[Rule]:
+        """Every list that holds the name; of a single name, that entry."""
+        if event.list is None:
+            return [Rule(SINGLE, event.reason, event.entry)]
+        told = [Rule(event.rule, event.reason, event.entry)]
+        snapshot = self._enforcer.snapshot
+        if snapshot is None:
+            return told
+        try:
+            found = snapshot.name_attribution(event.name)
+        except ClearwayError:  # entries of a list are gone or damaged: the rule itself is known all the same
+            return told
+        return [Rule(each.list_name, word(each.reason), str(each.entry)) for each in found] or told
+
+    def _line(self, event: eve.Dropped, rules: list[Rule], at: datetime, weight: int) -> dict[str, object] | None:
         try:
             return eve.line(event, rules, at, weight, self._ports, self._inside, self._pseudonyms)
         except OSError:  # no key for pseudonyms: the line would have to name an inside host

@@ -14,7 +14,9 @@ from functools import partial
 from clearway import _engine
 from clearway.errors import CapacityExceeded
 from clearway.gateway.clock import Clock
+from clearway.gateway.inspector_names import PUBLIC_ECH, NamesInForce, kernel_names, words_of
 from clearway.gateway.loader_client import Loaded, LoaderProcess
+from clearway.gateway.options import RunOptions
 from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
 from clearway.store.change import GrantWanted, OverlayWanted
@@ -22,15 +24,20 @@ from clearway.store.change import GrantWanted, OverlayWanted
 GROWTH_ROOM = 1.25
 """Larger tables get a quarter more than is needed, so that a list that grows slowly doesn't reload every time."""
 EPOCHS_KEPT = 4
+Published = tuple[_engine.Base, _engine.NameFilter | None]
+"""What the kernel was given of a snapshot: addresses, and the filter of names where it has some."""
+Capacity = tuple[int, int, int, int]
+"""Elements a copy: bitmaps, v6_buckets, v6_slots, name_words."""
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Enforcer:
     """The kernel's tables as this daemon writes them. `take` what the loader loaded before anything else."""
 
-    def __init__(self, loader: LoaderProcess, clock: Clock) -> None:
+    def __init__(self, loader: LoaderProcess, clock: Clock, options: RunOptions | None = None) -> None:
         self._loader = loader
         self._clock = clock
+        self.names = NamesInForce(loader, clock, options)
         self._base_turn = threading.RLock()
         self._overlay_turn = threading.Lock()
         self._overlay: dict[Prefix, OverlayWanted] = {}
@@ -47,7 +54,7 @@ class Enforcer:
         self._waiting: tuple[_engine.Tables, Loaded] | None = None
         """Loaded, and not on both ports yet. Until it is, `tables` and `loaded` stay those that the ports run."""
         self.snapshot: Snapshot | None = None
-        self.base: _engine.Base | None = None
+        self.base: Published | None = None
         self.epochs: dict[int, Snapshot] = {}
         """Snapshot by the epoch it was published as, the last few."""
         self.grown = 0
@@ -57,24 +64,30 @@ class Enforcer:
         """The maps that everything is written to from now on."""
         self.loaded = loaded
         self.events = _engine.Events(loaded.map_fds["events"])
-        self.tables = _opened(loaded)
+        map_fds = loaded.map_fds
+        self.tables = _engine.Tables(map_fds, _engine.Capacity(*loaded.capacity))
+        self.names.take(map_fds, self.tables)
+        _close(loaded)
 
     # base
 
     def publish(self, snapshot: Snapshot) -> int:
         """Fills the idle copy and flips to it; larger tables first where it doesn't fit. The epoch it has now."""
-        base = snapshot.base()
+        base, names = snapshot.base(), kernel_names(snapshot)
+        needs = capacity_for(base.needs(), words_of(snapshot))
         with self._base_turn:
+            self.names.before_publish(snapshot)
             _, newest = self._waiting or (self.tables, self.loaded)
-            if not fits(base.needs(), newest.capacity):
-                larger = self._loader.load(roomy(base.needs(), newest.capacity))
+            if not fits(needs, newest.capacity):
+                larger = self._loader.load(roomy(needs, newest.capacity))
                 self._waiting = _opened(larger), larger
             if self._waiting is None:
-                self.tables.fill(base)
+                self.tables.fill(base, names, PUBLIC_ECH)
                 epoch = self.tables.flip()
             else:
-                epoch, _ = self._move(base)
-            self._published(snapshot, base, epoch)
+                epoch, _ = self._move((base, names))
+            self._published(snapshot, (base, names), epoch)
+            self.names.after_publish(snapshot)
             return epoch
 
     def republish(self) -> None:
@@ -113,11 +126,11 @@ class Enforcer:
         if not self._base_turn.acquire(blocking=False):
             return None
         try:
-            return self.tables.compare_base(self.base) if self.base is not None else None
+            return self.tables.compare_base(*self.base, PUBLIC_ECH) if self.base is not None else None
         finally:
             self._base_turn.release()
 
-    def _move(self, base: _engine.Base | None) -> tuple[int, dict[str, str]]:
+    def _move(self, base: Published | None) -> tuple[int, dict[str, str]]:
         """Gives the ports what waits, with that base in it. The epoch, and what was done by the links' names.
 
         Larger tables come with a control word of their own, so the programs on the ports aren't touched by the flip.
@@ -130,13 +143,15 @@ class Enforcer:
             tables.reconcile(*self._rows())
             tables.set_bypass_until(self._bypass_deadline())
         if base is not None:
-            tables.fill(base)
+            tables.fill(*base, PUBLIC_ECH)
             tables.flip()
         links = self._attach()
         with self._overlay_turn:
             tables.reconcile(*self._rows())  # what was decided meanwhile
             grew = loaded.capacity != self.loaded.capacity
             self.tables, self.loaded, self._waiting = tables, loaded, None
+            self.names.tables = tables
+            tables.set_on_failure(self.names.on_failure)
             self.tables.set_bypass_until(self._bypass_deadline())
         self.grown += grew
         return tables.epoch, links
@@ -146,7 +161,7 @@ class Enforcer:
         self.links_replaced += sum(1 for what in links.values() if what == "replaced")
         return links
 
-    def _published(self, snapshot: Snapshot, base: _engine.Base, epoch: int) -> None:
+    def _published(self, snapshot: Snapshot, base: Published, epoch: int) -> None:
         self.snapshot, self.base = snapshot, base
         self.epochs[epoch] = snapshot
         for old in sorted(self.epochs)[:-EPOCHS_KEPT]:
@@ -298,24 +313,32 @@ def _covering(address: bytes, lengths: set[int]) -> Iterator[Prefix]:
 def _opened(loaded: Loaded) -> _engine.Tables:
     """The tables, which keep descriptors of their own; those that were received are closed."""
     tables = _engine.Tables(loaded.map_fds, _engine.Capacity(*loaded.capacity))
-    for descriptor in loaded.map_fds.values():
-        os.close(descriptor)
+    _close(loaded)
     return tables
 
 
-def fits(needs: _engine.Capacity, held: tuple[int, int, int]) -> bool:
-    """Does a base of these needs fit tables of that capacity (bitmaps, v6_buckets, v6_slots)?"""
-    return needs.bitmaps <= held[0] and needs.v6_buckets <= held[1] and needs.v6_slots <= held[2]
+def _close(loaded: Loaded) -> None:
+    for descriptor in loaded.map_fds.values():
+        os.close(descriptor)
 
 
-def roomy(needs: _engine.Capacity, held: tuple[int, int, int]) -> tuple[int, int, int]:
+def capacity_for(needs: _engine.Capacity, name_words: int) -> Capacity:
+    """The least capacity for a base of these needs and a filter of so many words."""
+    return needs.bitmaps, needs.v6_buckets, needs.v6_slots, name_words
+
+
+def fits(needs: Capacity, held: Capacity) -> bool:
+    """Does what needs so much fit tables of that capacity?"""
+    return all(needed <= room for needed, room in zip(needs, held, strict=True))
+
+
+def roomy(needs: Capacity, held: Capacity) -> Capacity:
     """The capacity to load for these needs, never less than what is held; buckets stay a power of two."""
-    buckets = max(needs.v6_buckets, held[1], 1)
-    return (
-        max(int(needs.bitmaps * GROWTH_ROOM), held[0], 1),
-        1 << (buckets - 1).bit_length(),
-        max(int(needs.v6_slots * GROWTH_ROOM), held[2], 1),
+    bitmaps, _, slots, words = (
+        max(needed if room >= needed else int(needed * GROWTH_ROOM), room, 1)
+        for needed, room in zip(needs, held, strict=True)
     )
+    return bitmaps, 1 << (max(needs[1], held[1], 1) - 1).bit_length(), slots, words
 
 
 def _has_expired(wanted: OverlayWanted, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from clearway import _engine
 from clearway.errors import ClearwayError
-from clearway.gateway import attached, bpffs, hook, libc, loader_channel, ports, rights
+from clearway.gateway import attached, bpffs, hook, inspector_taps, libc, loader_channel, ports, rights
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _FRAME_BYTES_MAX = 9216
@@ -101,12 +101,15 @@ class _Privileged:
         self._plan = plan
         self._loader: _engine.Loader | None = None
         self._xdp = False
+        self._taps: tuple[tuple[int, int], tuple[int, int]] | None = None
+        """Descriptors and interface numbers by enum direction. Kept: what waits in them outlives the other holders."""
         self.requests: dict[str, Callable[..., Answer]] = {
             "open": self.open,
             "load": self.load,
             "attach": self.attach,
             "probe": self.probe,
             "links": self.links,
+            "hold": self.hold,
         }
 
     def open(self) -> Answer:
@@ -118,7 +121,7 @@ class _Privileged:
         rights.keep_only(frozenset({rights.CAP_BPF, rights.CAP_NET_ADMIN, rights.CAP_PERFMON}))
         return {}, []
 
-    def load(self, bitmaps: int, v6_buckets: int, v6_slots: int) -> Answer:
+    def load(self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int) -> Answer:
         """Programs and maps for the ports of those names as they are now, with at least that capacity."""
         inside, outside = ports.find(self._plan.inside, self._plan.outside)
         numbers = [inside.index, outside.index]
@@ -139,14 +142,14 @@ class _Privileged:
             guard_bogons=self._plan.guard_bogons,
         )
         loader = _engine.Loader(str(bpffs.PINS / self._plan.name))
-        made = loader.load(settings, _engine.Capacity(bitmaps, v6_buckets, v6_slots), xdp=choice.xdp)
+        made = loader.load(settings, _engine.Capacity(bitmaps, v6_buckets, v6_slots, name_words), xdp=choice.xdp)
         self._loader, self._xdp = loader, choice.xdp
         descriptors = loader.map_fds()
         capacity = loader.capacity()
         answer = {
             "made": made,
             "maps": list(descriptors),
-            "capacity": [capacity.bitmaps, capacity.v6_buckets, capacity.v6_slots],
+            "capacity": [capacity.bitmaps, capacity.v6_buckets, capacity.v6_slots, capacity.name_words],
             "inside": inside.index,
             "outside": outside.index,
             "xdp": choice.xdp,
@@ -173,6 +176,16 @@ class _Privileged:
 
     def links(self) -> Answer:
         return {"links": self._loaded().links()}, []
+
+    def hold(self) -> Answer:
+        """The TAPs, made or taken over, with the program on them that sends on what is written there."""
+        loader = self._loaded()
+        if self._taps is None:
+            inside, _ = ports.find(self._plan.inside, self._plan.outside)
+            self._taps = inspector_taps.open_both(self._plan.name, inside.mtu)
+        descriptors, numbers = self._taps
+        loader.attach_hold(*numbers)
+        return {"numbers": numbers}, list(descriptors)
 
     def _loaded(self) -> _engine.Loader:
         if self._loader is None:

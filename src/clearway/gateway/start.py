@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 0.3
 """Somebody who only looks whether a lock is held holds it for a moment."""
-ROOM = (1 << 20, 1 << 12, 1 << 13)
-"""Bitmaps, IPv6 buckets and slots a copy that a gateway starts with at least: 64 MB of bitmaps hold any list of a
-million addresses. Larger tables cost a load, which is mostly the verifier (0.3 s)."""
+ROOM = (1 << 20, 1 << 12, 1 << 13, 1 << 12)
+"""Bitmaps, IPv6 buckets and slots, words of the filter of names a copy that a gateway starts with at least: 64 MB of
+bitmaps hold any list of a million addresses. Larger tables cost a load, which is mostly the verifier (0.3 s)."""
 LINK_WAIT_S = 2.0
 """`ready` waits so long for ports that were down."""
 
@@ -155,18 +155,20 @@ def _give_up_rights(state: StateDirectory, who: rights.Identity) -> None:
     rights.drop(who)
 
 
-def _likely_capacity(state: StateDirectory) -> tuple[int, int, int]:
+def _likely_capacity(state: StateDirectory) -> tuple[int, int, int, int]:
     """What the last snapshot needed, from its manifest alone; a wrong guess only costs a second load."""
     manifest = durable.read_json(state.snapshots / "current" / "manifest.json") or {}
-    counts = manifest.get("counts")
-    if not isinstance(counts, dict):
+    counts, name_counts = manifest.get("counts"), manifest.get("name_counts") or {}
+    if not isinstance(counts, dict) or not isinstance(name_counts, dict):
         return ROOM
     counted = [counts.get(name) for name in ("cells", "buckets", "slots")]  # each cell has a bitmap in the kernel
+    counted.append(name_counts.get("filter_keys", 0))
     needed = [number for number in counted if isinstance(number, int) and 0 <= number < 1 << 28]
     if len(needed) != len(ROOM):
         return ROOM
-    bitmaps, buckets, slots = (max(number, room) for number, room in zip(needed, ROOM, strict=True))
-    return int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25)
+    needed[3] = needed[3] * 3 // 8  # four fingerprints a word, and a binary fuse filter has an eighth to spare
+    bitmaps, buckets, slots, words = (max(number, room) for number, room in zip(needed, ROOM, strict=True))
+    return int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25), int(words * 1.25)
 
 
 def _load(
@@ -188,7 +190,7 @@ def _load(
     wanted.raise_clock()
     seen = wanted.newest()
     snapshot = wanted.snapshot()
-    enforcer = Enforcer(loader, clock)
+    enforcer = Enforcer(loader, clock, options)
     loaded = loader.finish_load()
     enforcer.take(loaded)
     # Before the base: larger tables would begin with the overlay that is remembered, and none is yet

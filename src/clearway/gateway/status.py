@@ -78,6 +78,7 @@ class StatusBoard:
                 {"reason": word(reason), "packets": n, "bytes": size} for reason, n, size in tables.observed()
             ],
             "facts": {word(fact): {"packets": n, "bytes": size} for fact, (n, size) in sorted(tables.facts().items())},
+            "names": self.enforcer.names.document(),
             "lists": self._lists(now),
             **self._hits(),
             **self._single_entries(now),
@@ -125,6 +126,7 @@ class StatusBoard:
             problems.append(f"port {self.wire.runtime.taken_down} is down, since the other one has no link")
         if self.base_work.last_error is not None:
             problems.append(f"the lists could not be brought into the kernel: {self.base_work.last_error}")
+        problems += self.enforcer.names.problems()
         failing = [name for name, attempt in self.schedule.attempts.items() if attempt.failures]
         problems += [f"list {name}: {self.schedule.attempts[name].last_error}" for name in failing]
         problems += [f"the block of {prefix} would cover the inside, and is held back" for prefix in held_back]

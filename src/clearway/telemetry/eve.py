@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from clearway._engine import Direction, DropEvent
+from clearway._engine import Direction, DropReason, Lane
 from clearway.policy.model import Prefix, word
 from clearway.telemetry.hits import Rule, fell_by_destination, fell_by_source
 from clearway.telemetry.pseudonym import Pseudonyms
@@ -28,8 +28,41 @@ _WITH_PORTS = {6, 17, 132}
 _NONE = bytes(16)
 
 
+class Dropped(Protocol):
+    """What a line is made of: an event of the kernel's programs, or one of the inspector."""
+
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def vlan(self) -> int: ...
+    @property
+    def ip_version(self) -> int: ...
+    @property
+    def protocol(self) -> int: ...
+    @property
+    def lane(self) -> Lane: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def observed(self) -> bool: ...
+    @property
+    def source(self) -> bytes: ...
+    @property
+    def source_port(self) -> int: ...
+    @property
+    def destination(self) -> bytes: ...
+    @property
+    def destination_port(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def ttl(self) -> int: ...
+    @property
+    def drop_reason(self) -> DropReason: ...
+
+
 def line(
-    event: DropEvent,
+    event: Dropped,
     rules: list[Rule],
     at: datetime,
     weight: int,
@@ -82,7 +115,7 @@ def line(
     return record
 
 
-def _matched_inside(event: DropEvent, inside: Iterable[Prefix]) -> bool:
+def _matched_inside(event: Dropped, inside: Iterable[Prefix]) -> bool:
     """Is the address that a rule matched one for which a pseudonym stands?"""
     outbound = event.direction == Direction.OUTBOUND
     if fell_by_source(event):

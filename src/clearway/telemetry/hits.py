@@ -26,6 +26,13 @@ _DESTINATION = {DropReason.BLOCKED_DESTINATION, DropReason.LISTED_DESTINATION}
 LISTED = {DropReason.LISTED_SOURCE, DropReason.LISTED_DESTINATION}
 
 
+class Fallen(Protocol):
+    """What of an event is asked here."""
+
+    @property
+    def drop_reason(self) -> DropReason: ...
+
+
 class Attributes(Protocol):
     """What of a snapshot is needed here."""
 
@@ -80,12 +87,12 @@ def rules_of(
     return []
 
 
-def fell_by_source(event: DropEvent) -> bool:
+def fell_by_source(event: Fallen) -> bool:
     """Did the source match an address rule? False: the destination did, or no such rule."""
     return event.drop_reason in _SOURCE
 
 
-def fell_by_destination(event: DropEvent) -> bool:
+def fell_by_destination(event: Fallen) -> bool:
     """Did the destination match an address rule?"""
     return event.drop_reason in _DESTINATION
 
@@ -101,7 +108,7 @@ class Hits:
         """Packets that fell to an address rule which is not known any more."""
         self._by_entry: dict[Rule, Count] = {}
 
-    def add(self, event: DropEvent, rules: list[Rule], at: datetime, weight: int) -> None:
+    def add(self, event: Fallen, rules: list[Rule], at: datetime, weight: int) -> None:
         """Counts one event, which stands for `weight` packets, for the rules that it fell to."""
         self.by_drop_reason.setdefault(word(event.drop_reason), Count()).add(weight, at)
         if not rules:

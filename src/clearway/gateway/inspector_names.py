@@ -1,0 +1,271 @@
+"""Names in force: keeps the inspector, the kernel's overlay of names and the switch of the name step in step.
+
+Nothing of it runs before the first name is listed or blocked: then the loader process makes the TAPs and the inspector
+starts. Order of publishing: the inspector judges by the new names first (it has said so), then the kernel's filter is
+filled and flipped, then the name step is switched on. What the filter holds too much of is judged clean; what it lacks
+would pass. Where the inspector can't be had, address rules go on, and `document` says so.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from clearway import _engine
+from clearway.errors import ClearwayError
+from clearway.gateway.clock import Clock
+from clearway.gateway.inspector_client import MAPS, Answering, InspectorClient, SingleEntry, Told
+from clearway.gateway.loader_client import LoaderProcess
+from clearway.gateway.options import RunOptions
+from clearway.policy.model import Reason, parse_word, word
+from clearway.policy.snapshot import Snapshot
+from clearway.store.change import NameWanted, stamp
+
+log = logging.getLogger(__name__)
+
+PUBLIC_ECH = ("cloudflare-ech.com",)
+"""Names that providers put into hellos whose real name is encrypted."""
+PROTOCOLS = ("dns", "http", "tls", "quic", "other")
+CLASSES = ("seen", "public_ech", "none")
+"""enum name_protocol and enum name_class of abi.h, in the order of their numbers; a test holds them to it."""
+_REFUSED = ("dns", "http", "tls", "quic")
+_ANSWERED = ("dns", "http", "reset", "unreachable")
+_COUNTED = ("not-answered", "gave-up", "ambiguous", "lost", "events-lost", "adopted", "tap-dropped")
+
+
+class NamesInForce:
+    """`on_refused` hears of refusals, in a thread of the inspector's client. Methods may be called from any thread."""
+
+    def __init__(
+        self,
+        loader: LoaderProcess,
+        clock: Clock,
+        options: RunOptions | None,
+        on_refused: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> None:
+        self._loader = loader
+        self._clock = clock
+        self._options = options
+        self.on_refused = on_refused
+        self._turn = threading.RLock()
+        self._maps: dict[str, int] = {}
+        self._single: dict[str, list[NameWanted]] = {}
+        self._listed = 0
+        self.tables: _engine.Tables | None = None
+        """Those that the ports run."""
+        self.on_failure = options.on_failure if options is not None else "open"
+        self.inspector: InspectorClient | None = None
+        self.failure: ClearwayError | None = None
+        """Why names are not enforced though some are wanted."""
+
+    def take(self, map_fds: dict[str, int], tables: _engine.Tables) -> None:
+        """What the ports run from now on. Larger tables of a running gateway come with the same maps of held flows."""
+        with self._turn:
+            self.tables = tables
+            tables.set_on_failure(self.on_failure)
+            if self._maps or any(name not in map_fds for name in MAPS):
+                return
+            self._maps = {name: os.dup(map_fds[name]) for name in MAPS}
+
+    def before_publish(self, snapshot: Snapshot) -> None:
+        """The inspector judges by the names of this snapshot when it returns."""
+        with self._turn:
+            names = str(snapshot.path / "names.bin") if snapshot.names else None
+            if self.inspector is None and names is None:
+                return
+            try:
+                self._running().publish_lists(names, told_of(snapshot))
+                self.failure = None
+            except ClearwayError as error:
+                self._fail(error)
+
+    def after_publish(self, snapshot: Snapshot) -> None:
+        """The kernel's filter is that of this snapshot."""
+        with self._turn:
+            self._listed = sum(snapshot.names.counts.values()) if snapshot.names else 0
+            self._switch()
+
+    def replace_single(self, names: list[NameWanted]) -> None:
+        """All names that people decided about."""
+        with self._turn:
+            self._single = {}
+            for each in names:
+                self._single.setdefault(each.name, []).append(each)
+            if self.inspector is None and not names:
+                self._write_overlay()
+                self._switch()
+                return
+            try:
+                entries = {name: self._entries(told) for name, told in self._single.items()}
+                self._running().replace_single(entries)
+                self.failure = None
+            except ClearwayError as error:
+                self._fail(error)
+            self._write_overlay()
+            self._switch()
+
+    def put_single(self, name: str, entries: list[NameWanted]) -> None:
+        """What stands at one name from now on. gateway.E026, E027: it is remembered, and not enforced yet."""
+        with self._turn:
+            self._single.pop(name, None)
+            if entries:
+                self._single[name] = entries
+            if self.inspector is None and not entries:
+                return
+            try:
+                self._running().put_single(name, self._entries(entries))
+                self.failure = None
+            except ClearwayError as error:
+                self._fail(error)
+                raise
+            self._write_overlay()
+            self._switch()
+
+    def look(self) -> None:
+        """Now and then: an inspector that stands still is begun anew, and one that could not be had is tried again."""
+        with self._turn:
+            if self.inspector is not None:
+                self.inspector.look()
+
+    def close(self) -> None:
+        """Lets what is held pass, and ends the inspector. From then on the failure policy decides."""
+        with self._turn:
+            if self.inspector is not None:
+                self.inspector.close()
+                self.inspector = None
+
+    def document(self) -> dict[str, Any]:
+        """Section `names` of the status."""
+        inspector, tables, options = self.inspector, self.tables, self._options
+        document: dict[str, Any] = {
+            "active": tables is not None and tables.hold_state()["names_active"],
+            "listed": self._listed,
+            "single": sum(len(entries) for entries in self._single.values()),
+            "on_failure": self.on_failure,
+            "answers": options.answers if options is not None else None,
+            "failure": self.failure.message if self.failure is not None else None,
+            "inspector": None,
+        }
+        if tables is not None:
+            document |= _counted(tables)
+        if inspector is not None:
+            age = inspector.heartbeat_age_ms
+            document["inspector"] = {
+                "alive": inspector.alive,
+                "pid": inspector.pid,
+                "keeper": inspector.keeper,
+                "heartbeat_age_ms": round(age, 3) if age is not None else None,
+                "restarts": inspector.restarts,
+                "tap_dropped": inspector.tap_dropped(),
+            }
+        return document
+
+    def problems(self) -> list[str]:
+        """Sentences for people."""
+        found = [f"names are not enforced: {self.failure.message}"] if self.failure is not None else []
+        if self.inspector is not None and not self.inspector.alive:
+            found.append("the inspector, which reads names, is away: --on-failure decides meanwhile")
+        return found
+
+    def _running(self) -> InspectorClient:
+        """The inspector, started when it is needed first."""
+        if self.inspector is None:
+            if not self._maps:
+                raise ClearwayError.of("gateway.E027", why="the programs that are loaded know no names")
+            taps = self._loader.hold()
+            try:
+                self.inspector = InspectorClient(taps, self._maps, self._answering(), self._refused)
+            finally:
+                for descriptor in taps:
+                    os.close(descriptor)
+        self.inspector.wait_begun()
+        return self.inspector
+
+    def _answering(self) -> Answering:
+        options = self._options
+        if options is None:
+            return Answering(public_ech=PUBLIC_ECH)
+        return Answering(
+            on=options.answers == "on",
+            dns=options.dns_answer,
+            contact=options.contact,
+            appeal_url=options.appeal_url,
+            observe=options.observe,
+            public_ech=PUBLIC_ECH,
+        )
+
+    def _refused(self, events: list[dict[str, Any]]) -> None:
+        if self.on_refused is not None:
+            self.on_refused(events)
+
+    def _entries(self, names: list[NameWanted]) -> list[SingleEntry]:
+        return [
+            (
+                each.scope,
+                self._clock.boot_deadline(each.block_until),
+                self._clock.boot_deadline(each.exception_until),
+                _told_of_single(each),
+            )
+            for each in names
+        ]
+
+    def _write_overlay(self) -> None:
+        """The kernel's own keys of blocked names, all of them."""
+        if self.tables is not None:
+            blocked = [
+                (name, each.scope)
+                for name, entries in self._single.items()
+                for each in entries
+                if each.block_until is not None
+            ]
+            self.tables.set_overlay_names(blocked)
+
+    def _switch(self) -> None:
+        """The name step runs while there is something to enforce, and somebody who can."""
+        if self.tables is not None:
+            self.tables.set_names_active(bool(self._listed or self._single) and self.inspector is not None)
+
+    def _fail(self, error: ClearwayError) -> None:
+        self.failure = error
+        log.error("%s", error)
+
+
+def kernel_names(snapshot: Snapshot) -> _engine.NameFilter | None:
+    """What the kernel asks of this snapshot; None: it lists no name."""
+    names = snapshot.names
+    return _engine.NameFilter(names.opened(), names.name_filter.data) if names else None
+
+
+def words_of(snapshot: Snapshot) -> int:
+    """Elements a copy that the kernel's filter of this snapshot takes."""
+    return max(1, len(snapshot.names.name_filter))
+
+
+def _counted(tables: _engine.Tables) -> dict[str, Any]:
+    flows = {protocol: dict.fromkeys(CLASSES, 0) for protocol in PROTOCOLS}
+    for protocol, kind, in_kernel, by_inspector in tables.names_seen():
+        flows[protocol][kind.replace("-", "_")] = in_kernel + by_inspector
+    state, counts = tables.hold_state(), tables.inspector_counts()
+    return {
+        "flows": flows,
+        "pushed_out": tables.names_pushed_out(),
+        "held_packets": state["held"],
+        "waiting_packets": max(0, state["held"] - state["released"]),
+        "held_flows": counts.get("flows-held", 0),
+        "live_flows": state["live"],
+        "refused": {name: counts.get(f"refused-{name}", 0) for name in _REFUSED},
+        "answered": {name: counts.get(f"answered-{name}", 0) for name in _ANSWERED},
+        **{name.replace("-", "_"): counts.get(name, 0) for name in _COUNTED},
+    }
+
+
+def told_of(snapshot: Snapshot) -> list[Told]:
+    """What a refused user is told of each list, by its number in the snapshot."""
+    return [(each.name, word(each.reason), int(each.reason), each.source, stamp(each.until)) for each in snapshot.lists]
+
+
+def _told_of_single(each: NameWanted) -> Told:
+    reason = parse_word(Reason, each.reason) if each.reason else Reason.NONE
+    until = stamp(each.block_until) if each.block_until is not None else ""
+    return each.rule, each.reason, int(reason), each.source, until

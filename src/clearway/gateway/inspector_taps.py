@@ -1,0 +1,81 @@
+"""The two TAPs that held packets wait in, one a direction. Made by the loader process, removed by detach.
+
+They are persistent: what is queued outlives the inspector, as long as somebody keeps the descriptor. Their names come
+from the gateway's name and its network namespace, so that several gateways live on one machine. Everything happens in
+the caller's network namespace.
+"""
+
+import errno
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from clearway import _engine
+from clearway.errors import ClearwayError, KernelRefused
+from clearway.gateway import locks, netlink
+
+_BUSY_WAIT_S = 3.0
+"""How long the processes of a gateway that has just ended may keep its TAPs."""
+_LOOK_AGAIN_S = 0.01
+
+
+def names(gateway: str) -> tuple[str, str]:
+    """Of the TAP where outbound packets wait, and of the other: by enum direction."""
+    digest = hashlib.sha256(f"{gateway}\0{locks.network_namespace()}".encode()).hexdigest()[:6]
+    return f"cw{digest}o", f"cw{digest}i"
+
+
+def open_both(gateway: str, mtu: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Makes them or takes them over, and brings them up: descriptors, interface numbers. gateway.E026."""
+    descriptors: list[int] = []
+    numbers: list[int] = []
+    for name in names(gateway):
+        try:
+            descriptors.append(_open(name, mtu))
+            _keep_silent(name)
+            link = netlink.link_by_name(name)
+            if link is None:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+            netlink.set_flags(link.index, netlink.IFF_UP, netlink.IFF_UP)
+        except (OSError, KernelRefused) as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ClearwayError.of("gateway.E026", name=name, why=str(error)) from error
+        numbers.append(link.index)
+    return (descriptors[0], descriptors[1]), (numbers[0], numbers[1])
+
+
+def remove_both(gateway: str) -> list[str]:
+    """Takes away what there is of them; which. KernelRefused while somebody holds one."""
+    removed = []
+    for name in names(gateway):
+        deadline = time.monotonic() + _BUSY_WAIT_S
+        while True:
+            try:
+                if _engine.remove_tap(name):
+                    removed.append(name)
+                break
+            except KernelRefused:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
+    return removed
+
+
+def _open(name: str, mtu: int) -> int:
+    deadline = time.monotonic() + _BUSY_WAIT_S
+    while True:
+        try:
+            return _engine.open_tap(name, mtu)
+        except KernelRefused as error:
+            if os.strerror(errno.EBUSY) not in str(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _keep_silent(name: str) -> None:
+    """IPv6 off before it comes up: it would speak by itself."""
+    switch = Path("/proc/sys/net/ipv6/conf") / name / "disable_ipv6"
+    if switch.exists():
+        switch.write_text("1\n")

@@ -1,0 +1,118 @@
+"""A refused user learns why: dig shows the Extended DNS Error, curl the page and the reset; clean names go through."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bare_gateway import BareGateway
+from holding import holding_gateway, inspecting
+from shortwire import ShortWire
+
+from clearway import _engine as engine
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
+
+CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
+FOREVER_NS = 1 << 62
+BLOCKED = "bad.example"
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    directory = tmp_path_factory.mktemp("certificate")
+    key, made = directory / "key.pem", directory / "made.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-keyout", str(key), "-out", str(made)],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return made, key
+
+
+@pytest.fixture
+def gateway(wire: ShortWire, certificate: tuple[Path, Path]) -> Iterator[tuple[BareGateway, engine.Inspector]]:
+    """bad.example and everything below it is blocked; servers run at the right end."""
+    for end, address in ((wire.left, CLIENT), (wire.right, SERVER)):
+        subprocess.run(
+            end.namespace.command(["ip", "address", "add", f"{address}/24", "dev", end.interface]), check=True
+        )
+    script = str(Path(__file__).with_name("name_servers.py"))
+    command = wire.right.namespace.command([sys.executable, script, SERVER, *map(str, certificate)])
+    servers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert servers.stdout is not None and servers.stdout.readline() == "ready\n"
+        with holding_gateway(wire) as (made, taps), inspecting(wire, made, taps) as inspector:
+            told = ("decision 7", "phishing", int(engine.Reason.PHISHING), "operator", "2031-01-01T00:00:00Z")
+            inspector.set_single([(BLOCKED, ("subtree", FOREVER_NS, 0, told))])
+            made.tables.set_overlay_names([(BLOCKED, "subtree")])
+            yield made, inspector
+    finally:
+        servers.kill()
+        servers.wait()
+
+
+@pytest.fixture
+def ask(wire: ShortWire) -> Ask:
+    def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"needs {command[0]}")
+        inside = wire.left.namespace.command(list(command))
+        return subprocess.run(inside, capture_output=True, text=True, timeout=20, input=text)
+
+    return run
+
+
+@pytest.mark.parametrize("transport", [(), ("+tcp",)])
+def test_dig_shows_why_a_name_is_refused_and_resolves_a_clean_one(
+    gateway: tuple[BareGateway, engine.Inspector], ask: Ask, transport: tuple[str, ...]
+) -> None:
+    made, _ = gateway
+    clean = ask("dig", *transport, f"@{SERVER}", "good.example", "+short", "+tries=1")
+    assert clean.stdout.strip() == "192.0.2.80"
+    refused = ask("dig", *transport, f"@{SERVER}", "www.bad.example", "+tries=1")
+    assert "NXDOMAIN" in refused.stdout and "EDE: 15" in refused.stdout, refused.stdout
+    counts = made.tables.inspector_counts()
+    assert counts["refused-dns"] == counts["answered-dns"] == 1
+
+
+def test_curl_shows_the_page_of_a_refused_name(gateway: tuple[BareGateway, engine.Inspector], ask: Ask) -> None:
+    resolve = ("--noproxy", "*", "--max-time", "5", "-s")
+    clean = ask("curl", *resolve, "--resolve", f"good.example:80:{SERVER}", "http://good.example/")
+    assert clean.stdout == "welcome\n"
+    refused = ask("curl", *resolve, "-i", "--resolve", f"bad.example:80:{SERVER}", "http://bad.example/")
+    assert refused.stdout.startswith("HTTP/1.1 403"), refused
+    assert "decision 7" in refused.stdout and "phishing" in refused.stdout
+
+
+def test_tls_with_a_refused_name_is_reset_at_both_ends(gateway: tuple[BareGateway, engine.Inspector], ask: Ask) -> None:
+    made, inspector = gateway
+    options = ("-k", "-s", "-S", "--noproxy", "*", "--max-time", "5")
+    clean = ask("curl", *options, "--resolve", f"good.example:443:{SERVER}", "https://good.example/")
+    assert clean.stdout == "welcome\n", clean
+    refused = ask("curl", *options, "--resolve", f"bad.example:443:{SERVER}", "https://bad.example/")
+    assert refused.returncode == 35 and "reset" in refused.stderr.lower(), refused
+    told = ask("openssl", "s_client", "-connect", f"{SERVER}:443", "-servername", "a.bad.example", text="")
+    assert told.returncode != 0 and "errno=104" in told.stderr, told  # ECONNRESET
+    assert made.tables.inspector_counts()["refused-tls"] == 2
+    found = inspector.take_refused(1000)
+    assert [(each.name_protocol, each.name, each.answered) for each in found] == [
+        ("tls", "bad.example", "reset"),
+        ("tls", "a.bad.example", "reset"),
+    ]
+
+
+def test_packets_of_a_refused_flow_are_counted_as_such_and_answers_are_not_forwarded_packets(
+    gateway: tuple[BareGateway, engine.Inspector], ask: Ask
+) -> None:
+    made, _ = gateway
+    ask("dig", f"@{SERVER}", "warm.example", "+tries=1")
+    before = made.counted()
+    ask("dig", f"@{SERVER}", "bad.example", "+tries=1")
+    after = made.counted()
+    assert after.get("refused-name", 0) - before.get("refused-name", 0) == 1
+    assert after["forwarded"] == before["forwarded"]
