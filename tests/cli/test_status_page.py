@@ -51,6 +51,51 @@ def shown(capsys: pytest.CaptureFixture[str], document: dict[str, Any], *before:
     return capsys.readouterr().out
 
 
+NAMES = {
+    "active": True,
+    "listed": 5_000_000,
+    "single": 2,
+    "on_failure": "open",
+    "answers": "on",
+    "failure": None,
+    "inspector": {"alive": True, "restarts": 0},
+    "flows": {
+        "dns": {"seen": 400, "public_ech": 0, "none": 3},
+        "http": {"seen": 10, "public_ech": 0, "none": 0},
+        "tls": {"seen": 80, "public_ech": 10, "none": 0},
+        "quic": {"seen": 0, "public_ech": 0, "none": 0},
+        "other": {"seen": 0, "public_ech": 0, "none": 100},
+    },
+    "refused": {"dns": 7, "http": 1, "tls": 0, "quic": 0},
+}
+
+
+def test_names_are_told_with_what_can_not_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, status(names=NAMES))
+    assert "names     5 000 000 in lists · 2 by people · inspector well · on failure open\n" in text
+    assert "seen      name seen in 45.0 % of 200 flows, hidden behind a provider's in 5.0 %, none in 50.0 %\n" in text
+    rows = [line.split() for line in text.split("names read from")[1].splitlines()[1:5]]
+    assert rows == [
+        ["DNS", "queries", "400", "0", "3", "7"],
+        ["HTTP", "10", "0", "0", "1"],
+        ["TLS", "80", "10", "0", "0"],
+        ["other", "flows", "0", "0", "100", "0"],
+    ]
+
+
+def test_an_inspector_that_is_away_and_names_not_enforced_stand_out(capsys: pytest.CaptureFixture[str]) -> None:
+    away = {**NAMES, "inspector": {"alive": False, "restarts": 3}, "failure": "no TAP", "answers": "silent"}
+    text = shown(capsys, status(names=away))
+    assert "not enforced: no TAP · inspector away, begun anew 3 times" in text
+    assert "nobody is told why" in text
+
+
+def test_a_gateway_without_names_says_nothing_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = {protocol: {"seen": 0, "public_ech": 0, "none": 0} for protocol in ("dns", "tls")}
+    quiet = {**NAMES, "listed": 0, "single": 0, "flows": nothing, "inspector": None}
+    assert shown(capsys, status(names=quiet)) == shown(capsys, status())
+
+
 def test_a_gateway_that_is_well_fits_one_calm_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, status()) == (
         "main · in0 inside, out0 outside · TCX · up 3 h · pid 7\n"

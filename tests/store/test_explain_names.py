@@ -83,6 +83,13 @@ def test_an_exception_of_one_name_spares_nothing_below_it(listed: StateDirectory
     assert told(listed, now, "worse.example") == ("partly", ("block", "worse.example", "subtree"))
 
 
+def test_an_exception_of_one_name_leaves_what_a_list_refuses_below_it(listed: StateDirectory, now: datetime) -> None:
+    spare(listed, now, "bad.example", "exact")
+    assert told(listed, now, "bad.example") == ("partly", ("exception", "bad.example", "exact"))
+    spare(listed, now, "bad.example")
+    assert told(listed, now, "bad.example") == ("forwarded", ("exception", "bad.example", "subtree"))
+
+
 def test_a_list_that_cannot_be_read_is_shown_as_such(listed: StateDirectory, now: datetime) -> None:
     for folder in listed.feeds.iterdir():
         (folder / "manifest.json").write_text("{}")

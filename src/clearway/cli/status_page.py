@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from clearway.cli import show
+from clearway.cli import show, status_names
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
 TOP_MAX = 10
+NAMES_STORED = {"blocked_names": "blocked name", "spared_names": "spared name"}
 Before = tuple[float, dict[str, Any]]
 """Seconds since an earlier answer, and that answer."""
 
@@ -20,7 +21,8 @@ Before = tuple[float, dict[str, Any]]
 def page(status: dict[str, Any], now: datetime, before: Before | None = None) -> list[RenderableType]:
     """A running gateway; with `before`, packets and bits a second as well."""
     parts: list[RenderableType] = [_heading(status, now), _facts_about_it(status, now), "", _lanes(status, before)]
-    for table in (_drops(status), _top(status), _lists(status.get("lists", ()), now)):
+    names = status_names.table(status.get("names") or {})
+    for table in (_drops(status), names, _top(status), _lists(status.get("lists", ()), now)):
         if table is not None:
             parts += ["", table]
     return parts
@@ -36,6 +38,7 @@ def stored_page(stored: dict[str, Any], now: datetime) -> list[RenderableType]:
         names = ", ".join(stored["enforced_past_their_end"])
         rows.add_row("", f"[yellow]ran out, and may still be enforced until a gateway runs again: {names}[/yellow]")
     words = [show.plural(stored[f"{kind}s"], kind) for kind in ("block", "exception", "grant")]
+    words += [show.plural(stored[key], noun) for key, noun in NAMES_STORED.items() if stored.get(key)]
     rows.add_row("stored", ", ".join(words))
     last = stored["last_decision"]
     if last:
@@ -76,6 +79,10 @@ def _facts_about_it(status: dict[str, Any], now: datetime) -> Table:
     entries = ", ".join(show.plural(status.get(plural), kind) for kind, plural in kinds.items())
     rows.add_row("policy", entries)
     rows.add_row("lists", _snapshot(status, now))
+    names = status.get("names") or {}
+    for key, told in (("names", status_names.summary(names)), ("seen", status_names.seen(names))):
+        if told:
+            rows.add_row(key, told)
     if status.get("held_back"):
         rows.add_row("held back", f"[yellow]{', '.join(status['held_back'])}: would cover the inside[/yellow]")
     rows.add_row("ports", _ports(status))

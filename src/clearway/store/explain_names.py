@@ -79,7 +79,8 @@ def _outcome(name: str, decided_by: dict[str, Any] | None, within: list[dict[str
         if any(rule["kind"] == standing.EXCEPTION for rule in within):
             return PARTLY, f"{name} is refused, but for exceptions below it"
         return DROPPED, f"flows to {name} and queries for it are refused"
-    below = {standing.BLOCK} if kind else {standing.BLOCK, "list"}
+    spares_below = decided_by is not None and decided_by["scope"] != word(NameScope.EXACT)
+    below = {standing.BLOCK} if spares_below else {standing.BLOCK, "list"}
     if any(rule["kind"] in below for rule in within):
         return PARTLY, f"{name} is forwarded, but for what is refused below it"
     if kind:
