@@ -9,7 +9,19 @@ import typer
 
 from clearway.cli import ask, show
 from clearway.cli.options import JsonOption, StateOption
-from clearway.config import DROP_BOGONS, GATEWAY_NAME, HOOK, INSIDE_PREFIX, LINK_FOLLOW, OBSERVE
+from clearway.config import (
+    ANSWERS,
+    APPEAL_URL,
+    CONTACT,
+    DNS_ANSWER,
+    DROP_BOGONS,
+    GATEWAY_NAME,
+    HOOK,
+    INSIDE_PREFIX,
+    LINK_FOLLOW,
+    OBSERVE,
+    ON_FAILURE,
+)
 from clearway.errors import ClearwayError
 
 NameOption = Annotated[str, typer.Option(GATEWAY_NAME.name, metavar="NAME", help=GATEWAY_NAME.sentence)]
@@ -29,6 +41,17 @@ def run(
     link_follow: Annotated[
         bool, typer.Option(f"{LINK_FOLLOW.name}/--no-link-follow", help=LINK_FOLLOW.sentence)
     ] = True,
+    on_failure: Annotated[
+        str, typer.Option(ON_FAILURE.name, metavar="F", help=f"{ON_FAILURE.unit}. {ON_FAILURE.sentence}")
+    ] = ON_FAILURE.default,
+    answers: Annotated[
+        str, typer.Option(ANSWERS.name, metavar="A", help=f"{ANSWERS.unit}. {ANSWERS.sentence}")
+    ] = ANSWERS.default,
+    dns_answer: Annotated[
+        str, typer.Option(DNS_ANSWER.name, metavar="A", help=f"{DNS_ANSWER.unit}. {DNS_ANSWER.sentence}")
+    ] = DNS_ANSWER.default,
+    appeal_url: Annotated[str | None, typer.Option(APPEAL_URL.name, metavar="URL", help=APPEAL_URL.sentence)] = None,
+    contact: Annotated[str | None, typer.Option(CONTACT.name, metavar="TEXT", help=CONTACT.sentence)] = None,
     user: Annotated[
         str | None, typer.Option("--user", metavar="LOGIN", help="Whom it becomes after the start; default clearway.")
     ] = None,
@@ -56,6 +79,11 @@ def run(
             inside_prefixes=tuple(inside_prefix or ()),
             drop_bogons=drop_bogons,
             link_follow=link_follow,
+            on_failure=on_failure,
+            answers=answers,
+            dns_answer=dns_answer,
+            appeal_url=appeal_url,
+            contact=contact,
             user=user,
         )
     )

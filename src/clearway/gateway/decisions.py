@@ -12,6 +12,7 @@ from typing import Any
 from clearway.config import StateDirectory
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
+from clearway.policy import name_limits
 from clearway.policy.model import Prefix
 from clearway.store import decide, lists, wanted
 from clearway.store.change import Change
@@ -28,13 +29,20 @@ class Decisions:
         self._inside = inside
         self._clock = clock
         self._enforcer = enforcer
+        name_limits.warm()  # or the first name that is blocked would wait for it
 
     def block(self, request: BlockRequest, actor: str) -> dict[str, Any]:
         return self._enforced(lambda now: decide.block(request, now, actor, inside=self._inside))
 
     def unblock(self, request: UnblockRequest, actor: str) -> dict[str, Any]:
         def decided(now: datetime) -> Change:
-            return decide.unblock(request, now, actor, holders=lambda prefix: lists.holders(self._state, prefix, now))
+            return decide.unblock(
+                request,
+                now,
+                actor,
+                holders=lambda prefix: lists.holders(self._state, prefix, now),
+                name_holders=lambda entry: lists.name_holders(self._state, entry, now),
+            )
 
         return self._enforced(decided)
 
@@ -56,6 +64,8 @@ class Decisions:
             [(prefix, wanted.overlay_at(prefix, now, self._inside)) for prefix in change.overlay],
             [(prefix, wanted.grant_at(prefix, now)) for prefix in change.green],
         )
+        for name in change.names:
+            self._enforcer.names.put_single(name, wanted.names_at(name, now))
         if change.bypass_until is not None:
             self._enforcer.set_bypass(change.bypass_until)
         return {**change.answer, "enforced": True}

@@ -10,7 +10,7 @@ from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
 from clearway.store import lists, standing, wanted
-from clearway.store.change import GrantWanted, OverlayWanted
+from clearway.store.change import GrantWanted, NameWanted, OverlayWanted
 from clearway.store.database import told
 from clearway.store.models import Decision
 
@@ -50,6 +50,9 @@ class WantedNow:
 
     def overlay(self) -> list[OverlayWanted]:
         return wanted.overlay(self._clock.now(), self._inside)
+
+    def names(self) -> list[NameWanted]:
+        return wanted.names(self._clock.now())
 
     def grants(self) -> list[GrantWanted]:
         return wanted.grants(self._clock.now())
