@@ -289,20 +289,21 @@ static __always_inline int find_hello(struct name_window *w, __u64 length, struc
 /* Past the method, to the first byte of the target. 0: not here. NAME_WINDOW_BYTES: no request. */
 static __always_inline __u64 find_target(struct name_window *w, __u64 length)
 {
-	__u64 at = 0;
+	__u64 at = 0, usual = 0;
 	__u8 byte;
 
 	while (at < METHOD_BYTES_MAX && at + 1 < length && MAY_GO_ON) {
 		byte = BYTE(at);
 		if (byte == ' ')
-			return at && BYTE(at + 1) == '/' ? at + 1 : 0;
+			return usual && BYTE(at + 1) == '/' ? at + 1 : 0;
 		if (!canonical[byte]) {
 			/* odd, and yet a byte of a method; or an empty line before it; or SSL 2 */
-			if ((byte > ' ' && byte < 0x7f) || byte == '\t' || (!at && (byte == '\r' || byte == '\n')) ||
-			    (!at && byte & 0x80))
+			if ((byte > ' ' && byte < 0x7f) || byte == '\t' ||
+			    ((!at || usual) && (byte == '\r' || byte == '\n')) || (!at && byte & 0x80))
 				return 0;
 			return NAME_WINDOW_BYTES;
 		}
+		usual = (__u8)(byte - 'A') < 26 ? !at || usual : usual && byte == '-';
 		at = (at + 1) & (NAME_WINDOW_BYTES - 1);
 	}
 	return 0;
@@ -364,8 +365,9 @@ static __always_inline bool is_host_line(struct name_window *w, __u64 at)
 	       (BYTE(at + 3) | 0x20) == 't' && (BYTE(at + 4) == ':' || BYTE(at + 4) <= ' ');
 }
 
-/* A whole head with one Host, or none, and a target in origin form. Lines end with CR LF. */
-static __always_inline int find_request(struct name_window *w, __u64 length, struct name_place *name)
+/* A whole head with one Host, or none, and a target in origin form, and nothing behind it, where another request may
+ * stand. Lines end with CR LF. */
+static __always_inline int find_request(struct name_window *w, __u64 length, __u64 whole, struct name_place *name)
 {
 	__u64 at = find_target(w, length), line = 0, end;
 	__u8 byte;
@@ -397,7 +399,9 @@ static __always_inline int find_request(struct name_window *w, __u64 length, str
 		at = line;
 		byte = BYTE(line);
 		if (byte == '\r')
-			return BYTE(line + 1) != '\n' ? NAME_NOT_HERE : name->start ? NAME_CLEAN : NAME_NONE;
+			return BYTE(line + 1) != '\n' || line + 2 != whole ? NAME_NOT_HERE
+			       : name->start				   ? NAME_CLEAN
+									   : NAME_NONE;
 		if (byte == ' ' || byte == '\t')
 			return NAME_NOT_HERE; /* a folded line */
 	}
@@ -429,7 +433,7 @@ __noinline int read_name(context *skb, __u32 at, __u32 length, __u32 is_dns, __u
 	else if (BYTE(0) == 22)
 		answer = find_hello(w, size, &name, &ech);
 	else
-		answer = find_request(w, size, &name);
+		answer = find_request(w, size, length, &name);
 	w->read.name_class = answer == NAME_NONE ? CLASS_NONE : CLASS_SEEN;
 	if (answer == NAME_CLEAN) {
 		w->read.at = name.start;

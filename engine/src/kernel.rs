@@ -203,6 +203,16 @@ pub fn possible_cpus() -> Result<usize> {
     Ok(cpus.unsigned_abs() as usize)
 }
 
+/// Does this kernel bound a program's loops by itself (may_goto, Linux 6.9)?
+pub fn may_loop() -> bool {
+    let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") else { return false };
+    let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map(|digits| digits.parse::<u32>());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 9),
+        _ => false,
+    }
+}
+
 // ---- pins ----
 
 /// Opens what is pinned there; None: nothing is.

@@ -11,6 +11,7 @@
 //! | object.rs, pins.rs, loader.rs | embedded objects → programs and maps; pins; take-over, attach, detach |
 //! | control.rs, hold_control.rs, base_tables.rs, name_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
+//! | name_check.rs, name_samples.rs | the kernel's reader of names held to the inspector's |
 //! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
 //! | capture_file.rs | a capture file, read through one buffer |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
@@ -37,6 +38,8 @@ pub mod hold_tables;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;
+pub mod name_check;
+pub mod name_samples;
 pub mod name_tables;
 pub mod object;
 pub mod overlay;

@@ -18,6 +18,8 @@ use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::hold_control::{self, HoldControl};
 use crate::kernel::{self, Keyed, MapShape};
+use crate::name_check;
+use crate::name_tables;
 use crate::object::Object;
 use crate::pins::{self, Pins};
 use crate::probe::{self, Hook, Probed};
@@ -101,6 +103,8 @@ impl Loader {
         capacity.check()?;
         let guard = settings.guard_rows()?;
         let pinned = self.pins.as_ref().map(Pins::open_maps).transpose()?.unwrap_or_default();
+        let mut settings = settings;
+        settings.names_held |= !kernel::may_loop();
         let built_in = if settings.names_held { abi::TCX_HELD_OBJECT } else { abi::TCX_OBJECT };
         let mut tcx = Object::open("tcx", self.tcx_object.as_deref().unwrap_or(built_in))?;
         let shapes = tcx.map_shapes();
@@ -146,6 +150,12 @@ impl Loader {
     /// The maps by name; of a Loader that did not load itself, the pinned ones.
     pub fn maps(&mut self) -> Result<&BTreeMap<String, OwnedFd>> {
         self.known().map(|known| &known.maps)
+    }
+
+    /// Names are held, not read, by what this Loader loaded.
+    pub fn names_held(&self) -> bool {
+        let settings = self.loaded.as_ref().and_then(|loaded| loaded.settings.as_ref());
+        settings.is_some_and(|settings| settings.names_held)
     }
 
     /// Of the maps that are loaded, or pinned.
@@ -234,6 +244,18 @@ impl Loader {
         let window = kernel::duplicate(window.as_fd())?;
         let program = self.program(Hook::Tcx)?.as_fd();
         probe::read_names(program, window.as_fd(), ifindex, frames)
+    }
+
+    /// The reader of names of the loaded program, to be held to the inspector's.
+    pub fn check_names<T>(&mut self, check: impl FnOnce(name_check::Reader<'_>) -> Result<T>) -> Result<T> {
+        let ifindex = self.port_of(direction::OUTBOUND);
+        let maps = self.maps()?;
+        let meta = name_tables::live(maps)?;
+        let window = maps.get("name_window");
+        let window = window.ok_or_else(|| Error::Misuse("no map name_window".to_owned()))?;
+        let window = kernel::duplicate(window.as_fd())?;
+        let program = self.program(Hook::Tcx)?.as_fd();
+        check(name_check::Reader { program, window: window.as_fd(), ifindex, meta })
     }
 
     fn port_of(&self, direction: u32) -> u32 {

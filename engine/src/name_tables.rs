@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use bytemuck::Pod;
 
 use crate::abi::{limit, NameMeta};
+use crate::control::Control;
 use crate::difference::Difference;
 use crate::error::{Error, Result};
 use crate::kernel::{self, Keyed};
@@ -152,6 +153,13 @@ impl NameTables {
     pub fn has_overlay(&self, key: u64) -> Result<bool> {
         Ok(self.overlay.get(&key)?.is_some())
     }
+}
+
+/// The description that programs read just now.
+pub fn live<F: AsFd>(fds: &BTreeMap<String, F>) -> Result<NameMeta> {
+    let copy = Control::open(fds)?.epoch() & 1;
+    let meta = of_fds(fds, "name_meta", size_of::<NameMeta>(), 2)?;
+    meta.slice().get(copy as usize).copied().ok_or_else(too_small)
 }
 
 fn at<T: Pod>(elements: &mut [T], n: u32) -> Result<&mut T> {

@@ -23,6 +23,7 @@ use crate::events;
 use crate::frames;
 use crate::kernel;
 use crate::loader;
+use crate::name_check::Check;
 use crate::name_tables::{Names, NO_NAMES};
 use crate::overlay_maps::Until;
 use crate::prefix_lines;
@@ -342,6 +343,13 @@ fn known(list: &[(&str, u32)], value: u32) -> String {
     found.map_or_else(|| value.to_string(), |(name, _)| name.to_lowercase().replace('_', "-"))
 }
 
+/// Answers by word, with "different"; examples of those.
+fn answers_of(check: Check) -> (BTreeMap<String, u64>, Vec<String>) {
+    let answers =
+        (0..).zip(check.answers).map(|(answer, count)| (known(abi::name_answer::NAMES, answer), count));
+    (answers.chain([("different".to_owned(), check.differences)]).collect(), check.examples)
+}
+
 /// What the kernel is to hold of names.
 fn view_of<'a>(names: Option<&'a NameFilter>, public_ech: &[String]) -> PyResult<Names<'a>> {
     let mut meta = NO_NAMES;
@@ -391,6 +399,10 @@ impl Loader {
         })
     }
 
+    fn names_held(&self, py: Python<'_>) -> bool {
+        py.detach(|| locked(&self.0).names_held())
+    }
+
     fn capacity(&self, py: Python<'_>) -> PyResult<Capacity> {
         detached(py, || locked(&self.0).capacity()).map(Capacity)
     }
@@ -431,6 +443,25 @@ impl Loader {
             (answer, protocol, known(abi::name_class::NAMES, read.name_class), name, read.key)
         };
         Ok(windows.into_iter().map(said).collect())
+    }
+
+    fn check_names(
+        &self,
+        py: Python<'_>,
+        frames: Vec<Bound<'_, PyBytes>>,
+    ) -> PyResult<(BTreeMap<String, u64>, Vec<String>)> {
+        let frames: Vec<&[u8]> = frames.iter().map(|frame| frame.as_bytes()).collect();
+        detached(py, || locked(&self.0).check_names(|reader| reader.check(&frames))).map(answers_of)
+    }
+
+    fn check_generated_names(
+        &self,
+        py: Python<'_>,
+        seed: u64,
+        count: u64,
+    ) -> PyResult<(BTreeMap<String, u64>, Vec<String>)> {
+        let work = || locked(&self.0).check_names(|reader| reader.check_generated(seed, count));
+        detached(py, work).map(answers_of)
     }
 
     fn probe(&self, py: Python<'_>, hook: &str, direction: u32, frame: &[u8]) -> PyResult<ProbeOutcome> {

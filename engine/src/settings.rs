@@ -24,7 +24,7 @@ pub struct Settings {
     pub guard_bogons: bool,
     /// Prefix and its own flags (enum guard_flag).
     pub guard: Vec<(Prefix, u32)>,
-    /// Names are held, not read: for kernels before 6.9.
+    /// Names are held, not read. The loader sets it on kernels before 6.9.
     pub names_held: bool,
 }
 

@@ -189,7 +189,7 @@ class Settings:
         guard: list[tuple[bytes, int, int]] = ...,  # address, length, flags; those of covering prefixes are added
         guard_inside: bool = False,
         guard_bogons: bool = False,
-        names_held: bool = False,  # hold each name instead of reading it: kernels before 6.9
+        names_held: bool = False,  # hold each name instead of reading it, as kernels before 6.9 do anyway
     ) -> None: ...
 
 class Capacity:
@@ -228,6 +228,9 @@ class Loader:
     def capacity(self) -> Capacity:
         """What the maps hold: may be more than load() was asked for. Of a Loader that did not load: of the pins."""
 
+    def names_held(self) -> bool:
+        """What was loaded holds each name that it would read: a kernel before 6.9, or Settings said so."""
+
     def attach(self) -> dict[str, str]:
         """Puts the loaded programs on both ports: bpf_link_update of a pinned link, or a new link, then pins it, the
         programs and the maps. {"tcx-inside": "attached"|"updated"|"replaced"|"moved"}; "replaced": the pinned link had
@@ -247,6 +250,13 @@ class Loader:
     def read_names(self, direction: Direction, frames: list[bytes]) -> list[tuple[str, str, str, bytes, int]]:
         """run() for each, and what the program's reader said: answer, protocol, class (words of abi.h), the name as it
         stood, its tagged key. For tests."""
+
+    def check_names(self, frames: list[bytes]) -> tuple[dict[str, int], list[str]]:
+        """Each frame as the first of its flow: what the program's reader says against the inspector's readers. Frames by
+        the program's answer ("clean", "listed", "none", "not-here"), and "different"; examples of those, ten at most."""
+
+    def check_generated_names(self, seed: int, count: int) -> tuple[dict[str, int], list[str]]:
+        """The same of as many generated frames."""
 
     def probe(self, hook: str, direction: Direction, frame: bytes) -> ProbeOutcome:
         """One frame through the loaded program by BPF_PROG_TEST_RUN, marked by the nonce of struct control.
