@@ -196,6 +196,7 @@ def _load(
     # Before the base: larger tables would begin with the overlay that is remembered, and none is yet
     enforcer.replace_all(wanted.overlay(), wanted.grants())
     enforcer.publish(snapshot)
+    enforcer.names.replace_single(wanted.names())
     enforcer.set_bypass(wanted.bypass_until())
     runtime = _prepare_ports(options, state, links, loaded)
     enforcer.attach()
@@ -213,6 +214,7 @@ def _catch_up(wanted: "WantedNow", enforcer: "Enforcer") -> None:
     if enforcer.snapshot is None or snapshot.path != enforcer.snapshot.path:
         enforcer.publish(snapshot)
     enforcer.replace_all(wanted.overlay(), wanted.grants())
+    enforcer.names.replace_single(wanted.names())
     enforcer.set_bypass(wanted.bypass_until())
 
 
