@@ -161,8 +161,10 @@ impl Flow {
             Reading::DnsDatagrams => {
                 let query = match dns::query(payload) {
                     Parsed::Done(query) => Ok(query),
-                    Parsed::No(absence) => Err(absence),
-                    Parsed::More => Err(Absence::Malformed), // a datagram holds all of it, or never will
+                    Parsed::No(Absence::OtherProtocol) => Err(Absence::OtherProtocol),
+                    Parsed::No(absence) => first_question(payload).ok_or(absence),
+                    // A datagram holds all of it, or never will.
+                    Parsed::More => first_question(payload).ok_or(Absence::Malformed),
                 };
                 self.say_query(query, found);
                 Step::More
@@ -394,6 +396,16 @@ impl Flow {
         }
         self.said = true;
         self.over()
+    }
+}
+
+/// The query as if it had one question: its count tells of more than are there. A server refuses it, a reader need not.
+fn first_question(message: &[u8]) -> Option<Query> {
+    let mut message = message.to_vec();
+    message.get_mut(4..6)?.copy_from_slice(&[0, 1]);
+    match dns::query(&message) {
+        Parsed::Done(query) => Some(query),
+        _ => None,
     }
 }
 
