@@ -39,7 +39,7 @@ fn build() -> Result<(), String> {
     // for kernels without may_goto
     clang.compile_with(&["-DNAMES_HELD"], &data_plane.join("tcx.bpf.c"), &out.join("tcx-held.bpf.o"))?;
     // for measurements
-    for name in ["generator", "sink"] {
+    for name in ["generator", "name_cost", "sink"] {
         clang.compile(&own.join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")))?;
     }
     Ok(())

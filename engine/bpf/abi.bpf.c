@@ -7,6 +7,7 @@
 
 #include "abi.h"
 #include "generator.h"
+#include "name_cost.h"
 
 enum reason a_reason;
 enum lane a_lane;
@@ -51,5 +52,6 @@ struct name_window a_name_window;
 
 struct draw a_draw;
 struct pair a_pair;
+struct name_draw a_name_draw;
 
 struct __sk_buff an_skb;

@@ -14,3 +14,5 @@ pub static XDP_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/xdp.bpf
 pub static GENERATOR_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/generator.bpf.o"));
 /// Their end: see frames.rs.
 pub static SINK_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sink.bpf.o"));
+/// The reader of names alone: see name_cost.rs.
+pub static NAME_COST_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/name_cost.bpf.o"));

@@ -15,6 +15,7 @@
 //! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
 //! | capture_file.rs | a capture file, read through one buffer |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
+//! | epoll.rs, new_flows.rs, first_data.rs, initials.rs, name_cost.rs | for measurements of names: new flows, their first data, Initials, the reader alone |
 //! | python.rs, python_*.rs | the only files that name pyo3 |
 
 pub mod abi;
@@ -24,8 +25,10 @@ pub mod capture_file;
 pub mod clock;
 pub mod control;
 pub mod difference;
+pub mod epoll;
 pub mod error;
 pub mod events;
+pub mod first_data;
 pub mod frames;
 pub mod green_lines;
 pub mod hold;
@@ -35,12 +38,15 @@ pub mod hold_events;
 pub mod hold_flows;
 pub mod hold_rules;
 pub mod hold_tables;
+pub mod initials;
 pub mod kernel;
 pub mod loader;
 pub mod mapped;
+pub mod name_cost;
 pub mod name_check;
 pub mod name_samples;
 pub mod name_tables;
+pub mod new_flows;
 pub mod object;
 pub mod overlay;
 pub mod overlay_maps;
@@ -49,6 +55,8 @@ pub mod prefix_lines;
 pub mod probe;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "python")]
+mod python_bench;
 #[cfg(feature = "python")]
 mod python_hold;
 #[cfg(feature = "python")]

@@ -106,6 +106,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(membarrier, module)?)?;
     module.add_function(wrap_pyfunction!(parse_prefixes, module)?)?;
     crate::python_hold::add_to(module)?;
+    crate::python_bench::register(module)?;
     crate::python_inspect::register(module)?;
     crate::python_names::register(module)?;
     Ok(())
@@ -351,7 +352,7 @@ fn answers_of(check: Check) -> (BTreeMap<String, u64>, Vec<String>) {
 }
 
 /// What the kernel is to hold of names.
-fn view_of<'a>(names: Option<&'a NameFilter>, public_ech: &[String]) -> PyResult<Names<'a>> {
+pub(crate) fn view_of<'a>(names: Option<&'a NameFilter>, public_ech: &[String]) -> PyResult<Names<'a>> {
     let mut meta = NO_NAMES;
     if public_ech.len() > meta.public_ech.len() {
         return Err(PyValueError::new_err(format!("{} public ECH names at most", meta.public_ech.len())));

@@ -324,9 +324,7 @@ class Tables:
         """Publishes the idle copy; waits the grace period, after which the other copy may be filled. New epoch.
         grace=False exists for the test that shows why it is needed."""
 
-    def compare_base(
-        self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()
-    ) -> Difference:
+    def compare_base(self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()) -> Difference:
         """The live copy, every cell of it."""
 
     # names
@@ -591,3 +589,48 @@ class HoldView:
     def live(self) -> int: ...
     def slot(self, number: int) -> tuple[int, list[int], list[int]] | None:
         """State, held and released by direction. For tests."""
+
+class NameCost:
+    """For bench: the programs' reader of names and a filter, run by BPF_PROG_TEST_RUN over a frame in which each run
+    has another name. Needs the rights of a loader."""
+
+    def __init__(self, names: NameFilter) -> None: ...
+    def measure(
+        self,
+        frame: bytes,
+        *,
+        name_at: int,  # of the name in the frame: '?' there is any letter; 80 bytes at most
+        name_bytes: int,
+        payload_at: int,
+        is_dns: bool,
+        repeat: int,
+        seed: int,
+    ) -> tuple[int, int, int, int]:
+        """Mean ns of drawing, reading and asking; of drawing alone; names found clean; names that were not."""
+
+def dial_flows(
+    kind: str,  # "tcp", "udp"
+    source: str,
+    destination: str,
+    port: int,
+    payloads: list[bytes],  # first bytes of flows, taken in turn
+    *,
+    first: int,
+    concurrent: int,
+    stays: bool,  # of udp: the socket asks again
+    seconds: float,
+) -> tuple[int, int, float]:
+    """For bench: begins flows one after another in this thread's namespace, each until its answer. Flows that were
+    answered, that were not, and seconds."""
+
+def serve_flows(kind: str, socket: int, stop: int, *, request_bytes: int, answer: bytes) -> int:
+    """For bench: answers them, until `stop` can be read. Over UDP with `answer`, or where that is empty as DNS."""
+
+def dial_first_data(source: str, destination: str, port: int, payloads: list[bytes], count: int) -> bytes:
+    """For bench: flows over TCP one by one, both ends awake. When each sent: uint64 ns of the monotonic clock."""
+
+def serve_first_data(listener: int, count: int, request_bytes: int) -> bytes:
+    """When each had arrived, on the same clock."""
+
+def quic_initial(connection_id: bytes, hello: bytes) -> bytes:
+    """For bench: a client's first datagram of QUIC version 1 with this handshake message."""
