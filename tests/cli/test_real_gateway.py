@@ -35,6 +35,15 @@ class Wire:
         command = ["ip", "netns", "exec", self.inside, "ping", "-c1", "-W1", address]
         return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
 
+    def status_of(self, name: str) -> int:
+        """What a web server outside, or whoever answers in its place, says of a request for that name."""
+        code = (
+            "import http.client, sys; connection = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)\n"
+            "connection.request('GET', '/', headers={'Host': sys.argv[2]}); print(connection.getresponse().status)"
+        )
+        command = ["ip", "netns", "exec", self.inside, sys.executable, "-c", code, OUTSIDE, name]
+        return int(subprocess.run(command, capture_output=True, timeout=20, check=True, text=True).stdout)
+
     def remove(self) -> None:
         for name in (self.inside, self.gateway, self.outside):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10)
@@ -98,6 +107,60 @@ def test_decisions_are_in_force_when_the_command_returns(wire: Wire, cli: Call, 
     assert status["wanted"] == status["enforced"]
     dropped = {row["reason"] for row in status["counters"]}
     assert {"forwarded", "blocked-destination", "listed-destination"} <= dropped
+
+
+@pytest.fixture
+def web(wire: Wire, tmp_path: Path) -> Iterator[Wire]:
+    """The same wire with a web server outside, whatever names it is asked for."""
+    (tmp_path / "web").mkdir()
+    command = [sys.executable, "-m", "http.server", "80", "--directory", str(tmp_path / "web")]
+    with subprocess.Popen(["ip", "netns", "exec", wire.outside, *command], stderr=subprocess.DEVNULL) as server:
+        deadline = time.monotonic() + 20
+        while (
+            subprocess.run(
+                ["ip", "netns", "exec", wire.outside, "ss", "-Hlnt", "sport", "= :80"], capture_output=True, timeout=10
+            ).stdout
+            == b""
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield wire
+        server.terminate()
+
+
+def test_names_are_in_force_when_the_command_returns(web: Wire, cli: Call, state: Path, tmp_path: Path) -> None:
+    assert web.status_of("bad.example") == 200
+    assert "  in force\n" in cli("block", "bad.example", "--reason", "phishing", "--until", "1h").out
+    assert (web.status_of("bad.example"), web.status_of("www.bad.example")) == (403, 403)
+    assert (web.status_of("good.example"), web.status_of("notbad.example")) == (200, 200)
+    cli("unblock", "bad.example")
+    assert web.status_of("bad.example") == 200
+    phish = tmp_path / "phish.txt"
+    phish.write_text("worse.example\nwww.worse.example\n")
+    assert "  in force\n" in cli("feed", "add", "phish", phish, "--reason", "phishing").out
+    assert (web.status_of("worse.example"), web.status_of("other.worse.example")) == (403, 200)
+    assert "  in force\n" in cli("unblock", "worse.example", "--until", "1h").out
+    assert (web.status_of("worse.example"), web.status_of("www.worse.example")) == (200, 200)
+    assert (
+        "  in force\n"
+        in cli("block", "www.worse.example", "--reason", "malware", "--until", "1h", "--scope", "exact").out
+    )
+    assert (web.status_of("www.worse.example"), web.status_of("worse.example")) == (403, 200)
+    cli("feed", "remove", "phish")
+    assert web.status_of("www.worse.example") == 403
+    status = cli("status", "--json").json
+    assert status["names"]["refused"]["http"] == 5
+    assert {row["entry"] for row in status["top"]} == {"bad.example", "worse.example", "www.worse.example"}
+    rows = [json.loads(line) for line in (state / "eve.json").read_text().splitlines()]
+    told = [(row["http"]["hostname"], row["clearway"]["rules"][0]["list"]) for row in rows if "http" in row]
+    assert told == [
+        ("bad.example", "block"),
+        ("www.bad.example", "block"),
+        ("worse.example", "phish"),
+        ("www.worse.example", "block"),
+        ("www.worse.example", "block"),
+    ]
+    assert all(INSIDE not in json.dumps(row) for row in rows), "an inside host is told by its pseudonym"
 
 
 def test_explain_live_agrees_with_the_kernel_and_says_when_it_does_not(wire: Wire, cli: Call, state: Path) -> None:
