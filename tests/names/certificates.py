@@ -8,7 +8,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-from host_pair import DOMAIN
+from host_pair import DOMAIN, REFUSED_DOMAIN
 
 DAYS = "30"
 
@@ -26,8 +26,9 @@ def make_certificates(folder: Path) -> None:
         "-keyout", "ca.key", "-out", "ca.pem",
     )  # fmt: skip
     openssl("req", *key, "-subj", f"/CN={DOMAIN}", "-keyout", "leaf.key", "-out", "leaf.csr")
+    names = f"DNS:*.{DOMAIN},DNS:*.{REFUSED_DOMAIN}"
     (folder / "leaf.ext").write_text(
-        f"basicConstraints=CA:FALSE\nsubjectAltName=DNS:{DOMAIN},DNS:*.{DOMAIN}\nextendedKeyUsage=serverAuth\n"
+        f"basicConstraints=CA:FALSE\nsubjectAltName={names}\nextendedKeyUsage=serverAuth\n"
     )
     openssl(
         "x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", DAYS,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from certificates import key_fingerprint
-from host_pair import SERVER, Finished, Pair, host_name
+from host_pair import DOMAIN, SERVER, Finished, Pair, host_name
 
 GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
 GO_BUILD_S = 300.0
@@ -73,9 +73,9 @@ class Client:
         if why := self.why_absent():
             pytest.skip(why)
 
-    def visit(self, pair: Pair, label: str, family: str) -> Finished:
-        """Fetches the name of that label and family."""
-        visit = Visit(host_name(label, family), family, pair.folder)
+    def visit(self, pair: Pair, family: str, domain: str = DOMAIN) -> Finished:
+        """Fetches its own name of that family and domain."""
+        visit = Visit(host_name(self.label, family, domain), family, pair.folder)
         return pair.run(self.command(visit), self.given(visit))
 
     def succeeded(self, finished: Finished, name: str) -> bool:
@@ -158,19 +158,20 @@ def _wget(scheme: str) -> Callable[[Visit], Sequence[str]]:
 def _dig(*options: str) -> Callable[[Visit], Sequence[str]]:
     def command(visit: Visit) -> Sequence[str]:
         kind = "A" if visit.family == "v4" else "AAAA"
-        return ["dig", "+tries=1", "+time=10", *options, f"@{visit.address}", visit.name, kind]
+        return ["dig", "+tries=3", "+time=5", *options, f"@{visit.address}", visit.name, kind]
 
     return command
 
 
-def chromium(visit: Visit, *options: str) -> Sequence[str]:
+def chromium(visit: Visit, *options: str, profile: Path | None = None) -> Sequence[str]:
     """Without a window, a sandbox (it runs as root) and what it sends of its own accord; the page's DOM comes out."""
     fingerprint = key_fingerprint(visit.folder)
+    profile = profile or Path(tempfile.mkdtemp(prefix="profile-", dir=visit.folder))
     alone = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     alone += ["--disable-extensions", "--no-default-browser-check", "--no-pings", "--disable-domain-reliability"]
     return [
         CHROMIUM or "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *alone,
-        f"--user-data-dir={tempfile.mkdtemp(prefix='profile-', dir=visit.folder)}",
+        f"--user-data-dir={profile}",
         f"--ignore-certificate-errors-spki-list={fingerprint}",
         *options, "--dump-dom", f"https://{visit.name}/",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A client and a server in network namespaces, one veth apart or with room for a gateway between them.
+"""A client and a server in network namespaces of their own, one veth apart.
 
 Both families, one Ethernet segment. Programs of the client find names in a hosts file of their own, so that no query
 is needed before the conversation that a test is about. Names of the namespaces begin with cwn-.
@@ -12,13 +12,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
 
 PREFIX = "cwn"
 DOMAIN = "clients.example"
+REFUSED_DOMAIN = "refused.example"
+"""What the gateway of a test is told to refuse, with everything below it."""
 MTU_DEFAULT = 1500
 CLIENT_END_S = 90.0
 _numbers = itertools.count()
@@ -41,14 +43,11 @@ FAMILIES = ("v4", "v6")
 
 @dataclass
 class Pair:
-    """The two ends, and the gateway's ports where there is one between them."""
+    """The two ends, and the folder of what the client's programs read: `hosts`, certificates."""
 
     client: End
     server: End
-    inside: End | None = None
-    outside: End | None = None
-    folder: Path = field(default_factory=Path)
-    """Of files that the client's programs read: `hosts`."""
+    folder: Path
 
     def run(self, command: Sequence[str], given: bytes = b"", timeout_s: float = CLIENT_END_S) -> Finished:
         """The client's program, to its end; killed when it takes longer."""
@@ -94,14 +93,19 @@ def _text(words: bytes) -> str:
     return words.decode(errors="replace")
 
 
-def host_name(label: str, family: str) -> str:
+def host_name(label: str, family: str, domain: str = DOMAIN) -> str:
     """A name of the server that has an address of that family alone."""
-    return f"{label}-{family}.{DOMAIN}"
+    return f"{label}-{family}.{domain}"
 
 
 def write_hosts(folder: Path, labels: Sequence[str]) -> None:
-    """Each label's names of both families, at the server."""
-    rows = [f"{SERVER.address(family)} {host_name(label, family)}" for label in labels for family in FAMILIES]
+    """Each label's names of both families and domains, at the server."""
+    rows = [
+        f"{SERVER.address(family)} {host_name(label, family, domain)}"
+        for label in labels
+        for family in FAMILIES
+        for domain in (DOMAIN, REFUSED_DOMAIN)
+    ]
     (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *rows]) + "\n")
 
 
@@ -145,32 +149,28 @@ def serving(pair: Pair) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def host_pair(folder: Path, *, gateway: bool = False, mtu: int = MTU_DEFAULT) -> Iterator[Pair]:
-    """Up and addressed. With `gateway`, a namespace with the ports `inside` and `outside`, joined by nothing yet."""
-    names = ("client", "server", "gateway") if gateway else ("client", "server")
-    with fresh_namespaces(*names) as made:
-        client, server = End(made[0], "eth0"), End(made[1], "eth0")
-        for namespace in made:
-            namespace.sysctl({"ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0"})
-        if gateway:
-            inside, outside = End(made[2], "inside"), End(made[2], "outside")
-            wire(inside, client, mtu=mtu)
-            wire(outside, server, mtu=mtu)
-            pair = Pair(client, server, inside, outside, folder)
-        else:
-            wire(client, server, mtu=mtu)
-            pair = Pair(client, server, folder=folder)
-        _address(client, CLIENT)
-        _address(server, SERVER)
+def host_pair(folder: Path, *, mtu: int = MTU_DEFAULT) -> Iterator[Pair]:
+    """One wire apart, up and addressed."""
+    with fresh_namespaces("client", "server") as (client, server):
+        pair = Pair(End(client, "eth0"), End(server, "eth0"), folder)
+        wire(pair.client, pair.server, mtu=mtu)
+        address_hosts(pair)
         yield pair
 
 
-def _address(end: End, host: Host) -> None:
-    end.set(address=host.mac)
-    with end.namespace.links() as links:
-        index = links.link_lookup(ifname=end.interface)[0]
-        links.addr("add", index=index, address=host.v4, prefixlen=24)
-        links.addr("add", index=index, address=host.v6, prefixlen=64)
+def address_hosts(pair: Pair) -> None:
+    """What both hosts are called, in one segment; usable at once."""
+    for end, host in ((pair.client, CLIENT), (pair.server, SERVER)):
+        end.namespace.sysctl(
+            {f"ipv6/conf/{end.interface}/accept_dad": "0", f"ipv6/conf/{end.interface}/accept_ra": "0"}
+        )
+        end.set(state="down")
+        end.set(address=host.mac)
+        end.set(state="up")
+        with end.namespace.links() as links:
+            index = links.link_lookup(ifname=end.interface)[0]
+            links.addr("add", index=index, address=host.v4, prefixlen=24)
+            links.addr("add", index=index, address=host.v6, prefixlen=64)
 
 
 def set_port(end: End, setting: str, value: int) -> None:

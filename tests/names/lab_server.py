@@ -22,8 +22,14 @@ REQUEST_S_MAX = 30.0
 TYPE_A, TYPE_AAAA, TYPE_OPT = 1, 28, 41
 
 
+ALTERNATIVE = f'Alt-Svc: h3=":{TLS_PORT}"; ma=86400\r\n'
+"""Whoever reads this over TLS may come back over HTTP/3."""
+
+
 def greeting(name: str) -> bytes:
-    return f"<html><body>the server greets {name}</body></html>\n".encode()
+    """An icon of its own, so that no browser asks for one."""
+    icon = '<link rel="icon" href="data:,">'
+    return f"<html><head>{icon}</head><body>the server greets {name}</body></html>\n".encode()
 
 
 # ---- HTTP, in the clear and in TLS ----
@@ -41,7 +47,8 @@ async def answer_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
                 ending = fields.get("connection", "").lower() == "close"
                 state = "close" if ending else "keep-alive"
                 words = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n"
-                writer.write(words.encode() + f"Connection: {state}\r\n\r\n".encode() + body)
+                words += ALTERNATIVE if writer.get_extra_info("ssl_object") else ""
+                writer.write(f"{words}Connection: {state}\r\n\r\n".encode() + body)
                 await writer.drain()
                 if ending:
                     break

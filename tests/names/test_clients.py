@@ -84,7 +84,7 @@ def recorded(request: pytest.FixtureRequest, visiting: Path, tmp_path_factory: p
         with serving(pair), recorder(pair.server) as recording:
             for client in CLIENTS:
                 for family in FAMILIES if not client.why_absent() else ():
-                    finished[client.label, family] = client.visit(pair, client.label, family)
+                    finished[client.label, family] = client.visit(pair, family)
             frames = recording.frames()
     return Recorded(way, frames, packets(frames), finished, tmp_path_factory.mktemp(way.word))
 
