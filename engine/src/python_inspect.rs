@@ -23,6 +23,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// About the length of a line, to make room once.
+const LINE_BYTES: usize = 192;
+
 /// A capture that is being read.
 #[pyclass(frozen, module = "clearway._engine")]
 struct Inspection {
@@ -121,7 +124,7 @@ impl Inspection {
         write: impl Fn(&Finding, &mut String) + Sync,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let lines = self.some(py, |inspection| {
-            let mut lines = String::new();
+            let mut lines = String::with_capacity(inspection.waiting() * LINE_BYTES);
             inspection.findings().for_each(|finding| write(&finding, &mut lines));
             lines
         })?;

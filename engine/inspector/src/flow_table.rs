@@ -72,25 +72,37 @@ impl<T: Default> FlowTable<T> {
             slot.busy = true;
             return (&mut slot.entry, None);
         }
-        let evicted = match self.slots.len() >= self.slots_max {
-            true => self.take_quiet(),
-            false => None,
-        };
-        let at = self.slots.len();
-        self.slots.push(Slot { key, busy: false, entry: T::default() });
+        let fresh = Slot { key, busy: false, entry: T::default() };
+        if self.slots.len() < self.slots_max {
+            let at = self.slots.len();
+            self.slots.push(fresh);
+            self.index.insert(key, at as u32);
+            return (&mut self.slots[at].entry, None);
+        }
+        self.turn();
+        let at = self.hand;
+        self.hand += 1;
+        let old = std::mem::replace(&mut self.slots[at], fresh);
+        self.index.remove(&old.key);
         self.index.insert(key, at as u32);
-        (&mut self.slots[at].entry, evicted)
+        (&mut self.slots[at].entry, Some((old.key, old.entry)))
     }
 
     /// Takes out the entry that the hand finds quiet.
     pub fn take_quiet(&mut self) -> Option<(FlowKey, T)> {
+        self.turn();
+        (self.hand < self.slots.len()).then(|| self.take_at(self.hand))
+    }
+
+    /// Moves the hand on to the next entry without its bit, and clears those that it passes.
+    fn turn(&mut self) {
         loop {
             if self.hand >= self.slots.len() {
                 self.hand = 0;
             }
-            let slot = self.slots.get_mut(self.hand)?;
-            if !std::mem::take(&mut slot.busy) {
-                return self.take_at(self.hand);
+            let passed = self.slots.get_mut(self.hand).is_some_and(|slot| std::mem::take(&mut slot.busy));
+            if !passed {
+                return;
             }
             self.hand += 1;
         }
@@ -104,7 +116,7 @@ impl<T: Default> FlowTable<T> {
     }
 
     /// The last slot moves into the place that becomes free.
-    fn take_at(&mut self, at: usize) -> Option<(FlowKey, T)> {
+    fn take_at(&mut self, at: usize) -> (FlowKey, T) {
         let taken = self.slots.swap_remove(at);
         self.index.remove(&taken.key);
         if let Some(moved) = self.slots.get(at) {
@@ -112,19 +124,20 @@ impl<T: Default> FlowTable<T> {
                 place.insert(at as u32);
             }
         }
-        Some((taken.key, taken.entry))
+        (taken.key, taken.entry)
     }
 }
 
 /// Folded multiplication under two random keys.
 #[derive(Clone, Copy)]
-struct Keyed {
+pub struct Keyed {
     start: u64,
     factor: u64,
 }
 
 impl Keyed {
-    fn drawn() -> Keyed {
+    /// With keys of its own.
+    pub fn drawn() -> Keyed {
         let random = RandomState::new();
         Keyed { start: random.hash_one(1), factor: random.hash_one(2) | 1 }
     }
@@ -138,7 +151,8 @@ impl BuildHasher for Keyed {
     }
 }
 
-struct Folded {
+/// A hash on its way.
+pub struct Folded {
     state: u64,
     factor: u64,
 }

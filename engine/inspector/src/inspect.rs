@@ -4,14 +4,13 @@
 //! Bounded for any file: flows in the table, bytes held for flows that are being read, names remembered of a flow. Whoever
 //! has been quiet longest is ended to make room. Knows no file and no clock. Called by `clearway inspect` and `replay`.
 
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use crate::capture::{Capture, Record};
 use crate::finding::{Finding, FlowTotal};
 use crate::flow::{Flow, Step, Transport};
-use crate::flow_table::{FlowKey, FlowTable};
+use crate::flow_table::{FlowKey, FlowTable, Keyed};
 use crate::fragments::Fragments;
 use crate::frame::{self, flags, LinkType, Packet, Unread};
 use crate::observation::{Absence, Observation, Protocol};
@@ -29,7 +28,7 @@ const DNS_PORT: u16 = crate::flow::DNS_PORT;
 pub struct Inspection {
     flows: FlowTable<Entry>,
     fragments: Fragments,
-    hasher: RandomState,
+    hasher: Keyed,
     frames: u64,
     reading_bytes: usize,
     said: Vec<Observation>,
@@ -45,7 +44,7 @@ struct Entry {
     sides: [Side; 2],
     names: Names,
     /// What was said of a flow without a name, held back until it is sure that none comes.
-    absence: Option<(Place, Observation, u64)>,
+    absence: Option<Box<(Place, Observation, u64)>>,
     first_frame: u64,
     last_frame: u64,
     packets: u64,
@@ -109,7 +108,7 @@ impl Inspection {
         Inspection {
             flows: FlowTable::new(FLOWS_MAX),
             fragments: Fragments::default(),
-            hasher: RandomState::new(),
+            hasher: Keyed::drawn(),
             frames: 0,
             reading_bytes: 0,
             said: Vec::new(),
@@ -190,7 +189,7 @@ impl Inspection {
                 // An answer where a query could have stood says nothing of the flow, unless its client sent it.
                 let is_answer = absence == Absence::OtherProtocol && observation.protocol == Protocol::Dns;
                 if entry.absence.is_none() && (!is_answer || entry.client == Some(place)) {
-                    entry.absence = Some((place, observation, self.frames));
+                    entry.absence = Some(Box::new((place, observation, self.frames)));
                 }
                 continue;
             }
@@ -202,7 +201,8 @@ impl Inspection {
         }
         // A flow that is sure to have no name is told where it stands, if it is sure which side asks.
         if !entry.told && entry.client == Some(place) && matches!(place.of(&mut entry.sides), Side::Over) {
-            if let Some((place, observation, frame)) = entry.absence.take() {
+            if let Some(absence) = entry.absence.take() {
+                let (place, observation, frame) = *absence;
                 entry.told = true;
                 self.findings.push(finding(&key, place, observation, frame));
             }
@@ -228,7 +228,7 @@ impl Inspection {
                 if observation.name.is_ok() {
                     observation = Observation::new(observation.protocol, Err(Absence::Incomplete));
                 }
-                entry.absence = Some((place, observation, entry.last_frame));
+                entry.absence = Some(Box::new((place, observation, entry.last_frame)));
             }
         }
         if self.counts {
@@ -247,8 +247,10 @@ impl Inspection {
         if entry.told {
             return;
         }
-        let empty = Observation::new(Protocol::Other, Err(Absence::Empty));
-        let (_, observation, frame) = entry.absence.unwrap_or((asks, empty, entry.last_frame));
+        let (observation, frame) = match entry.absence {
+            Some(absence) => (absence.1, absence.2),
+            None => (Observation::new(Protocol::Other, Err(Absence::Empty)), entry.last_frame),
+        };
         self.findings.push(finding(&key, asks, observation, frame));
     }
 }
