@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calling import Call
@@ -148,19 +149,29 @@ def test_names_are_in_force_when_the_command_returns(web: Wire, cli: Call, state
     assert (web.status_of("www.worse.example"), web.status_of("worse.example")) == (403, 200)
     cli("feed", "remove", "phish")
     assert web.status_of("www.worse.example") == 403
-    status = cli("status", "--json").json
-    assert status["names"]["refused"]["http"] == 5
-    assert {row["entry"] for row in status["top"]} == {"bad.example", "worse.example", "www.worse.example"}
-    rows = [json.loads(line) for line in (state / "eve.json").read_text().splitlines()]
-    told = [(row["http"]["hostname"], row["clearway"]["rules"][0]["list"]) for row in rows if "http" in row]
-    assert told == [
+    told = _told_of_names(state / "eve.json", 5)
+    assert [(row["http"]["hostname"], row["clearway"]["rules"][0]["list"]) for row in told] == [
         ("bad.example", "block"),
         ("www.bad.example", "block"),
         ("worse.example", "phish"),
         ("www.worse.example", "block"),
         ("www.worse.example", "block"),
     ]
-    assert all(INSIDE not in json.dumps(row) for row in rows), "an inside host is told by its pseudonym"
+    assert all(INSIDE not in json.dumps(row) for row in told), "an inside host is told by its pseudonym"
+    status = cli("status", "--json").json
+    assert status["names"]["refused"]["http"] == 5
+    assert {row["entry"] for row in status["top"]} == {"bad.example", "worse.example", "www.worse.example"}
+
+
+def _told_of_names(path: Path, count: int) -> list[dict[str, Any]]:
+    """The lines about names, as soon as there are so many."""
+    deadline = time.monotonic() + 10
+    while True:
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        told = [row for row in rows if "http" in row]
+        if len(told) >= count or time.monotonic() > deadline:
+            return told
+        time.sleep(0.05)
 
 
 def test_explain_live_agrees_with_the_kernel_and_says_when_it_does_not(wire: Wire, cli: Call, state: Path) -> None:
