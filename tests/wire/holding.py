@@ -21,13 +21,13 @@ from clearway import _engine as engine
 from clearway.gateway import inspector_taps
 from clearway.gateway.inspector_client import Answering, InspectorClient
 from clearway.lab import frames
-from clearway.lab.packets import BATCH_MAX, Receiver, Sender
+from clearway.lab.packets import Receiver, Sender
 
 FRAME_BYTES = 256
 GROUP_FLOWS = 16
 PACKETS_A_FLOW = 10
 _NUMBER_AT = FRAME_BYTES - 8
-_SOURCE_PORT_AT, _SEQUENCE_AT, _FLAGS_AT, _PAYLOAD_AT = 34, 38, 47, 54
+_LENGTH_AT, _SOURCE_PORT_AT, _SEQUENCE_AT, _FLAGS_AT, _PAYLOAD_AT = 16, 34, 38, 47, 54
 _SYN, _ACK = 0x02, 0x10
 _REQUEST = b"GET http://clean.example/ HTTP/1.1\r\nHost: clean.example\r\n\r\n"
 """A target in absolute form isn't read in the kernel."""
@@ -107,7 +107,8 @@ def wait_for(condition: Any, seconds: float = 10.0) -> None:
 class HeldTraffic:
     """Segments from left to right, packet n of flow n // PACKETS_A_FLOW; the packets of GROUP_FLOWS flows mixed."""
 
-    def __init__(self, wire: ShortWire, first_port: int = _FIRST_PORT) -> None:
+    def __init__(self, wire: ShortWire, gateway: BareGateway) -> None:
+        self._gateway = gateway
         self._sender = Sender(wire.left, FRAME_BYTES)
         self._receiver = Receiver(wire.right, FRAME_BYTES)
         header = struct.pack(">HHIIBBHHH", 0, 80, 0, 1, 0x50, _ACK, 512, 0, 0)
@@ -115,30 +116,29 @@ class HeldTraffic:
         ether_type, packet = frames.ip(LEFT.v4, RIGHT.v4, frames.PROTOCOL_TCP, header + rest)
         frame = frames.ethernet(frames.mac(RIGHT.mac), frames.mac(LEFT.mac), ether_type, packet)
         self._template = np.frombuffer(frame, np.uint8)
-        self._first_port = first_port
         self._arrived: list[np.ndarray[Any, Any]] = []
         self.sent = 0
 
-    def send_group(self) -> None:
-        """The next GROUP_FLOWS flows, all their packets."""
-        count = GROUP_FLOWS * PACKETS_A_FLOW
-        assert count <= BATCH_MAX
+    def send_group(self, pause_s: float = 0.0) -> None:
+        """The next GROUP_FLOWS flows, a packet of each in turn, over that time."""
         first_flow = self.sent // PACKETS_A_FLOW
-        flows = first_flow + np.arange(count) % GROUP_FLOWS
-        place = np.arange(count) // GROUP_FLOWS
-        numbers = flows * PACKETS_A_FLOW + place
-        sequence = np.where(place == 0, 1000, 1001 + (place - 1) * (FRAME_BYTES - _PAYLOAD_AT))
-        rows = self._sender.data
-        rows[:count] = self._template
-        ports = (self._first_port + flows).astype(">u2")
-        rows[:count, _SOURCE_PORT_AT : _SOURCE_PORT_AT + 2] = ports.view(np.uint8).reshape(count, 2)
-        rows[:count, _SEQUENCE_AT : _SEQUENCE_AT + 4] = sequence.astype(">u4").view(np.uint8).reshape(count, 4)
-        rows[:count, _FLAGS_AT] = np.where(place == 0, _SYN, _ACK)
-        # the SYN carries no data: what follows its header is padding, the number in it too
-        rows[:count, 16:18] = np.where(place == 0, 40, FRAME_BYTES - 14).astype(">u2").view(np.uint8).reshape(count, 2)
-        rows[:count, _NUMBER_AT:] = numbers.astype(">u8").view(np.uint8).reshape(count, 8)
-        self._sender.send(count)
-        self.sent += count
+        flows = first_flow + np.arange(GROUP_FLOWS)
+        rows = self._sender.data[:GROUP_FLOWS]
+        rows[:] = self._template
+        _write(rows, _SOURCE_PORT_AT, (_FIRST_PORT + flows).astype(">u2"))
+        next_at = time.monotonic()
+        for place in range(PACKETS_A_FLOW):
+            sequence = 1001 + (place - 1) * (FRAME_BYTES - _PAYLOAD_AT) if place else 1000
+            # the SYN carries no data: what follows its header is padding, the number in it too
+            _write(rows, _LENGTH_AT, np.full(GROUP_FLOWS, FRAME_BYTES - 14 if place else 40, ">u2"))
+            _write(rows, _SEQUENCE_AT, np.full(GROUP_FLOWS, sequence, ">u4"))
+            rows[:, _FLAGS_AT] = _ACK if place else _SYN
+            _write(rows, _NUMBER_AT, (flows * PACKETS_A_FLOW + place).astype(">u8"))
+            self._sender.send(GROUP_FLOWS)
+            next_at += pause_s / PACKETS_A_FLOW
+            while self.receive() or time.monotonic() < next_at:
+                pass
+        self.sent += GROUP_FLOWS * PACKETS_A_FLOW
 
     def receive(self) -> int:
         got, _ = self._receiver.receive()
@@ -147,13 +147,18 @@ class HeldTraffic:
         return got
 
     def run(self, flows: int, pause_s: float) -> None:
-        """Sends that many flows, a group every `pause_s`, and takes in what arrives."""
-        next_at = time.monotonic()
+        """Sends that many flows, a group in `pause_s` and none while many packets wait; takes in what arrives."""
         while self.sent < flows * PACKETS_A_FLOW:
-            self.send_group()
-            next_at += pause_s
-            while self.receive() or time.monotonic() < next_at:
+            self.send_group(pause_s)
+            while self.receive() or self._many_wait():
                 pass
+
+    def _many_wait(self) -> bool:
+        """Over a quarter of what the programs allow, in front of an inspector that is at work: the machine is busy."""
+        state = self._gateway.tables.hold_state()
+        many = state["held"] - state["released"] > engine.LIMITS["TAP_PACKETS_MAX"] // 4
+        age_ns = engine.boot_clock_ns() - int(state["heartbeat_ns"])
+        return many and age_ns < engine.LIMITS["HEARTBEAT_STALE_MS"] * 1_000_000
 
     def settle(self, quiet_s: float = 0.5) -> None:
         """Takes in what still comes."""
@@ -179,3 +184,8 @@ class HeldTraffic:
         assert self._receiver.statistics() == 0, "the receiving socket lost frames: nothing is proven"
         self._sender.close()
         self._receiver.close()
+
+
+def _write(rows: np.ndarray[Any, Any], at: int, values: np.ndarray[Any, Any]) -> None:
+    """A big-endian field of each row."""
+    rows[:, at : at + values.itemsize] = values.view(np.uint8).reshape(len(rows), values.itemsize)

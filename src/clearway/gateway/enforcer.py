@@ -203,12 +203,14 @@ class Enforcer:
         with self._overlay_turn:
             self.tables.reconcile(*self._rows())
             self.dirty = False
+        self.names.renew()
         self.set_bypass(self._bypass_until)
 
     def sweep_expired(self) -> int:
         """Takes expired entries out. The kernel has ignored them since they expired; how many there were."""
         with self._overlay_turn:
-            return self._sweep()
+            addresses = self._sweep()
+        return addresses + self.names.sweep()
 
     def _with_room(self, write: Callable[[], None]) -> None:
         """Writes one entry; where the tables are full, what has expired makes room first."""

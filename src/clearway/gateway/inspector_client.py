@@ -254,15 +254,14 @@ class InspectorClient:
         with self._turn:
             if not self._begun.is_set():
                 return  # it is told everything when it says hello
-            number = self._post({"do": what, **values})
-            self._waiting[number] = waiting
+            self._waiting[self._number + 1] = waiting  # before the answer can come
+            self._post({"do": what, **values})
         if not waiting.answered.wait(ANSWER_S):
             raise ClearwayError.of("gateway.E027", why=f"it did not answer within {ANSWER_S:g} s")
         if waiting.failure:
             raise ClearwayError.of("gateway.E027", why=waiting.failure)
 
-    def _post(self, message: dict[str, Any]) -> int:
+    def _post(self, message: dict[str, Any]) -> None:
         self._number += 1
         with contextlib.suppress(OSError):  # it has just died: its successor is told everything
             self._channel.send(json.dumps({**message, "id": self._number}).encode())
-        return self._number

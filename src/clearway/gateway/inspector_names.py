@@ -9,7 +9,9 @@ would pass. Where the inspector can't be had, address rules go on, and `document
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from clearway import _engine
@@ -18,14 +20,16 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.inspector_client import MAPS, Answering, InspectorClient, SingleEntry, Told
 from clearway.gateway.loader_client import LoaderProcess
 from clearway.gateway.options import RunOptions
+from clearway.policy import name_limits
 from clearway.policy.model import Reason, parse_word, word
 from clearway.policy.snapshot import Snapshot
 from clearway.store.change import NameWanted, stamp
 
 log = logging.getLogger(__name__)
 
-PUBLIC_ECH = ("cloudflare-ech.com",)
-"""Names that providers put into hellos whose real name is encrypted."""
+PUBLIC_ECH = name_limits.PUBLIC_ECH_NAMES
+RETRY_S = 5.0
+"""An inspector that could not be had is asked for again so often."""
 PROTOCOLS = ("dns", "http", "tls", "quic", "other")
 CLASSES = ("seen", "public_ech", "none")
 """enum name_protocol and enum name_class of abi.h, in the order of their numbers; a test holds them to it."""
@@ -51,7 +55,9 @@ class NamesInForce:
         self._turn = threading.RLock()
         self._maps: dict[str, int] = {}
         self._single: dict[str, list[NameWanted]] = {}
+        self._lists: tuple[str | None, list[Told]] = (None, [])
         self._listed = 0
+        self._retry_at = 0.0
         self.tables: _engine.Tables | None = None
         """Those that the ports run."""
         self.on_failure = options.on_failure if options is not None else "open"
@@ -71,11 +77,11 @@ class NamesInForce:
     def before_publish(self, snapshot: Snapshot) -> None:
         """The inspector judges by the names of this snapshot when it returns."""
         with self._turn:
-            names = str(snapshot.path / "names.bin") if snapshot.names else None
-            if self.inspector is None and names is None:
+            self._lists = (str(snapshot.path / "names.bin") if snapshot.names else None, told_of(snapshot))
+            if self.inspector is None and self._lists[0] is None:
                 return
             try:
-                self._running().publish_lists(names, told_of(snapshot))
+                self._running().publish_lists(*self._lists)
                 self.failure = None
             except ClearwayError as error:
                 self._fail(error)
@@ -122,11 +128,44 @@ class NamesInForce:
             self._write_overlay()
             self._switch()
 
+    def renew(self) -> None:
+        """The wall clock stepped: ends on the boot clock are computed anew."""
+        with self._turn:
+            if self._single:
+                self.replace_single([each for entries in self._single.values() for each in entries])
+
+    def sweep(self) -> int:
+        """Takes out what has expired, which the inspector has ignored since; how many names."""
+        with self._turn:
+            now = self._clock.now()
+            expired = {
+                name: [each for each in entries if _is_live(each, now)]
+                for name, entries in self._single.items()
+                if not all(_is_live(each, now) for each in entries)
+            }
+            for name, left in expired.items():
+                self.put_single(name, left)
+            return len(expired)
+
     def look(self) -> None:
         """Now and then: an inspector that stands still is begun anew, and one that could not be had is tried again."""
         with self._turn:
             if self.inspector is not None:
                 self.inspector.look()
+            if self.failure is None or time.monotonic() < self._retry_at:
+                return
+            self._retry_at = time.monotonic() + RETRY_S
+            try:
+                running = self._running()
+                running.publish_lists(*self._lists)
+                running.replace_single({name: self._entries(told) for name, told in self._single.items()})
+            except ClearwayError as error:
+                self.failure = error
+                return
+            log.warning("names are enforced again")
+            self.failure = None
+            self._write_overlay()
+            self._switch()
 
     def close(self) -> None:
         """Lets what is held pass, and ends the inspector. From then on the failure policy decides."""
@@ -263,6 +302,10 @@ def _counted(tables: _engine.Tables) -> dict[str, Any]:
 def told_of(snapshot: Snapshot) -> list[Told]:
     """What a refused user is told of each list, by its number in the snapshot."""
     return [(each.name, word(each.reason), int(each.reason), each.source, stamp(each.until)) for each in snapshot.lists]
+
+
+def _is_live(each: NameWanted, now: datetime) -> bool:
+    return any(until is not None and until > now for until in (each.block_until, each.exception_until))
 
 
 def _told_of_single(each: NameWanted) -> Told:

@@ -4,7 +4,8 @@ and little else.
 Run as `python -m clearway.gateway.inspector_process DESCRIPTOR` with a socket of packets to the daemon. Two processes:
 the keeper holds the descriptors and does nothing but fork the inspector again when it dies, in a millisecond; the
 inspector is the hold loop in the main thread, a thread that takes in what the daemon says, and one that tells what was
-refused. Both end when the daemon closes the socket: what is held passes first.
+refused. Both end when the daemon closes the socket: what is held passes first. An inspector without its keeper
+is ended, and the daemon starts both anew.
 
 Each message is one packet of JSON. From the daemon: `do` (a key of `_Inspector.requests`) and `id`, answered with
 `done` or `failed`. From here: `hello` once an inspector lives (the daemon then tells it everything anew), `refused`.
@@ -22,14 +23,17 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from clearway import _engine
+from clearway.gateway import libc
 
+_PR_SET_PDEATHSIG = 1
 MESSAGE_BYTES_MAX = 1 << 18
 EVENTS_A_PACKET_MAX = 64
 """Refusals told at once: they stay far below MESSAGE_BYTES_MAX."""
 _DESCRIPTORS_MAX = 16
 _PATIENCE_MS = 200
 _LIVED_S = 1.0
-"""An inspector that dies sooner than this is not started again at once."""
+_SHORT_LIVES_MAX = 8
+"""So many inspectors in turn that die sooner than this are started again at once; those after them with a pause."""
 _PAUSE_S = 0.2
 
 
@@ -41,17 +45,21 @@ def main() -> None:
     opening = json.loads(data)
     taps = (descriptors[0], descriptors[1])
     maps = dict(zip(opening["maps"], descriptors[2:], strict=True))
-    number = 0
+    number = short_lives = 0
     while True:
         number += 1
         began = time.monotonic()
-        child = os.fork()
+        keeper, child = os.getpid(), os.fork()
         if child == 0:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != keeper:
+                os._exit(1)
             _live(channel, taps, maps, opening["conduct"], number)
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
             return
-        if time.monotonic() - began < _LIVED_S:
+        short_lives = short_lives + 1 if time.monotonic() - began < _LIVED_S else 0
+        if short_lives > _SHORT_LIVES_MAX:
             time.sleep(_PAUSE_S)
 
 

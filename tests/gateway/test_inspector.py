@@ -1,0 +1,130 @@
+"""Names in a running gateway: the inspector comes with the first one, holds no right, and outlives any death."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import Running, gateway, until
+from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS, ip
+from wires import wire as make_wire
+
+from clearway._engine import LIMITS
+from clearway.gateway import inspector_names
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
+
+NAME = "bad.example"
+CLIENT = """
+import socket, sys
+def ask(name):
+    head = bytes.fromhex("123401000001000000000000")
+    body = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + bytes([0, 0, 1, 0, 1])
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
+    s.sendto(head + body, (sys.argv[2], 53))
+    try: return s.recv(4096)
+    except TimeoutError: return b""
+sys.stdout.write(ask(sys.argv[1]).hex())
+"""
+
+
+def answer_to(running: Running, name: str) -> bytes:
+    """What a query for a name, to a host that answers none, is answered with; empty: nothing."""
+    command = ["ip", "netns", "exec", running.wire.inner, sys.executable, "-c", CLIENT, name, OUTSIDE_ADDRESS]
+    return bytes.fromhex(subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout)
+
+
+def taps(running: Running) -> list[str]:
+    links = json.loads(ip("-json", "link", "show", namespace=running.wire.gateway))
+    return [link["ifname"] for link in links if link["ifname"].startswith("cw")]
+
+
+@pytest.fixture
+def blocking(root: None, tmp_path: Path) -> Iterator[Running]:
+    """A gateway of its own that blocks one name."""
+    with make_wire() as made, gateway(made, tmp_path / "state") as started:
+        started.start()
+        started.clearway("block", NAME, "--reason", "phishing", "--until", "1h")
+        yield started
+
+
+def test_the_inspector_comes_with_the_first_name_and_goes_with_detach(root: None, tmp_path: Path) -> None:
+    with make_wire() as made, gateway(made, tmp_path / "state") as running:
+        running.start()
+        names = running.status()["names"]
+        assert (names["active"], names["inspector"], taps(running)) == (False, None, [])
+        running.clearway("block", NAME, "--reason", "phishing", "--until", "1h")
+        names = running.status()["names"]
+        assert names["active"] and names["inspector"]["alive"] and names["single"] == 1
+        assert len(taps(running)) == 2
+        assert running.status()["health"]["ok"], running.status()["health"]
+        running.clearway("detach", "--name", running.name)
+        assert taps(running) == []
+
+
+def test_the_inspector_has_no_capability(blocking: Running) -> None:
+    document = blocking.status()["names"]["inspector"]
+    for pid in (document["pid"], document["keeper"]):
+        rows = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        assert {rows[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {f"{0:016x}"}
+        assert rows["Uid"].split()[0] != "0"
+
+
+def test_a_refused_query_is_answered_counted_and_told_of_without_the_inside_address(blocking: Running) -> None:
+    assert answer_to(blocking, "good.example") == b""
+    answer = answer_to(blocking, f"www.{NAME}")
+    assert answer[:2] == b"\x12\x34" and answer[3] & 15 == 3, answer
+    names = blocking.status()["names"]
+    assert names["refused"]["dns"] == names["answered"]["dns"] == 1
+    assert names["flows"]["dns"]["seen"] == 2
+    events = blocking.state / "eve.json"
+    until(lambda: events.exists() and "rrname" in events.read_text(), 2, "nothing is told of it")
+    record = next(line for line in map(json.loads, events.read_text().splitlines()) if "dns" in line)
+    assert record["dns"] == {"rrname": f"www.{NAME}"} and record["dest_ip"] == OUTSIDE_ADDRESS
+    assert record["drop"] == {"reason": "refused-name", "answered": "dns"}
+    assert INSIDE_ADDRESS not in events.read_text()
+    (rule,) = record["clearway"]["rules"]
+    assert (rule["list"], rule["reason"], rule["entry"]) == ("block", "phishing", NAME)
+
+
+def test_after_a_kill_of_any_of_its_processes_names_are_enforced_again(blocking: Running) -> None:
+    for victim in ("pid", "keeper", "pid"):
+        document = blocking.status()["names"]["inspector"]
+        os.kill(document[victim], signal.SIGKILL)
+
+        def is_back(before: dict[str, int] = document) -> bool:
+            now = blocking.status()["names"]["inspector"]
+            return bool(now["alive"] and now["pid"] != before["pid"])
+
+        until(is_back, 5, f"the inspector is not back after its {victim} was killed")
+        assert answer_to(blocking, NAME)[3] & 15 == 3
+    assert blocking.status()["names"]["inspector"]["restarts"] == 3
+
+
+def test_another_daemon_takes_the_taps_over(blocking: Running) -> None:
+    before = taps(blocking)
+    blocking.kill()
+    blocking.start()
+    assert taps(blocking) == before
+    assert answer_to(blocking, NAME)[3] & 15 == 3
+    assert blocking.stop() == 0
+    blocking.start()
+    assert answer_to(blocking, NAME)[3] & 15 == 3
+
+
+def test_a_name_that_is_let_go_is_answered_no_longer(blocking: Running) -> None:
+    assert answer_to(blocking, NAME) != b""
+    blocking.clearway("unblock", NAME)
+    assert answer_to(blocking, NAME) == b""
+    assert not blocking.status()["names"]["active"]
+
+
+def test_protocols_and_classes_are_those_of_the_programs(blocking: Running) -> None:
+    flows = blocking.status()["names"]["flows"]
+    assert tuple(flows) == inspector_names.PROTOCOLS
+    assert all(tuple(classes) == inspector_names.CLASSES for classes in flows.values())
+    assert len(inspector_names.CLASSES) == LIMITS["NAME_CLASSES"]
