@@ -4,12 +4,13 @@
 #   make setup   system packages, .venv, the extension                  make bench   what the figures come from
 #   make bpf     compiles the kernel's programs                         make lock    renews requirements.lock
 #   make wheel   one wheel in target/wheels                             make docs    renews the pages made from the code
+#   make fuzz    each parser for ten minutes (FUZZ_SECONDS=600)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: setup packages toolchain demo test lint bpf bench lock wheel docs format
+.PHONY: setup packages toolchain demo test lint bpf bench fuzz lock wheel docs format
 
 # Where the toolchain is, also when HOME is not set or the shell never read cargo's environment; sudo is handed the same.
 export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6))
@@ -49,6 +50,9 @@ demo: setup
 test: setup
 	cargo test --locked --release --quiet --no-default-features
 	$(ROOT) $(BIN)/python -m pytest $(PYTEST)
+
+fuzz: | packages toolchain
+	@engine/fuzz/run.sh $(FUZZ)
 
 bench: setup
 	$(ROOT) $(BIN)/clearway bench wire $(BENCH)

@@ -1,0 +1,49 @@
+"""A short run of fuzzing holds: each target builds with coverage, reads its seeds and cases, and goes on from them.
+
+The long run is `make fuzz`. What was found before is asked again by `cargo test` too, without instrumentation.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SECONDS = 3
+"""For each target."""
+
+ROW = re.compile(r"^(\w+) +(\d+) +\d+ +(\d+) +(\d+)$", re.MULTILINE)
+"""Target, runs, runs a second, coverage, crashes."""
+
+
+def fuzz(root: Path, *targets: str, seconds: int = SECONDS) -> subprocess.CompletedProcess[str]:
+    command = [str(root / "engine/fuzz/run.sh"), *targets]
+    environment = os.environ | {"FUZZ_SECONDS": str(seconds)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "c++")) is None, reason="libFuzzer takes a C++ compiler")
+def test_no_target_crashes_in_seconds(root: Path) -> None:
+    done = fuzz(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {
+        name: (int(runs), int(coverage), int(crashes)) for name, runs, coverage, crashes in ROW.findall(done.stdout)
+    }
+    assert rows.keys() == {path.stem for path in (root / "engine/fuzz/fuzz_targets").glob("*.rs")}
+    for name, (runs, coverage, crashes) in rows.items():
+        seeds = len(list((root / "engine/fuzz/seeds" / name).iterdir()))
+        assert runs > 10 * seeds, f"{name} got not far beyond its seeds"
+        assert coverage > 50, f"{name} runs without instrumentation"
+        assert crashes == 0
+
+
+def test_without_a_compiler_for_libfuzzer_the_way_to_one_is_named(root: Path) -> None:
+    done = subprocess.run(
+        [str(root / "engine/fuzz/run.sh")], env=os.environ | {"CXX": "no-such-compiler"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "fuzz: libFuzzer is C++, and there is no no-such-compiler: apt-get install g++\n"
