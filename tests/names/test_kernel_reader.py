@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-
-import bases
 import capture_files
-from frames import ethernet, ipv4
+import pytest
+from hold_step import NO_ADDRESSES, packet
 
 from clearway import _engine as engine
 
@@ -32,7 +24,7 @@ def loader() -> engine.Loader:
     made.load(engine.Settings(inside_ifindex=1, outside_ifindex=1), engine.Capacity(1, 2, 1, 1 << 10), xdp=False)
     tables = engine.Tables(made.map_fds(), made.capacity())
     built, words = engine.NameSet.build([(0, engine.NameScope.SUBTREE, False, LISTED)], 0x1234567890ABCDEF, 0xFEDCBA98)
-    tables.fill(bases.base(), engine.NameFilter(engine.NameSet(built), words))
+    tables.fill(NO_ADDRESSES, engine.NameFilter(engine.NameSet(built), words))
     tables.flip()
     tables.set_names_active(True)
     return made
@@ -79,5 +71,5 @@ def test_captures_are_read_alike_or_not_at_all(loader: engine.Loader) -> None:
 )
 def test_what_is_read_of_a_beginning(loader: engine.Loader, payload: bytes, answer: str) -> None:
     header = bytes.fromhex("9c4001bb000003e8000000005002ffff00000000")
-    ((said, *_),) = loader.read_names(engine.Direction.OUTBOUND, [ethernet(ipv4(header + payload, 6))])
+    ((said, *_),) = loader.read_names(engine.Direction.OUTBOUND, [packet(header + payload, 6)])
     assert said == answer
