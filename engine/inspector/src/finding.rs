@@ -178,3 +178,51 @@ fn push_quoted(text: &str, out: &mut String) {
     }
     out.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(said: Observation) -> String {
+        let source = IpAddr::from([192, 0, 2, 1]);
+        let destination = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        let ends = Finding {
+            source,
+            source_port: 40000,
+            destination,
+            destination_port: 443,
+            transport: Transport::Tcp,
+            frame: 12,
+            said,
+        };
+        let mut out = String::new();
+        ends.write_json(&mut out);
+        out
+    }
+
+    const ENDS: &str = r#""src": "192.0.2.1", "sport": 40000, "dst": "2001:db8::1", "dport": 443"#;
+
+    #[test]
+    fn a_flow_without_a_name_has_the_reason_and_what_stood_there() {
+        let odd = "a\\000\"b".to_owned();
+        let said = Observation { odd, ..Observation::new(Protocol::Http, Err(Absence::NotAName)) };
+        let expected = r#", "none": "not-a-name", "frame": 12, "odd": "a\\000\"b"}"#;
+        assert_eq!(line(said), format!("{{\"proto\": \"http\", {ENDS}{expected}\n"));
+    }
+
+    #[test]
+    fn an_address_in_server_name_is_shown_as_sent_and_marked() {
+        let odd = "192.0.2.7".to_owned();
+        let said = Observation { odd, ech: true, ..Observation::new(Protocol::Tls, Err(Absence::Literal)) };
+        let expected = r#", "name": "192.0.2.7", "literal": true, "frame": 12, "ech": true}"#;
+        assert_eq!(line(said), format!("{{\"proto\": \"tls\", {ENDS}{expected}\n"));
+    }
+
+    #[test]
+    fn what_a_client_offers_is_quoted_whatever_it_holds() {
+        let alpn = vec!["h2".to_owned(), "\u{1}é".to_owned()];
+        let said =
+            Observation { alpn, ambiguous: 3, ..Observation::new(Protocol::Quic, Err(Absence::NotSent)) };
+        assert!(line(said).ends_with("\"alpn\": [\"h2\", \"\\u0001\\u00e9\"], \"ambiguous\": 3}\n"));
+    }
+}
