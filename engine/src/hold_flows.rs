@@ -415,3 +415,22 @@ pub fn bytes_of(key: &FlowKey) -> KeyBytes {
 fn typed(key: &KeyBytes) -> FlowKey {
     bytemuck::cast(*key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_go_round() {
+        assert_eq!(later(5, 7), 7);
+        assert_eq!(later(7, 5), 7);
+        assert_eq!(later(u32::MAX, 3), 3);
+    }
+
+    #[test]
+    fn whole_queries_are_cut_off_and_a_part_of_one_is_kept() {
+        assert_eq!(behind_whole_queries(&[0, 2, 8, 9, 0, 1, 7, 0, 3, 1]), [0, 3, 1]);
+        assert_eq!(behind_whole_queries(&[0]), [0]);
+        assert!(behind_whole_queries(&[0, 0, 0, 1, 5]).is_empty());
+    }
+}

@@ -208,3 +208,58 @@ impl Drop for MappedFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(entries: &[(&str, Scope, u64, u64)]) -> Rules {
+        let mut rules = Rules::default();
+        let single = |scope, block_until_ns, exception_until_ns| Single {
+            scope,
+            block_until_ns,
+            exception_until_ns,
+            told: Told::default(),
+        };
+        let named = entries
+            .iter()
+            .map(|(name, scope, block, spare)| ((*name).to_owned(), single(*scope, *block, *spare)));
+        rules.set_single(named.collect());
+        rules
+    }
+
+    fn entry_for(rules: &Rules, name: &str) -> Option<String> {
+        let name = Name::parse(name.as_bytes()).unwrap_or_else(|_| unreachable!());
+        rules.judge(&name, 100).map(|hit| hit.entry)
+    }
+
+    #[test]
+    fn an_entry_covers_what_its_scope_says() {
+        for (scope, itself, below) in
+            [(Scope::Exact, true, false), (Scope::Below, false, true), (Scope::Subtree, true, true)]
+        {
+            let rules = rules(&[("bad.example", scope, 101, 0)]);
+            assert_eq!(entry_for(&rules, "bad.example").is_some(), itself);
+            assert_eq!(entry_for(&rules, "a.bad.example").is_some(), below);
+            assert_eq!(entry_for(&rules, "notbad.example"), None);
+        }
+    }
+
+    #[test]
+    fn the_longest_suffix_decides_and_there_an_exception_beats_a_block() {
+        let rules = rules(&[
+            ("bad.example", Scope::Subtree, 101, 0),
+            ("fine.bad.example", Scope::Subtree, 101, 101),
+            ("worse.fine.bad.example", Scope::Exact, 101, 0),
+        ]);
+        assert_eq!(entry_for(&rules, "x.bad.example").as_deref(), Some("bad.example"));
+        assert_eq!(entry_for(&rules, "x.fine.bad.example"), None);
+        assert_eq!(entry_for(&rules, "worse.fine.bad.example").as_deref(), Some("worse.fine.bad.example"));
+    }
+
+    #[test]
+    fn what_has_expired_says_nothing() {
+        let rules = rules(&[("bad.example", Scope::Subtree, 100, 0), ("example", Scope::Below, 101, 0)]);
+        assert_eq!(entry_for(&rules, "bad.example").as_deref(), Some("example"));
+    }
+}

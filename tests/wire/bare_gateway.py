@@ -32,14 +32,17 @@ class BareGateway:
 
 
 @contextlib.contextmanager
-def bare_gateway(wire: ShortWire, gro: bool = True, xdp: bool = False, **settings: Any) -> Iterator[BareGateway]:
-    """Attached to both ports for the length of the block. `settings`: of engine.Settings. `xdp`: that program too."""
+def bare_gateway(
+    wire: ShortWire, gro: bool = True, xdp: bool = False, program: Any = None, **settings: Any
+) -> Iterator[BareGateway]:
+    """Attached to both ports for the length of the block. `settings`: of engine.Settings. `xdp`: that program too.
+    `program`: path of an object in place of the TCX program's."""
     for end in (wire.left, wire.right) if xdp else ():
         end.offload(gro=True)  # a veth takes redirected frames only where its far end polls
     for port in (wire.inside, wire.outside):
         port.offload(gro=gro)
         port.namespace.sysctl({f"ipv6/conf/{port.interface}/disable_ipv6": "1"})
-    loader = engine.Loader(None)
+    loader = engine.Loader(None, tcx_object=str(program) if program is not None else None)
     made = engine.Settings(inside_ifindex=wire.inside.index(), outside_ifindex=wire.outside.index(), **settings)
     # in there: the map of ports that XDP forwards by takes its interfaces from the namespace of who fills it
     wire.gateway.call(lambda: loader.load(made, engine.Capacity(*ROOM), xdp=xdp))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,11 @@ class Taps:
 
 
 @contextlib.contextmanager
-def holding_gateway(wire: ShortWire) -> Iterator[tuple[BareGateway, Taps]]:
-    """Both TAPs made and programs on them; the name step runs, and nobody inspects yet. They go with the wire."""
+def holding_gateway(wire: ShortWire, program: Path | None = None) -> Iterator[tuple[BareGateway, Taps]]:
+    """Both TAPs made and programs on them; the name step runs, and nobody inspects yet. They go with the wire.
+    `program`: in place of the gateway's own."""
     name = f"holding-{os.getpid()}"
-    with bare_gateway(wire, gro=False) as gateway:
+    with bare_gateway(wire, gro=False, program=program) as gateway:
         descriptors, numbers = wire.gateway.call(lambda: inspector_taps.open_both(name, 1500))
         try:
             wire.gateway.call(lambda: gateway.loader.attach_hold(*numbers))
