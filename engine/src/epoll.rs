@@ -2,7 +2,7 @@
 //! thread that makes them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Events taken in at a time.
@@ -17,8 +17,8 @@ pub enum Kind {
     Udp,
 }
 
-/// A socket that doesn't block, bound to an address and connected, or about to be, to another.
-pub fn connect(kind: Kind, source: Ipv4Addr, destination: SocketAddrV4) -> io::Result<OwnedFd> {
+/// A socket that doesn't block, bound to an address and connected, or about to be, to another. Port 0: any.
+pub fn connect(kind: Kind, source: SocketAddrV4, destination: SocketAddrV4) -> io::Result<OwnedFd> {
     let kind = if kind == Kind::Tcp { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
     // SAFETY: no memory is passed.
     let made = unsafe { libc::socket(libc::AF_INET, kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
@@ -27,9 +27,9 @@ pub fn connect(kind: Kind, source: Ipv4Addr, destination: SocketAddrV4) -> io::R
     }
     // SAFETY: a descriptor that was made just now, and nobody else has.
     let socket = unsafe { OwnedFd::from_raw_fd(made) };
-    // a port is chosen when it connects, so that sockets to other ends may share it
+    // any port is chosen when it connects, so that sockets to other ends may share it
     set(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, &1i32)?;
-    let own = address(SocketAddrV4::new(source, 0));
+    let own = address(source);
     // SAFETY: an address of the length that is passed.
     if unsafe { libc::bind(made, (&raw const own).cast(), size_of_val(&own) as u32) } != 0 {
         return Err(io::Error::last_os_error());

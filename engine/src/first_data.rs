@@ -35,7 +35,7 @@ fn dial_all(
     let mut sent = Vec::with_capacity(count);
     let mut into = [0; 8];
     for payload in payloads.iter().cycle().take(count) {
-        let socket = epoll::connect(Kind::Tcp, source, destination)?;
+        let socket = epoll::connect(Kind::Tcp, SocketAddrV4::new(source, 0), destination)?;
         epoll::reset_at_close(&socket)?;
         epoll::no_delay(&socket)?;
         until(|| match epoll::receive(socket.as_raw_fd(), &mut into) {

@@ -17,6 +17,8 @@ const ANSWER: [u8; 64] = [7; 64];
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LOOK_MS: i32 = 100;
 const MESSAGE_BYTES_MAX: usize = 65536;
+/// Ports that flows over UDP begin at, one after another: what the kernel chooses comes again too soon to be a new flow.
+const PORTS: std::ops::Range<u16> = 1024..65_500;
 const STOP: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
@@ -52,6 +54,12 @@ pub struct Dialled {
     pub took: Duration,
 }
 
+/// What comes next.
+struct Turn {
+    payload: usize,
+    port: u16,
+}
+
 struct Slot {
     socket: OwnedFd,
     sent: bool,
@@ -69,7 +77,8 @@ pub fn dial(dial: &Dial<'_>) -> Result<Dialled> {
 fn dial_all(dial: &Dial<'_>) -> io::Result<Dialled> {
     let epoll = Epoll::new()?;
     let began = Instant::now();
-    let mut next = dial.first;
+    let first_port = PORTS.start + (dial.first * 61 % PORTS.len()) as u16;
+    let mut next = Turn { payload: dial.first, port: first_port };
     let mut found = Dialled::default();
     let mut slots = Vec::with_capacity(dial.concurrent);
     for number in 0..dial.concurrent {
@@ -104,8 +113,17 @@ fn dial_all(dial: &Dial<'_>) -> io::Result<Dialled> {
     Ok(found)
 }
 
-fn begin(dial: &Dial<'_>, epoll: &Epoll, number: usize, next: &mut usize) -> io::Result<Slot> {
-    let socket = epoll::connect(dial.kind, dial.source, dial.destination)?;
+fn begin(dial: &Dial<'_>, epoll: &Epoll, number: usize, next: &mut Turn) -> io::Result<Slot> {
+    let socket = match dial.kind {
+        Kind::Tcp => epoll::connect(Kind::Tcp, SocketAddrV4::new(dial.source, 0), dial.destination)?,
+        Kind::Udp => loop {
+            next.port = if next.port + 1 < PORTS.end { next.port + 1 } else { PORTS.start };
+            match epoll::connect(Kind::Udp, SocketAddrV4::new(dial.source, next.port), dial.destination) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                made => break made?,
+            }
+        },
+    };
     let events = match dial.kind {
         Kind::Tcp => {
             epoll::reset_at_close(&socket)?;
@@ -120,9 +138,9 @@ fn begin(dial: &Dial<'_>, epoll: &Epoll, number: usize, next: &mut usize) -> io:
     Ok(Slot { socket, sent: dial.kind == Kind::Udp, begun: Instant::now() })
 }
 
-fn payload<'a>(dial: &Dial<'a>, next: &mut usize) -> &'a [u8] {
-    let chosen = dial.payloads.get(*next % dial.payloads.len().max(1)).copied().unwrap_or_default();
-    *next = next.wrapping_add(1);
+fn payload<'a>(dial: &Dial<'a>, next: &mut Turn) -> &'a [u8] {
+    let chosen = dial.payloads.get(next.payload % dial.payloads.len().max(1)).copied().unwrap_or_default();
+    next.payload = next.payload.wrapping_add(1);
     chosen
 }
 
@@ -132,7 +150,7 @@ fn advance(
     epoll: &Epoll,
     slot: &mut Slot,
     number: usize,
-    next: &mut usize,
+    next: &mut Turn,
     into: &mut [u8],
 ) -> io::Result<bool> {
     let socket = slot.socket.as_raw_fd();
@@ -149,7 +167,7 @@ fn advance(
     }
 }
 
-fn renew(dial: &Dial<'_>, epoll: &Epoll, slot: &mut Slot, number: usize, next: &mut usize) -> io::Result<()> {
+fn renew(dial: &Dial<'_>, epoll: &Epoll, slot: &mut Slot, number: usize, next: &mut Turn) -> io::Result<()> {
     if dial.stays && dial.kind == Kind::Udp {
         slot.begun = Instant::now();
         return epoll::send(slot.socket.as_raw_fd(), payload(dial, next));

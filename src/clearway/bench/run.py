@@ -3,8 +3,9 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from clearway.bench import machine
 from clearway.bench.figures import FIGURES, Figure
@@ -17,19 +18,30 @@ from clearway.bench.turns import Progress
 from clearway.errors import ClearwayError
 from clearway.lab.topology import require_rights
 
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
 PACKAGES = {"iperf3": "iperf3", "ss": "iproute2", "ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"}
 
 
-def chosen(names: Sequence[str]) -> list[Figure]:
+def chosen(names: Sequence[str], known: Mapping[str, Figure] = FIGURES) -> list[Figure]:
     """Figures by name, in the order of the table; none named: all. bench.E001 for an unknown one."""
     for name in names:
-        if name not in FIGURES:
-            raise ClearwayError.of("bench.E001", value=name, known=", ".join(FIGURES))
-    return [figure for figure in FIGURES.values() if not names or figure.name in names]
+        if name not in known:
+            raise ClearwayError.of("bench.E001", value=name, known=", ".join(known))
+    return [figure for figure in known.values() if not names or figure.name in names]
 
 
-def measure(figures: Sequence[Figure], plan: Plan, command: str, progress: Progress) -> Run:
-    """Measures them one after another; one that fails is told in the run, and the others are measured all the same."""
+def measure(
+    figures: Sequence[Figure],
+    plan: AnyPlan,
+    command: str,
+    progress: Progress,
+    stand_of: Callable[[AnyPlan, machine.Cpus, Progress], Stand] = Stand,
+) -> Run:
+    """Measures them one after another; one that fails is told in the run, and the others are measured all the same.
+
+    `stand_of`: the stand that these figures want.
+    """
     require_rights()
     for tool in ("ip", "nsenter", *(tool for figure in figures for tool in figure.tools)):
         if shutil.which(tool) is None:
@@ -40,7 +52,7 @@ def measure(figures: Sequence[Figure], plan: Plan, command: str, progress: Progr
     facts = machine.facts()
     results: list[Result] = []
     failed: dict[str, ClearwayError] = {}
-    with Stand(plan, cpus, progress) as stand:
+    with stand_of(plan, cpus, progress) as stand:
         for figure in figures:
             figure_began = time.monotonic()
             try:

@@ -26,19 +26,22 @@ app = typer.Typer(
 )
 
 
+OnlyOption = Annotated[
+    list[str] | None, typer.Option("--only", metavar="FIGURE", help="Only that one; may be repeated.")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A tenth of everything: a look, not a figure.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture: .png, .svg, .pdf.")]
+
+
 @app.command()
 def wire(
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="FIGURE", help="Only that one; may be repeated.")
-    ] = None,
+    only: OnlyOption = None,
     turns: Annotated[
         int | None,
         typer.Option("--turns", metavar="N", min=1, max=100, help="Turns of each kind, by default 5."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of everything: a look, not a figure.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture: .png, .svg, .pdf.")
-    ] = None,
+    quick: QuickOption = False,
+    plot: PlotOption = None,
     json: JsonOption = False,
 ) -> int:
     """Measure the wire: bare wire, bridge, nftables and Clearway take turns in namespaces of their own.
@@ -50,15 +53,50 @@ def wire(
     import dataclasses
 
     from clearway.bench import plan as plans
-    from clearway.bench import report, run
+    from clearway.bench import run
 
     plan = plans.QUICK if quick else plans.FULL
     if turns is not None:
         plan = dataclasses.replace(plan, turns=turns, bulk_turns=turns, loads=turns)
     figures = run.chosen(only or [])
-    command = " ".join(["clearway", *sys.argv[1:]])
     with _Bars(not json) as bars:
-        measured = run.measure(figures, plan, command, bars)
+        measured = run.measure(figures, plan, _command(), bars)
+    return _ended(measured, plot, json)
+
+
+@app.command()
+def names(
+    only: OnlyOption = None,
+    quick: QuickOption = False,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Measure names: new flows, queries, first data and bulk through one gateway, its name step on and off in turns.
+
+    With 5 million names and 10 million addresses; inspect beside ndpiReader and tshark, where they are installed.
+    Everything takes about seven minutes and wants a machine that does nothing else; --quick takes about one.
+
+    Example: sudo clearway bench names --only flows-clean --only first-data
+    """
+    from clearway.bench import run
+    from clearway.bench.names_figures import FIGURES
+    from clearway.bench.names_plan import PLANS
+    from clearway.bench.names_stand import NamesStand
+
+    figures = run.chosen(only or [], FIGURES)
+    with _Bars(not json) as bars:
+        measured = run.measure(figures, PLANS["quick" if quick else "full"], _command(), bars, NamesStand)
+    return _ended(measured, plot, json)
+
+
+def _command() -> str:
+    return " ".join(["clearway", *sys.argv[1:]])
+
+
+def _ended(measured: Run, plot: Path | None, json: bool) -> int:
+    """Tells a run and draws it; the exit code."""
+    from clearway.bench import report
+
     document = report.document(measured)
     if plot is not None:
         from clearway.bench import plot as drawing
@@ -77,19 +115,25 @@ def wire(
 
 @app.command("list")
 def list_figures(json: JsonOption = False) -> None:
-    """List the figures that `bench wire` can measure.
+    """List the figures that `bench wire` and `bench names` can measure.
 
     Example: clearway bench list
     """
-    from clearway.bench.figures import FIGURES
+    from clearway.bench import figures, names_figures
 
+    known = {"wire": figures.FIGURES, "names": names_figures.FIGURES}
     if json:
-        figures = [{"name": one.name, "sentence": one.sentence, "seconds": one.seconds} for one in FIGURES.values()]
-        show.document({"figures": figures})
+        rows = [
+            {"bench": bench, "name": one.name, "sentence": one.sentence, "seconds": one.seconds}
+            for bench, of in known.items()
+            for one in of.values()
+        ]
+        show.document({"figures": rows})
         return
-    table = show.table("figure", "what", "about", right=("about",))
-    for figure in FIGURES.values():
-        table.add_row(figure.name, figure.sentence, f"{figure.seconds} s")
+    table = show.table("bench", "figure", "what", "about", right=("about",))
+    for bench, of in known.items():
+        for figure in of.values():
+            table.add_row(bench, figure.name, figure.sentence, f"{figure.seconds} s")
     show.put(table)
 
 
