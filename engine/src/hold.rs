@@ -214,10 +214,13 @@ impl<'a> Turn<'a> {
     /// Nothing is held any more from the moment the heart stops; what came before that is written still.
     fn last(&mut self, buffer: &mut [u8]) -> Result<()> {
         self.tables.beat(0);
-        std::thread::sleep(Duration::from_millis(2));
-        for direction in 0..2 {
-            while self.batch(direction, buffer)? > 0 {
-                self.flows.let_all_pass(self.tables, self.now_ns);
+        // Twice: a program that saw it beat may just be putting its packet in
+        for pause in [Duration::ZERO, Duration::from_millis(2)] {
+            std::thread::sleep(pause);
+            for direction in 0..2 {
+                while self.batch(direction, buffer)? > 0 {
+                    self.flows.let_all_pass(self.tables, self.now_ns);
+                }
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ import platform
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from holding import (
     inspector_process,
     wait_for,
 )
+from running_gateway import running_gateway
 from shortwire import ShortWire
 
 from clearway._engine import Fact
@@ -34,6 +36,7 @@ GROUP_S = 0.006
 """16 decisions take half of it."""
 GROUPS_S = (0.006, 0.02, 0.03, 0.05, 0.08, 0.12)
 OVERTAKING_TURNS_MAX = 120
+QUIET_GROUP_S = 0.02
 BATCH_FRAMES = 64
 SLOW_MACHINE = 10
 """Limits of time are the design's times this: a busy machine is not what these tests are about."""
@@ -179,4 +182,24 @@ def test_an_inspector_that_ends_lets_what_it_holds_pass(wire: ShortWire) -> None
         traffic.settle()
         assert traffic.judged() == (0, 0, 0)
         assert gateway.tables.hold_state()["heartbeat_ns"] == 0
+        traffic.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_another_daemon_takes_over_while_packets_are_held(wire: ShortWire, tmp_path: Path, how: str) -> None:
+    for port in (wire.inside, wire.outside):
+        port.offload(gro=False)
+    with running_gateway(wire, tmp_path / "state") as gateway:
+        gateway.command("block", "bad.example", "--reason", "phishing", "--until", "1h")
+        traffic = HeldTraffic(wire, None)
+        traffic.run(20 * GROUP_FLOWS, QUIET_GROUP_S)
+        again = threading.Thread(target=lambda: (getattr(gateway, how)(), gateway.start()))
+        again.start()
+        while again.is_alive():
+            traffic.run(traffic.sent // PACKETS_A_FLOW + GROUP_FLOWS, QUIET_GROUP_S)
+        traffic.run(traffic.sent // PACKETS_A_FLOW + 20 * GROUP_FLOWS, QUIET_GROUP_S)
+        traffic.settle()
+        names = gateway.ask("GET", "/v1/status")["names"]
+        assert traffic.judged() == (0, 0, 0), names
+        assert names["inspector"]["alive"] and names["held_flows"] > 0
         traffic.close()
