@@ -4,7 +4,7 @@
 //! |---|---|
 //! | abi.rs | bpf/abi.h, by way of BTF |
 //! | error.rs, difference.rs | what can go wrong; what the kernel holds against what it should |
-//! | prefix_lines.rs | lines of a list → prefixes; pure |
+//! | prefix_lines.rs, list_lines.rs | lines of a list → prefixes; → names and prefixes by what stands around them; pure |
 //! | v6_bits.rs, touch.rs, green_lines.rs | which bits of the filters, and which lines, a prefix sets; pure |
 //! | base.rs, settings.rs | a compiled base, and what programs are told at load, checked |
 //! | kernel.rs, mapped.rs, clock.rs | bpf(2) on descriptors; maps as memory; the boot clock and the grace period |
@@ -40,6 +40,7 @@ pub mod hold_rules;
 pub mod hold_tables;
 pub mod initials;
 pub mod kernel;
+pub mod list_lines;
 pub mod loader;
 pub mod mapped;
 pub mod name_cost;
@@ -61,6 +62,8 @@ mod python_bench;
 mod python_hold;
 #[cfg(feature = "python")]
 mod python_inspect;
+#[cfg(feature = "python")]
+mod python_lists;
 #[cfg(feature = "python")]
 mod python_names;
 pub mod settings;

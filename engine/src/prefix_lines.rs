@@ -46,7 +46,7 @@ pub struct PrefixLines {
 /// Reads every line. `separators`: bytes that end the first column; white space ends it always.
 pub fn parse(data: &[u8], separators: &[u8]) -> PrefixLines {
     let mut found = PrefixLines::default();
-    let mut room = RANGE_PREFIXES_MAX;
+    let mut pushed = Pushed::default();
     let column_ends = column_ends(separators);
     let mut rest = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let mut number = 0;
@@ -54,18 +54,10 @@ pub fn parse(data: &[u8], separators: &[u8]) -> PrefixLines {
         let line;
         (line, rest) = next_line(rest);
         number += 1;
-        match read_line(line, &column_ends) {
-            Line::Blank => found.blank += 1,
-            Line::V4(key) => {
-                found.entries += 1;
-                found.v4.push(key);
-            }
-            Line::V6(prefix) => {
-                found.entries += 1;
-                found.v6.push(prefix);
-            }
-            Line::Range(first, last) if push_range(&mut found, &mut room, first, last) => found.entries += 1,
-            Line::Range(..) | Line::Malformed => {
+        match pushed.push_line(line, &column_ends) {
+            None => found.blank += 1,
+            Some(true) => found.entries += 1,
+            Some(false) => {
                 found.malformed += 1;
                 if found.rejected.len() < REJECTED_MAX {
                     let text =
@@ -75,11 +67,88 @@ pub fn parse(data: &[u8], separators: &[u8]) -> PrefixLines {
             }
         }
     }
-    found.v4.sort_unstable();
-    found.v4.dedup();
-    found.v6.sort_unstable();
-    found.v6.dedup();
+    (found.v4, found.v6) = pushed.into_sorted();
     found
+}
+
+/// Prefixes as they are read, in any order.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    v4: Vec<u64>,
+    v6: Vec<V6Prefix>,
+    /// What is left of RANGE_PREFIXES_MAX.
+    room: usize,
+    /// Whether IPv4 in the dress of IPv6 gives no entry.
+    pub refuses_mapped: bool,
+}
+
+impl Default for Pushed {
+    fn default() -> Self {
+        Pushed { v4: Vec::new(), v6: Vec::new(), room: RANGE_PREFIXES_MAX, refuses_mapped: false }
+    }
+}
+
+impl Pushed {
+    /// Whether the line gave an entry; None: there is nothing on it.
+    pub fn push_line(&mut self, line: &[u8], column_ends: &[bool; 256]) -> Option<bool> {
+        let is_mapped = || self.refuses_mapped && memchr::memchr(b':', line).is_some();
+        match read_line(line, column_ends) {
+            Line::Blank => return None,
+            Line::V4(_) | Line::Range(Address::V4(_), _) if is_mapped() => return Some(false),
+            Line::V4(key) => self.v4.push(key),
+            Line::V6(prefix) => self.v6.push(prefix),
+            Line::Range(first, last) => return Some(self.push_range(first, last)),
+            Line::Malformed => return Some(false),
+        }
+        Some(true)
+    }
+
+    /// Whether the text is one IPv4 address, and another than 0.0.0.0.
+    pub fn push_v4(&mut self, text: &[u8]) -> bool {
+        let address = read_v4(text).filter(|address| *address != 0);
+        self.v4.extend(address.map(|address| v4_key(address, 32)));
+        address.is_some()
+    }
+
+    /// Sorted and distinct.
+    pub fn into_sorted(mut self) -> (Vec<u64>, Vec<V6Prefix>) {
+        self.v4.sort_unstable();
+        self.v4.dedup();
+        self.v6.sort_unstable();
+        self.v6.dedup();
+        (self.v4, self.v6)
+    }
+
+    /// The smallest set of prefixes that makes up first..=last. False, and nothing pushed, when `room` is used up.
+    fn push_range(&mut self, first: Address, last: Address) -> bool {
+        let (v4_before, v6_before) = (self.v4.len(), self.v6.len());
+        match (first, last) {
+            (Address::V4(first), Address::V4(last)) => {
+                each_prefix(first.into(), last.into(), 32, |address, length| {
+                    self.v4.push(v4_key(address as u32, length));
+                });
+            }
+            (Address::V6(first), Address::V6(last)) => {
+                each_prefix(first, last, 128, |address, length| {
+                    // A range of IPv6 around the mapped range says nothing of IPv4
+                    if length < 96 || address >> 32 != 0xffff {
+                        self.v6.push(v6_prefix(address, length));
+                    }
+                });
+            }
+            _ => return false,
+        }
+        let extra = (self.v4.len() - v4_before + self.v6.len() - v6_before).saturating_sub(1);
+        match self.room.checked_sub(extra) {
+            Some(left) => self.room = left,
+            None => {
+                self.v4.truncate(v4_before);
+                self.v6.truncate(v6_before);
+                return false;
+            }
+        }
+        true
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +167,7 @@ enum Address {
 }
 
 /// "\n", "\r\n" and a lone "\r" end a line.
-fn next_line(data: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn next_line(data: &[u8]) -> (&[u8], &[u8]) {
     let Some(end) = memchr::memchr2(b'\n', b'\r', data) else {
         return (data, &[]);
     };
@@ -108,7 +177,7 @@ fn next_line(data: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Which bytes end the first column.
-fn column_ends(separators: &[u8]) -> [bool; 256] {
+pub(crate) fn column_ends(separators: &[u8]) -> [bool; 256] {
     let mut ends = [false; 256];
     for byte in separators.iter().chain(b" \t\x0b\x0c#;") {
         if let Some(end) = ends.get_mut(usize::from(*byte)) {
@@ -259,37 +328,6 @@ fn v6_prefix(address: u128, length: u32) -> V6Prefix {
     V6Prefix { high: (address >> 64) as u64, low: address as u64, length: u64::from(length) }
 }
 
-/// The smallest set of prefixes that makes up first..=last. False, and nothing pushed, when `room` is used up.
-fn push_range(found: &mut PrefixLines, room: &mut usize, first: Address, last: Address) -> bool {
-    let (v4_before, v6_before) = (found.v4.len(), found.v6.len());
-    match (first, last) {
-        (Address::V4(first), Address::V4(last)) => {
-            each_prefix(first.into(), last.into(), 32, |address, length| {
-                found.v4.push(v4_key(address as u32, length));
-            });
-        }
-        (Address::V6(first), Address::V6(last)) => {
-            each_prefix(first, last, 128, |address, length| {
-                // A range of IPv6 around the mapped range says nothing of IPv4
-                if length < 96 || address >> 32 != 0xffff {
-                    found.v6.push(v6_prefix(address, length));
-                }
-            });
-        }
-        _ => return false,
-    }
-    let extra = (found.v4.len() - v4_before + found.v6.len() - v6_before).saturating_sub(1);
-    match room.checked_sub(extra) {
-        Some(left) => *room = left,
-        None => {
-            found.v4.truncate(v4_before);
-            found.v6.truncate(v6_before);
-            return false;
-        }
-    }
-    true
-}
-
 /// At most 2 × width prefixes: the widest that begins at `first` and ends by `last`, then on from behind it.
 fn each_prefix(mut first: u128, last: u128, width: u32, mut each: impl FnMut(u128, u32)) {
     loop {
@@ -420,12 +458,11 @@ mod tests {
 
     #[test]
     fn ranges_cannot_grow_without_bound() {
-        let mut found = PrefixLines::default();
-        let mut room = 100;
+        let mut pushed = Pushed { room: 100, ..Pushed::default() };
         let wide = Line::Range(Address::V6(1), Address::V6(u128::MAX - 1));
         assert_eq!(one("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"), wide);
-        assert!(!push_range(&mut found, &mut room, Address::V6(1), Address::V6(u128::MAX - 1)));
-        assert_eq!((found.v6.len(), room), (0, 100));
+        assert!(!pushed.push_range(Address::V6(1), Address::V6(u128::MAX - 1)));
+        assert_eq!((pushed.v6.len(), pushed.room), (0, 100));
     }
 
     proptest! {

@@ -108,6 +108,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::python_hold::add_to(module)?;
     crate::python_bench::register(module)?;
     crate::python_inspect::register(module)?;
+    crate::python_lists::register(module)?;
     crate::python_names::register(module)?;
     Ok(())
 }

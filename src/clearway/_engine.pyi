@@ -106,6 +106,38 @@ def parse_prefixes(data: Buffer, separators: str) -> PrefixLines:
     short forms, zone ids, a range that ends before it begins. Lines end with \\n, \\r\\n or \\r.
     """
 
+class ListLines:
+    """What parse_list found. Every line is counted once: blank, entry or other."""
+
+    exact: bytes  # canonical names, sorted by byte, distinct, each ended by a newline
+    below: bytes
+    subtree: bytes
+    v4: bytes  # as PrefixLines has them
+    v6: bytes
+    blank: int
+    entries: int  # lines that gave one, duplicates included
+    others: bytes  # 24 bytes each: uint64 line number from 1, first byte, behind the last byte
+    is_full: bool  # there are more others, and reading ended at the last of these
+
+def parse_list(
+    data: Buffer,
+    frames: Sequence[tuple[bytes, bytes, int, bool]],
+    comments: Sequence[bytes],
+    separators: bytes | None = None,
+) -> ListLines:
+    """Reads the usual lines of a format, and says where the others are.
+
+    `frames`: what stands before a name, what behind it to the line's end, the name's scope, whether an IPv4 address in
+    its place is an entry (0.0.0.0 never). `comments`: what opens a line that says nothing, behind white space. With
+    `separators`, lines are read as parse_prefixes does instead.
+    """
+
+def sort_names(names: Buffer) -> bytes:
+    """Canonical names, one a line, in any order → sorted by byte, distinct."""
+
+def merge_names(exact: Buffer, below: Buffer, subtree: Buffer) -> list[bytes]:
+    """Sorted names of three scopes → the same, each name in one: exact and below make subtree, which holds both."""
+
 class NameScope(IntEnum):
     """What a name of a list covers."""
 

@@ -377,6 +377,38 @@ CATALOG: dict[str, ErrorKind] = {
         "Take that line out of the list. Nothing of it is applied.",
         ANSWER_IS_NO,
     ),
+    "feeds.E018": ErrorKind(
+        "{origin} is not {format}: it reads as {best}",
+        "Give --format {best}, or leave --format out. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E019": ErrorKind(
+        "{origin} has more than {lines} lines that are no usual entry of its format",
+        "Look at it: it may be a list of URLs, or no list. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E020": ErrorKind(
+        "{origin} has no header with a column {wanted}",
+        "Name the column that holds the entries: --format csv:COLUMN.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E021": ErrorKind(
+        "{origin} is not usable as JSON: {detail}",
+        "Fetch it again: it may be cut off. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E022": ErrorKind(
+        "{origin} is JSON, but no document of the format {format}",
+        "`clearway feed formats` shows those there are. Nothing of it is applied.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E023": ErrorKind(
+        "{origin} is of no format that is read (nearest: {format}); its first line: {first}",
+        "`clearway feed formats` shows those there are; name one with --format. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
     # setup: what this machine is
     "setup.E001": ErrorKind(
         "this machine cannot run a gateway: {name}: {found}",

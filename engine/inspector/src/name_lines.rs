@@ -155,7 +155,7 @@ fn has_foreign_labels(text: &[u8], marked: bool) -> bool {
 }
 
 /// Two labels or more of letters, digits, hyphen (inside) and underscore, 253 bytes at most, the last label not numeric.
-fn is_name(text: &[u8]) -> bool {
+pub fn is_name(text: &[u8]) -> bool {
     if text.len() > NAME_BYTES_MAX {
         return false;
     }
@@ -198,7 +198,7 @@ fn is_address(column: &[u8]) -> bool {
 
 /// Names in lower case, each ended by "\n".
 #[derive(Default)]
-struct Gathered {
+pub struct Gathered {
     text: Vec<u8>,
     /// Where the last one begins.
     last: usize,
@@ -206,7 +206,8 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn push(&mut self, name: &[u8]) {
+    /// Takes one more, as it is.
+    pub fn push(&mut self, name: &[u8]) {
         let start = self.text.len();
         self.text.extend(name.iter().map(u8::to_ascii_lowercase));
         self.text.push(b'\n');
@@ -220,7 +221,8 @@ impl Gathered {
         }
     }
 
-    fn into_sorted(self) -> Vec<u8> {
+    /// All of them, sorted by byte, distinct.
+    pub fn into_sorted(self) -> Vec<u8> {
         if !self.unsorted {
             return self.text;
         }

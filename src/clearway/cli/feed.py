@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearway.cli import ask, progress, show
+from clearway.cli import ask, feed_parse, progress, show
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.config import FILE_LIFE, URL_EVERY, StateDirectory
 from clearway.errors import ClearwayError
@@ -25,8 +25,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Lists of addresses or names from elsewhere: add, list, update, remove.",
+    help="Lists of addresses or names from elsewhere: add, list, update, remove; parse and formats show what is read.",
 )
+
+app.command()(feed_parse.parse)
+app.command()(feed_parse.formats)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]
 

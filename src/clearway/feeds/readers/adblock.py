@@ -1,0 +1,79 @@
+"""Adblock rules as resolvers take them: `||name^` and its exceptions, and no modifier that is only half honoured."""
+
+from __future__ import annotations
+
+import re
+
+from clearway._engine import NameScope
+from clearway.feeds.readers import lines
+from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.lines import Frame, Shape
+from clearway.feeds.readers.rules import Rule
+from clearway.feeds.readers.values import looks_like_address
+
+HONOURED = frozenset({"all", "important", "document", "doc", "popup", "network"})
+"""Modifiers with which a rule refuses at least what a page's own visit needs: the name. `important` orders rules of
+several lists, which here each keep to themselves."""
+
+_COSMETIC = re.compile(r"#[@?$%]{0,2}#|\$\$")
+_HOST = re.compile(r"[^/^|*?:\s=&,~<>]+")
+_HOSTS_LINE = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s")
+
+
+def _rule_line(line: str) -> Meaning:
+    text = line.strip()
+    if text.startswith(("!", "[Adblock", "[adblock")) or (text.startswith("#") and not _COSMETIC.match(text)):
+        return []
+    if _COSMETIC.search(text):
+        return Rule.COSMETIC
+    if _HOSTS_LINE.match(text):
+        return [Said(name) for name in text.split("#")[0].split()[1:]]
+    rule = text.removeprefix("@@")
+    if rule.startswith("/"):
+        return Rule.EXPRESSION if rule.rstrip("$").count("/") > 1 else Rule.PATTERN
+    pattern, dollar, modifiers = rule.partition("$")
+    meaning = _of_pattern(pattern, exception=text.startswith("@@"))
+    if isinstance(meaning, list) and dollar and not set(modifiers.split(",")) <= HONOURED:
+        return Rule.MODIFIER
+    return meaning
+
+
+def _of_pattern(pattern: str, exception: bool) -> Meaning:
+    anchored = pattern.startswith("||")
+    host = pattern.removeprefix("||")
+    if not anchored and pattern.startswith("|"):
+        return Rule.PATTERN
+    host = host.removesuffix("^|").removesuffix("^")
+    if host.strip("*.^:/") == "":
+        return Rule.EVERYTHING if host or anchored else Rule.NOT_A_LINE
+    starred = host.startswith("*.")
+    host = host.removeprefix("*.")
+    if looks_like_address(host):
+        return Rule.ADDRESS_WILDCARD if starred else [Said(host, NameScope.SUBTREE, exception)]
+    if not _HOST.fullmatch(host):
+        return _fault_of(host)
+    if host.endswith(".") or host.startswith("."):
+        return Rule.PATTERN
+    if not anchored and not pattern.endswith("^") and not starred:
+        # A bare word is a piece of a URL to browsers and a name to resolvers
+        return [Said(host, NameScope.EXACT, exception)] if "." in host else Rule.NOT_A_LINE
+    return [Said(host, NameScope.BELOW if starred else NameScope.SUBTREE, exception)]
+
+
+def _fault_of(host: str) -> Rule:
+    if " " in host or "<" in host:
+        return Rule.NOT_A_LINE
+    name = re.split(r"[/?^:=&]", host, maxsplit=1)[0]
+    if "*" in name:
+        return Rule.WILDCARD
+    return Rule.PATTERN
+
+
+def adblock(text: bytes) -> Content:
+    """Names with all below them; `@@` spares what it covers, inside this list."""
+    frames = (
+        Frame("||", "^", NameScope.SUBTREE),
+        Frame("||", "^$all", NameScope.SUBTREE),
+        Frame("||", "^$important", NameScope.SUBTREE),
+    )
+    return lines.read(text, Shape(frames, ("!",)), _rule_line)

@@ -1,0 +1,88 @@
+"""Formats of lines: usual lines by the engine, all others one at a time by the format's own function.
+
+A format is a shape (what its usual lines look like) and a function from a line to what it says. The function alone is
+the definition: it reads usual lines as well, and a test holds the two to each other. Of a million lines of a real list,
+a thousand come to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clearway import _engine
+from clearway._engine import NameScope
+from clearway.feeds.readers.content import Content, Entries, Gatherer, Item, Meaning, Unfit
+from clearway.feeds.readers.rules import Rule
+from clearway.policy.names import StoredNames
+
+LINE_BYTES_MAX = 64 << 10
+
+LineReader = Callable[[str], Meaning]
+"""What a line says; it comes without white space at its end. It may keep what earlier lines said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around a name in a usual line. `addresses`: an IPv4 address in its place is an entry too."""
+
+    before: str
+    behind: str
+    scope: NameScope
+    addresses: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the usual lines of a format look. With `separators` they are addresses, and no frame is looked at."""
+
+    frames: Sequence[Frame] = ()
+    comments: Sequence[str] = ()
+    separators: str | None = None
+
+
+def read(
+    text: bytes, shape: Shape, line_reader: LineReader, *, merge: bool = False, gatherer: Gatherer | None = None
+) -> Content:
+    """Reads every line. `line_reader`: called for the lines that are none of the shape's, in their order.
+
+    Raises feeds.E019 where there are millions of those.
+    """
+    found = _engine.parse_list(
+        text,
+        [(frame.before.encode(), frame.behind.encode(), int(frame.scope), frame.addresses) for frame in shape.frames],
+        [comment.encode() for comment in shape.comments],
+        None if shape.separators is None else shape.separators.encode(),
+    )
+    if found.is_full:
+        raise Unfit("feeds.E019", lines=len(found.others) // 24)
+    gathered = (gatherer or Gatherer()).take_all(_others(text, found.others, line_reader))
+    gathered.blank += found.blank
+    gathered.entry_lines += found.entries
+    usual = Entries(
+        np.frombuffer(found.v4, dtype=np.uint64),
+        np.frombuffer(found.v6, dtype=np.uint64).reshape(-1, 3),
+        StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in (found.exact, found.below, found.subtree))),
+    )
+    return gathered.content(usual, merge=merge)
+
+
+def _others(text: bytes, others: bytes, line_reader: LineReader) -> Iterator[Item]:
+    places = np.frombuffer(others, dtype=np.uint64).reshape(-1, 3)
+    for at in range(0, len(places), 4096):
+        for number, start, end in places[at : at + 4096].tolist():
+            line = text[start : min(end, start + LINE_BYTES_MAX + 1)].decode("utf-8", "replace").rstrip()
+            yield Item(number, line, Rule.LONG_LINE if end - start > LINE_BYTES_MAX else line_reader(line))
+
+
+def without_comment(line: str, *marks: str) -> str:
+    """The line up to a mark that stands behind white space; `#` wherever it stands."""
+    end = len(line)
+    for mark in marks:
+        at = line.find(mark)
+        while at > 0 and mark != "#" and not line[at - 1].isspace():
+            at = line.find(mark, at + 1)
+        end = end if at < 0 else min(end, at)
+    return line[:end].strip()

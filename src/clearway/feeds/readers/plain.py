@@ -1,0 +1,175 @@
+"""Lists of one thing a line: names, addresses, hosts files, trails."""
+
+from __future__ import annotations
+
+import re
+
+from clearway._engine import NameScope
+from clearway.feeds.readers import lines
+from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.lines import Frame, Shape, without_comment
+from clearway.feeds.readers.rules import Rule
+from clearway.feeds.readers.values import looks_like_address
+
+EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
+COMMENTS = ("#", ";", "//", "!")
+MARKS = ("#", ";", "//")
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#]+)/?", re.IGNORECASE)
+_HOST = re.compile(r"[\w.*-]+", re.IGNORECASE)
+
+
+def of_url(text: str) -> Meaning:
+    """A URL that has no path, query or user names a host, of whichever port if that is an address; others do not: a
+    path cannot be enforced, and a host with many tenants is not what is meant."""
+    bare = _URL.fullmatch(text)
+    if not bare or "@" in bare[1]:
+        return Rule.URL
+    host, colon, port = bare[1].rpartition(":")
+    if not colon or bare[1].endswith("]"):
+        return [Said(bare[1].strip("[]"))]
+    if not port.isdecimal():
+        return Rule.NOT_A_LINE
+    host = host.strip("[]")
+    return [Said(host)] if looks_like_address(host) else Rule.PORT
+
+
+def of_column(text: str, plain: NameScope, starred: NameScope) -> Meaning:
+    """What one name or address says that has nothing beside it; `*.` in front of a name as the format says."""
+    if "://" in text:
+        return of_url(text) if _URL.match(text) else Rule.NOT_A_LINE
+    if text.startswith("/"):
+        return Rule.PATH
+    if text in ("*", "*.", "."):
+        return Rule.EVERYTHING
+    if text.startswith("*."):
+        inner = text[2:]
+        return Rule.ADDRESS_WILDCARD if looks_like_address(inner) else [Said(inner, starred)]
+    if text.startswith("."):
+        return [Said(text[1:], BELOW)]
+    host, slash, _ = text.partition("/")
+    if slash and not looks_like_address(text) and "." in host and _HOST.fullmatch(host):
+        return Rule.URL
+    return [Said(text, plain)]
+
+
+def _names(text: bytes, plain: NameScope, starred: NameScope) -> Content:
+    def line_reader(line: str) -> Meaning:
+        column = without_comment(line, *MARKS)
+        return of_column(column, plain, starred) if column else []
+
+    frames = (Frame("", "", plain), Frame("*.", "", starred, addresses=False))
+    return lines.read(text, Shape(frames, COMMENTS), line_reader)
+
+
+def domains(text: bytes) -> Content:
+    """A name covers itself, `*.name` what is below it."""
+    return _names(text, EXACT, BELOW)
+
+
+def wildcard_domains(text: bytes) -> Content:
+    """A name with all below it, whether `*.` stands in front or not."""
+    return _names(text, SUBTREE, SUBTREE)
+
+
+def dnscrypt_names(text: bytes) -> Content:
+    """A name with all below it; `=name` it alone, `*` elsewhere is a pattern."""
+
+    def line_reader(line: str) -> Meaning:
+        column = without_comment(line, "#")
+        if not column or column.startswith("="):
+            return [Said(column[1:])] if column else []
+        return of_column(column.removeprefix("."), SUBTREE, SUBTREE)
+
+    shape = Shape((Frame("", "", SUBTREE), Frame("*.", "", SUBTREE, addresses=False), Frame("=", "", EXACT)), ("#",))
+    return lines.read(text, shape, line_reader)
+
+
+def ubo_hosts_or_url(text: bytes) -> Content:
+    """A name with all below it, or a URL without its scheme, as uBlock Origin takes lists of hosts."""
+
+    def line_reader(line: str) -> Meaning:
+        if line.startswith(("||", "!")):
+            return Rule.PATTERN if line[0] == "|" else []
+        column = without_comment(line, *MARKS)
+        return of_column(column, SUBTREE, SUBTREE) if column else []
+
+    return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS), line_reader)
+
+
+_PREFIX_NOTE = re.compile(r"\s*[;#,]|//|\s")
+
+
+def _address_line(line: str) -> Meaning:
+    text = line.strip()
+    if not text or text.startswith(COMMENTS):
+        return []
+    if text.startswith("<"):
+        return Rule.NOT_A_LINE
+    first = re.split(r"[#;]|//|\s(?!\s*-)|(?<=-)\s", text, maxsplit=1)[0]
+    pair = re.match(r"([\da-f.:]+)\s*-\s*([\da-f.:]+)", text, re.IGNORECASE)
+    if pair and looks_like_address(pair[1]) and looks_like_address(pair[2]):
+        return [Said(f"{pair[1]}-{pair[2]}")]
+    column = _PREFIX_NOTE.split(first, maxsplit=1)[0]
+    return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
+
+
+def addresses(text: bytes) -> Content:
+    """An address, a prefix or a range; `#`, `;`, `//` or white space end it."""
+    return lines.read(text, Shape(separators=""), _address_line)
+
+
+def geofeed(text: bytes) -> Content:
+    """The first column of RFC 8805: a prefix, then where it is."""
+
+    def line_reader(line: str) -> Meaning:
+        column = line.partition(",")[0].strip()
+        return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
+
+    return lines.read(text, Shape(separators=","), line_reader)
+
+
+LOOPBACKS = frozenset({"0.0.0.0", "127.0.0.1", "::", "::1", "0", "::0"})
+"""Addresses that a hosts file refuses names with."""
+_OWN_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "local", "broadcasthost", "loopback", "0.0.0.0", "127.0.0.1", "::1"}
+)
+
+
+def _hosts_line(line: str) -> Meaning:
+    address, *names = without_comment(line, "#").split() or [""]
+    if not names or not (looks_like_address(address.partition("%")[0]) or address in LOOPBACKS):
+        return Rule.NOT_A_LINE
+    wanted = [name for name in names if name.lower() not in _OWN_NAMES and not name.lower().startswith("ip6-")]
+    if wanted and address not in LOOPBACKS:
+        return Rule.REDIRECT
+    return [Said(name) for name in wanted]
+
+
+def hosts(text: bytes) -> Content:
+    """hosts(5): names behind an address that leads nowhere, each by itself."""
+    before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
+    shape = Shape([Frame(each, "", EXACT) for each in before], ("#",))
+    return lines.read(text, shape, _hosts_line)
+
+
+_PORT = re.compile(r"(.+):\d{1,5}")
+
+
+def _trail_line(line: str) -> Meaning:
+    trail = line.split(" #")[0].split("\t#")[0].strip()
+    if trail.startswith("/") or not trail:
+        return Rule.PATH if trail else []
+    if any(mark in trail for mark in "[]()\\^$|") and not trail.startswith("["):
+        return Rule.EXPRESSION
+    with_port = _PORT.fullmatch(trail)
+    if with_port and trail.count(":") == 1:
+        return [Said(with_port[1])] if looks_like_address(with_port[1]) else Rule.PORT
+    if trail.startswith("["):
+        return [Said(trail[1:].partition("]")[0])]
+    return of_column(trail, EXACT, BELOW)
+
+
+def maltrail(text: bytes) -> Content:
+    """A name or an address (its port is not looked at), each by itself; a path or URL gives none."""
+    return lines.read(text, Shape((Frame("", "", EXACT),), ("#",)), _trail_line)

@@ -1,0 +1,131 @@
+"""Which format a text is of: each reader is tried on its start, and the one that makes most of it is named.
+
+JSON is told by its keys instead, since its start is no document. Where two readers make the same of it, the one that
+stands first in the table has it: several formats are the same on the lines that most lists have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from clearway.feeds.readers.content import Content, Unfit
+
+SAMPLE_BYTES = 64 << 10
+"""Headers of some lists are long."""
+SAMPLE_LINES = 400
+
+
+class HasRead(Protocol):
+    """What a reader of the table has of it."""
+
+    @property
+    def kind(self) -> str: ...
+    def read(self, text: bytes, /) -> Content: ...
+
+
+_JSON_KEYS: tuple[tuple[str, bytes], ...] = (
+    ("stix21", rb'"type"\s*:\s*"(?:bundle|indicator)"|"objects"\s*:\s*\[|"spec_version"'),
+    ("misp-event", rb'"Event"\s*:\s*\{'),
+    ("misp-warninglist", rb'"(?:matching_attributes|list)"\s*:\s*\['),
+    ("json-allow-deny", rb'"deny"\s*:\s*\['),
+    ("aws-json", rb'"ip_prefix"\s*:'),
+    ("google-json", rb'"ipv[46]Prefix"\s*:'),
+    ("azure-json", rb'"addressPrefixes"\s*:'),
+    ("oracle-json", rb'"cidrs"\s*:'),
+    ("fastly-json", rb'"addresses"\s*:\s*\['),
+    ("github-json", rb'"hooks"\s*:\s*\['),
+    ("cdncheck-json", rb'"cdn"\s*:\s*\{'),
+    ("misp-manifest", rb'"(?:threat_level_id|Orgc)"\s*:'),
+)
+"""A word, and what stands near the beginning of its documents, the surest first."""
+_TABLES: tuple[tuple[str, bytes], ...] = (
+    ("csv-threatfox", rb"ioc_value\"?\s*,\s*\"?ioc_type"),
+    ("csv-urlhaus", rb"dateadded\"?\s*,\s*\"?url\b"),
+    ("csv-feodo", rb"\bdst_ip\"?\s*,"),
+    ("csv-sslbl", rb"Firstseen\s*,\s*DstIP"),
+    ("csv-splunk", rb"\"?host\"?\s*,\s*\"?path\"?\s*,"),
+    ("csv-blackbook", rb"Domain\s*,\s*Malware"),
+    ("csv-c2intel", rb"#ip\s*,\s*ioc"),
+)
+"""The same for headers of tables."""
+_SURE: tuple[tuple[str, bytes], ...] = (
+    ("hosts", rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!localhost)[\w-]+\."),
+    ("rpz", rb"^\$(?:TTL|ORIGIN)\b|^\S+\s+(?:\d+\s+)?(?:IN\s+)?(?:SOA|CNAME)\s"),
+    ("suricata-sni", rb"^(?:alert|drop|reject|pass)\s+\w+\s.*\("),
+    ("spamhaus-drop", rb"^[\da-f.:]+/\d+\s*;\s*SBL\d"),
+    ("ip-count", rb"^\d+\.\d+\.\d+\.\d+\t\d+\s*$"),
+    ("rfc8805-geofeed", rb"^[\da-f.:]+/\d+,[A-Z]{2},"),
+    ("adblock", rb"^\[Adblock|^(?:@@)?\|\|[^|]"),
+)
+"""Formats of lines that a single one gives away."""
+
+
+def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
+    """The word of the format; None where none makes more entries of the start than malformed lines."""
+    start = text[:SAMPLE_BYTES].removeprefix(b"\xef\xbb\xbf")
+    if start.lstrip()[:1] in (b"{", b"["):
+        return _of_json(start)
+    sample = _sample(text)
+    for word, look in _TABLES:
+        if re.search(look, sample, re.IGNORECASE):
+            return word
+    sure = [word for word, look in _SURE if re.search(look, sample, re.MULTILINE | re.IGNORECASE)]
+    others = [word for word, reader in readers.items() if reader.kind == "lines" and word not in sure]
+    scores: dict[str, float] = {}
+    for word in sure + others:
+        try:
+            scores[word] = _score(readers[word].read(sample), word, sample)
+        except Unfit:
+            continue
+    found = max(scores, key=lambda word: scores[word], default=None)
+    if found is not None and scores[found] > 0:
+        return found
+    return (
+        "csv"
+        if re.search(rb"^[^\n]*\b(?:domain|hostname|ip|ip_address|indicator|cidr)\b[^\n]*[,;\t]", sample, re.I)
+        else None
+    )
+
+
+def _of_json(start: bytes) -> str | None:
+    if re.match(rb"\s*\{[^{}\n]*\"cidr\"[^{}\n]*\}[ \t]*\r?(?:\n|\Z)", start):
+        return "spamhaus-json"
+    return next((word for word, look in _JSON_KEYS if re.search(look, start)), None)
+
+
+def _score(content: Content, word: str, sample: bytes) -> float:
+    """Lines that were understood, less those that were not; more than half of what is of no use is a bad sign."""
+    counts = content.counts
+    score = counts["entries"] + 0.5 * counts["unsupported"] - counts["malformed"]
+    if word == "wildcard-domains" and sample.count(b"\n*.") * 2 < counts["entries"] + counts["unsupported"]:
+        return score - 1
+    return score + 0.5 if word == "wildcard-domains" else score
+
+
+def _sample(text: bytes) -> bytes:
+    """Whole lines from the start, with what comments say, from the middle and from the end."""
+    if len(text) <= SAMPLE_BYTES:
+        return text
+    half = SAMPLE_BYTES // 2
+    parts = [
+        _lines(text[:half], is_start=True),
+        _lines(text[len(text) // 2 :][: half // 2]),
+        _lines(text[-half // 2 :]),
+    ]
+    return b"\n".join(parts)
+
+
+def _lines(piece: bytes, is_start: bool = False) -> bytes:
+    """Those that stand whole in a piece, SAMPLE_LINES at most."""
+    found = piece.splitlines()[0 if is_start else 1 : -1]
+    return b"\n".join(found[:SAMPLE_LINES])
+
+
+def first_line(text: bytes) -> str:
+    """The first line that is neither blank nor a comment, cut for an error."""
+    for line in text[:SAMPLE_BYTES].decode("utf-8", "replace").splitlines():
+        if line.strip() and not line.lstrip().startswith(("#", ";", "!", "//")):
+            return line.strip()[:80]
+    return ""

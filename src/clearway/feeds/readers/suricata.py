@@ -1,0 +1,48 @@
+"""Suricata rules on the name in a TLS hello: those that name one host exactly, and `dotprefix` with all below it."""
+
+from __future__ import annotations
+
+import re
+
+from clearway._engine import NameScope
+from clearway.feeds.readers import lines
+from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.lines import Shape
+from clearway.feeds.readers.rules import Rule
+
+_RULE = re.compile(r"(alert|drop|reject|rejectsrc|rejectdst|rejectboth|pass)\s+\S+\s[^()]*\((.*)\)")
+_OPTION = re.compile(r"\s*([\w.-]+)\s*(?::\s*((?:\"(?:[^\"\\]|\\.)*\"|[^;\"])*))?;")
+_NAMES = frozenset({"tls.sni", "tls_sni", "dns.query", "dns_query", "http.host", "quic.sni"})
+
+
+def _rule_line(line: str) -> Meaning:
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return []
+    rule = _RULE.fullmatch(text)
+    if not rule:
+        return Rule.NOT_A_LINE
+    if rule[1] == "pass":
+        return Rule.OPTION
+    options = [(name, (value or "").strip()) for name, value in _OPTION.findall(rule[2])]
+    words = {name for name, _ in options}
+    contents = [value for name, value in options if name == "content"]
+    if "pcre" in words:
+        return Rule.EXPRESSION
+    if not words & _NAMES or not contents:
+        return Rule.NO_OBSERVABLE
+    if len(contents) > 1 or contents[0].startswith("!"):
+        return Rule.CONJUNCTION
+    name = contents[0].strip('"')
+    if "|" in name:
+        return Rule.EXPRESSION
+    if "dotprefix" in words and "endswith" in words and name.startswith("."):
+        return [Said(name[1:], NameScope.SUBTREE)]
+    # `bsize` says how long the whole name is, so that nothing may stand beside it. Its number is not compared: a maker
+    # of lists has written one and the same in all rules
+    return [Said(name)] if "bsize" in words or {"startswith", "endswith"} <= words else Rule.SUBSTRING
+
+
+def suricata_sni(text: bytes) -> Content:
+    """Rules; each by itself."""
+    return lines.read(text, Shape(comments=("#",)), _rule_line)

@@ -1,0 +1,136 @@
+"""Response policy zones, as draft-vixie-dnsop-dns-rpz-00 has them, in the text of RFC 1035.
+
+The owner of a record says what it is about, its CNAME what is done. A name and `*.name` are two records, and together
+one entry that covers both. Owners are relative to the zone unless they end in a dot; the zone's own name falls away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clearway._engine import NameScope
+from clearway.feeds.readers import lines
+from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.lines import Frame, Shape
+from clearway.feeds.readers.rules import Rule
+
+REFUSES = frozenset({".", "*.", "rpz-drop."})
+"""Targets: no such name, no data, no answer."""
+
+_FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\s;\"]+|;.*")
+_TYPES = frozenset({"A", "AAAA", "CNAME", "DNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "HINFO", "CAA", "TLSA"})
+_CLASSES = frozenset({"IN", "CH", "HS"})
+_TTL = re.compile(r"\d+|(?:\d+[smhdw])+", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _Zone:
+    """What the lines before said."""
+
+    name: str = ""
+    """The zone's own name, without its dot; "" where the file does not say."""
+    origin: str = ""
+    owner: str = ""
+    open: int = 0
+    """Parentheses that are not closed yet: such lines go on with the record before."""
+
+
+def _zone_reader() -> Callable[[str], Meaning]:
+    zone = _Zone()
+
+    def line_reader(line: str) -> Meaning:
+        fields = [field for field in _FIELDS.findall(line) if not field.startswith(";")]
+        depth = sum(field.count("(") - field.count(")") for field in fields if not field.startswith('"'))
+        was_open, zone.open = zone.open, max(0, zone.open + depth)
+        if was_open or not fields:
+            return []
+        if fields[0].startswith("$"):
+            return _directive(zone, fields)
+        if not line[0].isspace():
+            zone.owner = fields.pop(0)
+        while fields and (fields[0].upper() in _CLASSES or _TTL.fullmatch(fields[0])):
+            del fields[0]
+        if not fields or fields[0].upper() not in _TYPES:
+            return Rule.NOT_A_LINE
+        return _record(zone, fields[0].upper(), fields[1:])
+
+    return line_reader
+
+
+def _directive(zone: _Zone, fields: list[str]) -> Meaning:
+    word = fields[0].upper()
+    if word == "$ORIGIN" and len(fields) > 1:
+        zone.origin = _absolute(zone, fields[1])
+        zone.name = zone.name or zone.origin
+        return []
+    if word == "$TTL":
+        return []
+    return Rule.ELSEWHERE if word in ("$INCLUDE", "$GENERATE") else Rule.NOT_A_LINE
+
+
+def _absolute(zone: _Zone, owner: str) -> str:
+    if owner == "@":
+        return zone.origin
+    if owner.endswith("."):
+        return owner[:-1].lower()
+    return f"{owner}.{zone.origin}".lower() if zone.origin else owner.lower()
+
+
+def _record(zone: _Zone, kind: str, data: list[str]) -> Meaning:
+    absolute = _absolute(zone, zone.owner)
+    if kind == "SOA":
+        zone.name = zone.name or absolute
+        zone.origin = zone.origin or absolute
+    if kind in ("SOA", "NS") or not data or not zone.owner:
+        return [] if data and zone.owner else Rule.NOT_A_LINE
+    inner = absolute.removesuffix(f".{zone.name}") if zone.name else absolute
+    if not inner or zone.owner == "@" or inner == zone.name:
+        return [] if kind in ("A", "AAAA", "TXT") else Rule.TRIGGER
+    if kind != "CNAME":
+        return Rule.REDIRECT
+    target = data[0].lower()
+    if target not in REFUSES and target != "rpz-passthru.":
+        return Rule.TRIGGER if target == "rpz-tcp-only." else Rule.REDIRECT
+    return _of_owner(inner, exception=target == "rpz-passthru.")
+
+
+def _of_owner(owner: str, exception: bool) -> Meaning:
+    if owner.endswith(".rpz-ip"):
+        address = _rpz_address(owner.removesuffix(".rpz-ip"))
+        return [Said(address, exception=exception)] if address else Rule.ADDRESS
+    if owner.rpartition(".")[2] in ("rpz-client-ip", "rpz-nsdname", "rpz-nsip"):
+        return Rule.TRIGGER
+    if owner == "*":
+        return Rule.EVERYTHING
+    if owner.startswith("*."):
+        return [Said(owner[2:], NameScope.BELOW, exception)]
+    return [Said(owner, NameScope.EXACT, exception)]
+
+
+def _rpz_address(text: str) -> str | None:
+    """`24.0.2.0.192` → 192.0.2.0/24, `128.1.zz.db8.2001` → 2001:db8::1/128; None: neither."""
+    length, *parts = text.split(".")
+    parts.reverse()
+    if not length.isdecimal():
+        return None
+    if len(parts) == 4 and all(part.isdecimal() for part in parts):
+        return ".".join(parts) + f"/{length}"
+    if parts.count("zz") > 1 or len(parts) > 8:
+        return None
+    address = ":".join(parts)
+    if "zz" in parts:
+        address = re.sub(r":?zz:?", "::", address)
+    return f"{address}/{length}"
+
+
+def rpz(text: bytes) -> Content:
+    """CNAME records that refuse, or with rpz-passthru spare; `rpz-ip` gives addresses."""
+    frames = (
+        Frame("", " CNAME .", NameScope.EXACT, addresses=False),
+        Frame("*.", " CNAME .", NameScope.BELOW, addresses=False),
+    )
+    # Records that stand below another origin than the zone's mean other names than they show
+    origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
+    return lines.read(text, Shape(frames if origins < 2 else (), (";",)), _zone_reader(), merge=True)
