@@ -6,11 +6,10 @@
 //! is kept here beyond the frame in hand, so a killed inspector loses one packet. What it keeps of a flow is bounded by
 //! the programs (HELD_FLOWS_MAX flows) and by `reassembly` (bytes a flow).
 //!
-//! No capability, no allocation that an outsider sizes, no lock that somebody holds for long. Called by python_hold.rs in
+//! Long because the order of its steps is what it is about. No capability, no allocation that an outsider sizes, no lock that somebody holds for long. Called by python_hold.rs in
 //! the inspector process; it must not be called twice at the same time.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::hold_answers::answer;
 use crate::hold_events::{key_of, Refusals, Refused};
 use crate::hold_flows::{bytes_of, Flows, KeyBytes, Kind, REFUSED_NS};
+use crate::hold_packet::{ends, read_packet, segments, Held};
 use crate::hold_rules::{Hit, Rules};
 use crate::hold_tables::HoldTables;
 use crate::tap::{self, VNET_HEADER_BYTES};
@@ -47,8 +47,6 @@ const TOTAL_STUCK_NS: u64 = 200_000_000;
 const DNS_PORT: u16 = 53;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-/// gso_type of struct virtio_net_hdr: datagrams of gso_size each.
-const GSO_UDP_L4: u8 = 5;
 
 /// With `released_first`: between the two steps, so that another packet finds its way past.
 const OVERTAKING: Duration = Duration::from_millis(1);
@@ -141,21 +139,10 @@ struct Turn<'a> {
     withheld: Vec<(usize, Vec<u8>)>,
 }
 
-/// One frame from a TAP.
-struct Held<'f> {
-    /// With its offload header: as it is written back.
-    whole: &'f [u8],
-    frame: &'f [u8],
-    direction: usize,
-    key: KeyBytes,
-    /// Wire packets in it.
-    segments: u64,
-}
-
 impl<'a> Turn<'a> {
     fn new(hold: &'a Hold) -> Result<Self> {
         let now_ns = clock::boot_ns()?;
-        let mut flows = Flows::new();
+        let mut flows = Flows::none();
         flows.adopt(&hold.tables, now_ns)?;
         Ok(Turn {
             hold,
@@ -488,27 +475,6 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Feeds one packet, or the datagrams that one buffer carries.
-fn read_packet(flow: &mut Flow, held: &Held<'_>, packet: &Packet<'_>, found: &mut Vec<Observation>) -> Step {
-    if packet.transport == Transport::Udp {
-        let each = datagram_bytes(held.whole).unwrap_or(packet.payload.len()).max(1);
-        let mut step = Step::More;
-        for datagram in packet.payload.chunks(each) {
-            step = flow.datagram(datagram, found);
-            if step == Step::Done {
-                break;
-            }
-        }
-        return step;
-    }
-    if packet.flags & flags::SYN != 0 {
-        let first = packet.sequence.wrapping_add(1);
-        *flow = Flow::new(Transport::Tcp, packet.destination_port, Some(first));
-        return flow.segment(first, packet.payload, found);
-    }
-    flow.segment(packet.sequence, packet.payload, found)
-}
-
 fn count_class(tables: &HoldTables, rules: &Rules, seen: &Observation) {
     let class = match &seen.name {
         Ok(name) if seen.ech && rules.public_ech.iter().any(|public| public == name.as_str()) => {
@@ -525,36 +491,6 @@ fn count_class(tables: &HoldTables, rules: &Rules, seen: &Observation) {
 
 fn refused_by(protocol: Protocol) -> u32 {
     inspector_count::REFUSED_DNS + (protocol as u32).min(3)
-}
-
-/// Client and server: only the client's packets are held.
-fn ends(packet: &Packet<'_>) -> (([u8; 16], u16), ([u8; 16], u16)) {
-    let octets = |address: IpAddr| match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
-    ((octets(packet.source), packet.source_port), (octets(packet.destination), packet.destination_port))
-}
-
-/// gso_type and gso_size of the offload header.
-fn gso(whole: &[u8]) -> (u8, usize) {
-    match whole {
-        [_, kind, _, _, low, high, ..] => (*kind & 0x7f, usize::from(u16::from_ne_bytes([*low, *high]))),
-        _ => (0, 0),
-    }
-}
-
-fn datagram_bytes(whole: &[u8]) -> Option<usize> {
-    let (kind, bytes) = gso(whole);
-    (kind == GSO_UDP_L4 && bytes > 0).then_some(bytes)
-}
-
-fn segments(whole: &[u8], payload_bytes: usize) -> u64 {
-    let (kind, bytes) = gso(whole);
-    if kind == 0 || bytes == 0 {
-        return 1;
-    }
-    payload_bytes.div_ceil(bytes).max(1) as u64
 }
 
 /// What both TAPs have dropped, as the kernel counts it.

@@ -149,7 +149,7 @@ pub struct Flows {
 
 impl Flows {
     /// None yet. The grace thread ends with this.
-    pub fn new() -> Self {
+    pub fn none() -> Self {
         let (to_grace, asked) = channel::<Vec<Leaving>>();
         let (answers, from_grace) = channel();
         std::thread::spawn(move || {

@@ -93,7 +93,7 @@ pub struct Hit {
 impl Rules {
     /// Other lists: the set of a snapshot (None: it lists no name), and what is told of each list by its number.
     pub fn set_lists(&mut self, set: Option<&Path>, lists: Vec<Told>) -> Result<u32> {
-        let set = set.map(|path| open(path)).transpose()?;
+        let set = set.map(open).transpose()?;
         let names = set.as_ref().map_or(0, NameSet::names);
         self.set = set.map(Arc::new);
         self.lists = Arc::new(lists);

@@ -114,6 +114,16 @@ def test_another_daemon_takes_the_taps_over(blocking: Running) -> None:
     assert blocking.stop() == 0
     blocking.start()
     assert answer_to(blocking, NAME)[3] & 15 == 3
+    blocking.clearway("detach", "--name", blocking.name)
+    blocking.start()
+    assert answer_to(blocking, NAME)[3] & 15 == 3
+
+
+def test_an_inspector_that_stands_still_is_begun_anew(blocking: Running) -> None:
+    before = blocking.status()["names"]["inspector"]["pid"]
+    os.kill(before, signal.SIGSTOP)
+    until(lambda: blocking.status()["names"]["inspector"]["pid"] != before, 5, "it still stands")
+    assert answer_to(blocking, NAME)[3] & 15 == 3
 
 
 def test_a_name_that_is_let_go_is_answered_no_longer(blocking: Running) -> None:
