@@ -2,7 +2,7 @@
 
 CATALOG is the one list; docs/errors.md has a heading for each id, and a test holds the two together. An id is never
 used again for something else. Nothing here does I/O or imports the rest of the package: the extension takes its
-exception classes from this file.
+exception classes from this file. Long because it is one list, and an id is looked up in one place.
 """
 
 from __future__ import annotations
