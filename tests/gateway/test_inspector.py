@@ -14,11 +14,12 @@ from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS, ip
 from wires import wire as make_wire
 
 from clearway._engine import LIMITS
-from clearway.gateway import inspector_names
+from clearway.gateway import inspector_names, rights
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
 
 NAME = "bad.example"
+CAP_SYS_RESOURCE = 24
 CLIENT = """
 import socket, sys
 def ask(name):
@@ -72,6 +73,13 @@ def test_the_inspector_has_no_capability(blocking: Running) -> None:
         rows = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         assert {rows[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {f"{0:016x}"}
         assert rows["Uid"].split()[0] != "0"
+    if _may_raise_limits():
+        assert os.getpriority(os.PRIO_PROCESS, document["pid"]) == rights.NICE_LEAST
+
+
+def _may_raise_limits() -> bool:
+    rows = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(rows["CapEff"], 16) >> CAP_SYS_RESOURCE & 1)
 
 
 def test_a_refused_query_is_answered_counted_and_told_of_without_the_inside_address(blocking: Running) -> None:
@@ -138,3 +146,24 @@ def test_protocols_and_classes_are_those_of_the_programs(blocking: Running) -> N
     assert tuple(flows) == inspector_names.PROTOCOLS
     assert all(tuple(classes) == inspector_names.CLASSES for classes in flows.values())
     assert len(inspector_names.CLASSES) == LIMITS["NAME_CLASSES"]
+
+
+def test_a_name_of_a_list_is_refused_and_its_list_is_hit(root: None, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"n{number}.listed.example\n" for number in range(2000)))
+    with make_wire() as made, gateway(made, tmp_path / "state") as running:
+        running.start()
+        running.clearway("feed", "add", "names", str(names), "--reason", "malware")
+        status = running.status()
+        assert status["names"]["active"] and status["names"]["listed"] == 2000
+        assert answer_to(running, "n7.listed.example")[3] & 15 == 3
+        assert answer_to(running, "n7777.listed.example") == b""
+
+        def hits() -> int:
+            return next(int(each["hits"]) for each in running.status()["lists"] if each["feed"] == "names")
+
+        until(lambda: hits() == 1, 2, "the list was not hit")
+        assert running.status()["wanted"] == running.status()["enforced"]
+        running.clearway("feed", "remove", "names")
+        assert not running.status()["names"]["active"]
+        assert answer_to(running, "n7.listed.example") == b""

@@ -89,7 +89,7 @@ class NamesInForce:
     def after_publish(self, snapshot: Snapshot) -> None:
         """The kernel's filter is that of this snapshot."""
         with self._turn:
-            self._listed = sum(snapshot.names.counts.values()) if snapshot.names else 0
+            self._listed = snapshot.names.counts["names"] if snapshot.names else 0
             self._switch()
 
     def replace_single(self, names: list[NameWanted]) -> None:

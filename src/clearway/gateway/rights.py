@@ -4,8 +4,10 @@ It may go on writing and mapping the maps whose descriptors it holds; it may mak
 pin. Capabilities belong to threads: drop before the first one is started.
 """
 
+import contextlib
 import os
 import pwd
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from clearway.gateway import libc
 ACCOUNT = "clearway"
 FIXED_ID = 63987
 """User and group number where no account `clearway` exists; above what distributions give out, below 65534."""
+
+NICE_LEAST = -10
+"""For the inspector, which packets wait for: on a machine that is busy otherwise it must have its turn within 80 ms."""
 
 CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 12, 38, 39
 
@@ -51,7 +56,9 @@ def keep_only(capabilities: frozenset[int]) -> None:
 
 
 def drop(to: Identity) -> None:
-    """Becomes `to` with CAP_NET_ADMIN alone, and can't come back."""
+    """Becomes `to` with CAP_NET_ADMIN alone, and can't come back. What it starts may take NICE_LEAST."""
+    with contextlib.suppress(ValueError, OSError):  # without CAP_SYS_RESOURCE: then nothing is
+        resource.setrlimit(resource.RLIMIT_NICE, (20 - NICE_LEAST, 20 - NICE_LEAST))
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         if capability != CAP_NET_ADMIN:
