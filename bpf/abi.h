@@ -433,7 +433,10 @@ struct name_read {
 	__u32 name_class; /* enum name_class */
 	__u32 at;	  /* of the name in the window */
 	__u32 length;
+	__u32 labels; /* that its message counts; 0: it doesn't */
+	__u32 ech;    /* encrypted_client_hello was present */
 	__u32 unused;
+	__u64 zero; /* a number that the verifier doesn't know */
 };
 
 struct name_window {

@@ -50,9 +50,6 @@ static const __u8 canonical[256] = {
 	['y'] = 'y', ['z'] = 'z',
 };
 
-/* What letters and the underscore have in canonical form, and digits have not: without it a host is an address. */
-#define LETTER 0x40
-
 static __always_inline __u8 *place_in(struct name_window *w, __u64 at)
 {
 	/* or the compiler, which sees that it is masked already, leaves the mask out, and the verifier misses it */
@@ -62,15 +59,19 @@ static __always_inline __u8 *place_in(struct name_window *w, __u64 at)
 	return w->bytes + at;
 }
 
+/* A place of which the verifier knows no more than that it is one: a bound that grows is another state a turn. */
+static __always_inline __u64 forgotten(struct name_window *w, __u64 at)
+{
+	return (at + w->read.zero) & (NAME_WINDOW_BYTES - 1);
+}
+
+static __always_inline bool is_digit(__u8 byte)
+{
+	return (__u8)(byte - '0') < 10;
+}
+
 #define BYTE(at) (*place_in(w, at))
 #define PAIR(at) ((__u32)BYTE(at) << 8 | BYTE((at) + 1))
-
-/* Where a name stands in the window. */
-struct name_place {
-	__u64 start;
-	__u64 length;
-	__u64 labels; /* that its message counts; 0: it doesn't */
-};
 
 /* ---- the filter ---- */
 
@@ -118,28 +119,42 @@ static __always_inline bool in_overlay(__u64 key)
 	return bpf_map_lookup_elem(&overlay_names, &key);
 }
 
+/* Everything below works on the window of this CPU, and each on what stands there alone: global functions, which the
+ * verifier walks once, knowing nothing of their caller. */
+static __always_inline struct name_window *own_window(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&name_window, &zero);
+}
+
 /* The name from its end, once: each label's start gives the key of what follows it. Listed already for a suffix: the
  * rest needs no look. enum name_answer. */
-static __always_inline int ask_name(struct name_window *w, const struct name_place *name, __u32 copy, __u32 ech)
+__noinline int ask_name(__u32 copy)
 {
-	__u64 start = name->start & (NAME_WINDOW_BYTES - 1), at, label_end, labels, state, multiplier, key;
+	__u64 start, length, at, label_end, labels, state, multiplier, key;
 	__u64 overlay_state, overlay_multiplier;
 	struct name_meta *meta = bpf_map_lookup_elem(&name_meta, &copy);
+	struct name_window *w = own_window();
 	struct hold_control *hold;
 	__u32 zero = 0, entries, overlay;
-	__u8 letters = 0, byte;
+	__u8 byte, next = 0; /* the one behind it */
 
 	hold = bpf_map_lookup_elem(&hold_control, &zero);
-	if (!meta || !hold || !name->length || name->length > NAME_BYTES_MAX)
+	if (!meta || !hold || !w)
 		return NAME_NOT_HERE;
-	labels = w->read.unused; /* 0, as the verifier doesn't know: a counter that it knows is another state a turn */
+	start = w->read.at & (NAME_WINDOW_BYTES - 1);
+	length = w->read.length;
+	if (!length || length > NAME_BYTES_MAX)
+		return NAME_NOT_HERE;
+	labels = w->read.zero; /* a counter that the verifier knew would be another state a turn */
 	entries = meta->entries;
 	overlay = hold->overlay_names;
 	state = meta->key0;
 	multiplier = meta->key1 | 1;
 	overlay_state = hold->flow_key0;
 	overlay_multiplier = hold->flow_key1 | 1;
-	at = (start + name->length) & (NAME_WINDOW_BYTES - 1);
+	at = (start + length) & (NAME_WINDOW_BYTES - 1);
 	label_end = at;
 	while (at != start && MAY_GO_ON) {
 		at = (at - 1) & (NAME_WINDOW_BYTES - 1);
@@ -148,6 +163,8 @@ static __always_inline int ask_name(struct name_window *w, const struct name_pla
 			if (label_end - at - 2 >= LABEL_BYTES_MAX) /* empty wraps */
 				return NAME_NOT_HERE;
 			label_end = at;
+			if (!labels && is_digit(next))
+				return NAME_NOT_HERE; /* an address, perhaps */
 			if (labels) {
 				if (entries && in_filter(meta, copy, v6_mix(state)))
 					return NAME_LISTED;
@@ -158,13 +175,13 @@ static __always_inline int ask_name(struct name_window *w, const struct name_pla
 		} else if (!byte) {
 			return NAME_NOT_HERE;
 		}
-		letters |= byte;
+		next = byte;
 		state = name_step(state, byte, multiplier);
 		if (overlay)
 			overlay_state = name_step(overlay_state, byte, overlay_multiplier);
 	}
-	if (at != start || label_end - at - 1 >= LABEL_BYTES_MAX || !(letters & LETTER) ||
-	    (name->labels && name->labels != labels + 1))
+	if (at != start || label_end - at - 1 >= LABEL_BYTES_MAX || (!labels && is_digit(next)) ||
+	    (w->read.labels && w->read.labels != labels + 1))
 		return NAME_NOT_HERE;
 	key = v6_mix(state) ^ TAGGED;
 	w->read.key = key;
@@ -172,7 +189,7 @@ static __always_inline int ask_name(struct name_window *w, const struct name_pla
 		return NAME_LISTED;
 	if (overlay && in_overlay(v6_mix(overlay_state) ^ TAGGED))
 		return NAME_LISTED;
-	if (ech) {
+	if (w->read.ech) {
 		for (int i = 0; i < PUBLIC_ECH_MAX; i++)
 			if (meta->public_ech[i] == key)
 				w->read.name_class = CLASS_PUBLIC_ECH;
@@ -183,10 +200,13 @@ static __always_inline int ask_name(struct name_window *w, const struct name_pla
 /* ---- DNS: RFC 1035 ---- */
 
 /* One question of a query, its labels turned to text in place. Answers NAME_CLEAN for "found". */
-static __always_inline int find_dns(struct name_window *w, __u64 length, struct name_place *name)
+__noinline int find_dns(__u32 length)
 {
+	struct name_window *w = own_window();
 	__u64 at = 12, size;
 
+	if (!w || length > NAME_COPY_MAX)
+		return NAME_NOT_HERE;
 	w->read.protocol = NAME_DNS;
 	if (length < 17)
 		return NAME_NOT_HERE;
@@ -196,7 +216,6 @@ static __always_inline int find_dns(struct name_window *w, __u64 length, struct 
 	}
 	if (BYTE(2) & 0x78 || PAIR(4) != 1)
 		return NAME_NOT_HERE;
-	name->labels = 0;
 	while (MAY_GO_ON) {
 		size = BYTE(at);
 		if (!size)
@@ -205,26 +224,26 @@ static __always_inline int find_dns(struct name_window *w, __u64 length, struct 
 			return NAME_NOT_HERE;
 		BYTE(at) = '.';
 		at = (at + 1 + size) & (NAME_WINDOW_BYTES - 1);
-		name->labels++;
+		w->read.labels++;
 	}
 	if (at + 5 > length || BYTE(at) || at < 14)
 		return NAME_NOT_HERE;
-	name->start = 13;
-	name->length = at - 13;
+	w->read.at = 13;
+	w->read.length = at - 13;
 	return NAME_CLEAN;
 }
 
 /* ---- TLS: RFC 8446 section 4.1.2, RFC 6066 section 3 ---- */
 
 /* The one host_name of a server_name extension of `size` bytes. */
-static __always_inline bool find_host_name(struct name_window *w, __u64 at, __u64 size, struct name_place *name)
+static __always_inline bool find_host_name(struct name_window *w, __u64 at, __u64 size)
 {
-	if (name->start || size < 6 || PAIR(at) != size - 2 || BYTE(at + 2) || PAIR(at + 3) != size - 5)
+	if (w->read.at || size < 6 || PAIR(at) != size - 2 || BYTE(at + 2) || PAIR(at + 3) != size - 5)
 		return false;
-	name->start = at + 5;
-	name->length = size - 5;
+	w->read.at = at + 5;
+	w->read.length = size - 5;
 	if (BYTE(at + size - 1) == '.')
-		name->length--;
+		w->read.length--;
 	return true;
 }
 
@@ -232,8 +251,7 @@ static __always_inline bool find_host_name(struct name_window *w, __u64 at, __u6
 #define EXTENSION_ENCRYPTED_HELLO 0xfe0d
 
 /* Extensions up to `end`, all of them: a second server_name would be believed by some. */
-static __always_inline int find_extensions(struct name_window *w, __u64 at, __u64 end, struct name_place *name,
-					   __u32 *ech)
+static __always_inline int find_extensions(struct name_window *w, __u64 at, __u64 end)
 {
 	__u64 kind, size;
 
@@ -245,23 +263,27 @@ static __always_inline int find_extensions(struct name_window *w, __u64 at, __u6
 		at += 4;
 		if (at + size > end)
 			return NAME_NOT_HERE;
-		if (kind == EXTENSION_SERVER_NAME && !find_host_name(w, at, size, name))
+		if (kind == EXTENSION_SERVER_NAME && !find_host_name(w, at, size))
 			return NAME_NOT_HERE;
 		if (kind == EXTENSION_ENCRYPTED_HELLO)
-			*ech = 1;
+			w->read.ech = 1;
 		at = (at + size) & (NAME_WINDOW_BYTES - 1);
 	}
 	if (at != end)
 		return NAME_NOT_HERE;
-	return name->start ? NAME_CLEAN : NAME_NONE;
+	return w->read.at ? NAME_CLEAN : NAME_NONE;
 }
 
 /* A ClientHello that is one record and one handshake message, and all in the window. */
-static __always_inline int find_hello(struct name_window *w, __u64 length, struct name_place *name, __u32 *ech)
+__noinline int find_hello(__u32 length)
 {
-	__u64 at = 43, end = PAIR(3) + 5, size;
+	struct name_window *w = own_window();
+	__u64 at = 43, end, size;
 
+	if (!w || length > NAME_COPY_MAX)
+		return NAME_NOT_HERE;
 	w->read.protocol = NAME_TLS;
+	end = PAIR(3) + 5;
 	if (length < 50 || end > length || BYTE(1) != 3 || BYTE(2) > 4 || BYTE(5) != 1 || BYTE(6) ||
 	    PAIR(7) + 9 != end || BYTE(9) != 3 || BYTE(10) > 4)
 		return NAME_NOT_HERE;
@@ -280,8 +302,7 @@ static __always_inline int find_hello(struct name_window *w, __u64 length, struc
 		return NAME_NOT_HERE;
 	if (PAIR(at) + at + 2 != end)
 		return NAME_NOT_HERE;
-	name->start = 0;
-	return find_extensions(w, (at + 2) & (NAME_WINDOW_BYTES - 1), end, name, ech);
+	return find_extensions(w, (at + 2) & (NAME_WINDOW_BYTES - 1), end);
 }
 
 /* ---- HTTP/1: RFC 9112 ---- */
@@ -317,6 +338,11 @@ static __always_inline bool ends_as_request(struct name_window *w, __u64 at)
 	       (BYTE(at - 1) & 0xfe) == '0';
 }
 
+static __always_inline bool ends_line(struct name_window *w, __u64 at)
+{
+	return BYTE(at) == '\r' && BYTE(at + 1) == '\n';
+}
+
 /* The next byte below a space from `at` on: eight at a time, the lowest found by counting the bits below it. */
 static __always_inline __u64 next_control(struct name_window *w, __u64 at, __u64 length)
 {
@@ -327,24 +353,22 @@ static __always_inline __u64 next_control(struct name_window *w, __u64 at, __u64
 		found = (word - 0x2020202020202020ull) & ~word & 0x8080808080808080ull;
 		if (found)
 			return at + set_bits((found - 1) & ~found) / 8;
-		at = (at + 8) & (NAME_WINDOW_BYTES - 1);
+		at = forgotten(w, at + 8);
 	}
 	return length;
 }
 
-/* The value of a Host line from behind its colon to its CR, without a port. */
-static __always_inline bool find_host(struct name_window *w, __u64 at, __u64 end, struct name_place *name)
+/* Of what stands behind Host and its colon, up to the line's CR: without a space, a port, a dot at the end. */
+static __always_inline bool trim_host(struct name_window *w)
 {
-	__u64 last = end;
+	__u64 at = w->read.at & (NAME_WINDOW_BYTES - 1), end = w->read.length & (NAME_WINDOW_BYTES - 1), last = end;
 
-	if (name->start)
-		return false; /* a second Host */
 	if (BYTE(at) == ' ')
 		at++;
 	for (int i = 0; i < 6; i++) {
 		if (last <= at)
 			return false;
-		if (BYTE(last - 1) - '0' > 9u)
+		if (!is_digit(BYTE(last - 1)))
 			break;
 		last--;
 	}
@@ -352,11 +376,9 @@ static __always_inline bool find_host(struct name_window *w, __u64 at, __u64 end
 		end = last - 1;
 	if (end > at && BYTE(end - 1) == '.')
 		end--;
-	if (end <= at)
-		return false;
-	name->start = at;
-	name->length = end - at;
-	return true;
+	w->read.at = at;
+	w->read.length = end - at;
+	return end > at;
 }
 
 static __always_inline bool is_host_line(struct name_window *w, __u64 at)
@@ -367,11 +389,14 @@ static __always_inline bool is_host_line(struct name_window *w, __u64 at)
 
 /* A whole head with one Host, or none, and a target in origin form, and nothing behind it, where another request may
  * stand. Lines end with CR LF. */
-static __always_inline int find_request(struct name_window *w, __u64 length, __u64 whole, struct name_place *name)
+__noinline int find_request(__u32 length, __u32 whole)
 {
-	__u64 at = find_target(w, length), line = 0, end;
-	__u8 byte;
+	struct name_window *w = own_window();
+	__u64 at, line;
 
+	if (!w || length > NAME_COPY_MAX)
+		return NAME_NOT_HERE;
+	at = find_target(w, length);
 	w->read.protocol = NAME_HTTP;
 	if (at == NAME_WINDOW_BYTES) {
 		w->read.protocol = NAME_OTHER;
@@ -379,33 +404,37 @@ static __always_inline int find_request(struct name_window *w, __u64 length, __u
 	}
 	if (!at)
 		return NAME_NOT_HERE;
-	name->start = 0;
+	at = next_control(w, forgotten(w, at), length);
+	if (at + 3 >= length || !ends_as_request(w, at) || !ends_line(w, at))
+		return NAME_NOT_HERE;
+	line = forgotten(w, at + 2);
+	at = line;
 	while (MAY_GO_ON) {
-		end = next_control(w, at, length);
-		if (end + 3 >= length)
+		at = next_control(w, at, length);
+		if (at + 1 >= length)
 			return NAME_NOT_HERE;
-		byte = BYTE(end);
-		if (byte == '\t') {
-			at = (end + 1) & (NAME_WINDOW_BYTES - 1);
+		if (BYTE(at) == '\t' && at != line) {
+			at = forgotten(w, at + 1);
 			continue;
 		}
-		if (byte != '\r' || BYTE(end + 1) != '\n')
-			return NAME_NOT_HERE;
-		if (!line && !ends_as_request(w, end))
-			return NAME_NOT_HERE;
-		if (line && is_host_line(w, line) && (BYTE(line + 4) != ':' || !find_host(w, line + 5, end, name)))
-			return NAME_NOT_HERE;
-		line = (end + 2) & (NAME_WINDOW_BYTES - 1);
+		if (!ends_line(w, at) || BYTE(line) == ' ')
+			return NAME_NOT_HERE; /* or a folded line */
+		if (at == line)
+			break;
+		if (is_host_line(w, line)) {
+			if (w->read.at || BYTE(line + 4) != ':')
+				return NAME_NOT_HERE;
+			w->read.at = line + 5;
+			w->read.length = at;
+		}
+		line = forgotten(w, at + 2);
 		at = line;
-		byte = BYTE(line);
-		if (byte == '\r')
-			return BYTE(line + 1) != '\n' || line + 2 != whole ? NAME_NOT_HERE
-			       : name->start				   ? NAME_CLEAN
-									   : NAME_NONE;
-		if (byte == ' ' || byte == '\t')
-			return NAME_NOT_HERE; /* a folded line */
 	}
-	return NAME_NOT_HERE;
+	if (at != line || at + 2 != whole)
+		return NAME_NOT_HERE;
+	if (!w->read.at)
+		return NAME_NONE;
+	return trim_host(w) ? NAME_CLEAN : NAME_NOT_HERE;
 }
 
 /* ---- what hold.h calls ---- */
@@ -413,13 +442,10 @@ static __always_inline int find_request(struct name_window *w, __u64 length, __u
 /* The client's first bytes of a TCP flow, or a datagram to port 53. enum name_answer; the window's `read` says more. */
 __noinline int read_name(context *skb, __u32 at, __u32 length, __u32 is_dns, __u32 copy)
 {
-	struct name_place name = {};
-	struct name_window *w;
-	__u32 zero = 0, ech = 0;
+	struct name_window *w = own_window();
 	__u64 size = length;
 	int answer;
 
-	w = bpf_map_lookup_elem(&name_window, &zero);
 	if (!w)
 		return NAME_NOT_HERE;
 	w->read = (struct name_read){.protocol = is_dns ? NAME_DNS : NAME_OTHER};
@@ -429,17 +455,14 @@ __noinline int read_name(context *skb, __u32 at, __u32 length, __u32 is_dns, __u
 	if (size < 1 || size > NAME_COPY_MAX || bpf_skb_load_bytes(skb, at, w->bytes, size))
 		return NAME_NOT_HERE;
 	if (is_dns)
-		answer = find_dns(w, size, &name);
+		answer = find_dns(size);
 	else if (BYTE(0) == 22)
-		answer = find_hello(w, size, &name, &ech);
+		answer = find_hello(size);
 	else
-		answer = find_request(w, size, length, &name);
+		answer = find_request(size, length);
 	w->read.name_class = answer == NAME_NONE ? CLASS_NONE : CLASS_SEEN;
-	if (answer == NAME_CLEAN) {
-		w->read.at = name.start;
-		w->read.length = name.length;
-		answer = ask_name(w, &name, copy, ech);
-	}
+	if (answer == NAME_CLEAN)
+		answer = ask_name(copy);
 	w->read.answer = answer;
 	return answer;
 }

@@ -46,9 +46,11 @@ class Slot(NamedTuple):
 class Gateway:
     """Its outbound packets come in at lo, the inbound ones at `outside`, a port of another namespace."""
 
-    def __init__(self, outside: End, *, observe: bool = False, names_held: bool = False) -> None:
+    def __init__(
+        self, outside: End, *, observe: bool = False, names_held: bool = False, tcx_object: str | None = None
+    ) -> None:
         self._namespace = outside.namespace
-        self.loader = engine.Loader(None)
+        self.loader = engine.Loader(None, tcx_object=tcx_object)
         made = engine.Settings(
             inside_ifindex=1, outside_ifindex=outside.index(), observe=observe, names_held=names_held
         )
@@ -78,10 +80,10 @@ class Gateway:
         self.put(136, "=Q", total)
 
     def slots(self) -> dict[int, Slot]:
-        """Those that were ever taken."""
+        """Those that are taken."""
         found = {}
         for number in range(engine.LIMITS["HELD_FLOWS_MAX"]):
-            if self._slots[64 * number : 64 * number + 8] != bytes(8):
+            if self._slots[64 * number] != FREE:
                 f = struct.unpack_from("=IIIIIIQQIIIII", self._slots, 64 * number)
                 found[number] = Slot(f[0], f[1], (f[2], f[3]), (f[4], f[5]), *f[6:])
         return found

@@ -33,7 +33,7 @@ def loader() -> engine.Loader:
 def test_generated_packets_are_read_alike_or_not_at_all(loader: engine.Loader) -> None:
     answers, examples = loader.check_generated_names(18, GENERATED)
     assert answers["different"] == 0, "\n".join(examples)
-    assert answers["clean"] > GENERATED / 5 and answers["none"] > GENERATED / 50
+    assert answers["clean"] > GENERATED / 6 and answers["none"] > GENERATED / 50
     assert answers["not-here"] > GENERATED / 5
 
 
@@ -48,7 +48,7 @@ def test_captures_are_read_alike_or_not_at_all(loader: engine.Loader) -> None:
         assert answers["different"] == 0, f"{name}: " + "\n".join(examples)
         for answer, count in answers.items():
             total[answer] = total.get(answer, 0) + count
-    assert total["clean"] > 300
+    assert total["clean"] > 250
 
 
 @pytest.mark.parametrize(

@@ -38,15 +38,25 @@ class Mutant:
         (copy / self.file).write_text(changed)
         made = directory / "tcx.bpf.o"
         clang = next(name for name in CLANGS if shutil.which(name))
-        flags = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", f"-isystem/usr/include/{platform.machine()}-linux-gnu"]
+        headers = [f"/usr/include/{platform.machine()}-linux-gnu", *(str(path) for path in _libbpf_headers())]
+        flags = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", *(f"-isystem{path}" for path in headers)]
         subprocess.run([clang, *flags, "-c", copy / "tcx.bpf.c", "-o", made], check=True, timeout=60)
         return made
 
 
+def _libbpf_headers() -> list[Path]:
+    """Those that the extension was built with, where the system has none."""
+    return sorted(BPF.parent.glob("target/release/build/libbpf-sys-*/out/include"))[:1]
+
+
 def mutants(kind: str) -> list[Mutant]:
     """Those of mutants-KIND.patch."""
-    text = (Path(__file__).parent / f"mutants-{kind}.patch").read_text()
-    return [_mutant(part) for part in text.split("\n== ")[1:]]
+    return mutants_of(Path(__file__).parent / f"mutants-{kind}.patch")
+
+
+def mutants_of(file: Path) -> list[Mutant]:
+    """Those of a file in that form."""
+    return [_mutant(part) for part in file.read_text().split("\n== ")[1:]]
 
 
 def _mutant(text: str) -> Mutant:
