@@ -1,7 +1,9 @@
 """Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md) or what a run measured
-(figures.md).
+(figures.md, figures-names.md).
 
     python docs/make.py [PAGE…]
+
+Without a page, all that there are.
 
 A test fails while a page differs from what this makes.
 """
@@ -114,16 +116,23 @@ def figures_page() -> str:
     return markdown(document)
 
 
+def figures_names_page() -> str:
+    """The same of `clearway bench names --json`, kept in figures-names.json."""
+    document: dict[str, Any] = json.loads((HERE / "figures-names.json").read_text())
+    return markdown(document, "figures-names", "Figures of names")
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
     "figures.md": figures_page,
+    "figures-names.md": figures_names_page,
 }
 
 
 def main() -> None:
-    for name in sys.argv[1:] or PAGES:
+    for name in sys.argv[1:] or [name for name in PAGES if (HERE / name).exists()]:
         (HERE / name).write_text(PAGES[name]())
 
 

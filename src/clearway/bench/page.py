@@ -1,4 +1,4 @@
-"""docs/figures.md from the document of one run, so that no figure is ever typed. Pure."""
+"""docs/figures.md and figures-names.md, each from the document of one run, so that no figure is ever typed. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from clearway.bench.report import short
 
 
-def markdown(document: dict[str, Any]) -> str:
+def markdown(document: dict[str, Any], page: str = "figures", title: str = "Figures") -> str:
     """The page: how to measure it, on what machine it was, then each figure with its aims and notes."""
     lines = [
-        "# Figures",
+        f"# {title}",
         "",
         f"Measured by `{document['command']}`, {document['started']}, {document['seconds']:.0f} s in all; this page is",
-        "made of what it printed (`python docs/make.py figures.md`). Kinds took turns; medians, and in brackets",
+        f"made of what it printed (`python docs/make.py {page}.md`). Kinds took turns; medians, and in brackets",
         "the least and largest of single turns. Ratios are to the kind in italics, of the same run.",
         "",
-        "![all figures](figures.png)",
+        f"![all figures]({page}.png)",
         "",
         *_table(("machine", ""), list(document["machine"].items())),
         "",
