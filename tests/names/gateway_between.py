@@ -44,9 +44,13 @@ class Between:
         """Blocks the name; enforced when this returns."""
         return self.gateway.command("block", name, "--reason", REASON, "--until", "1h", "--scope", scope)
 
+    def status(self) -> dict[str, Any]:
+        """As the command shows it, without a process for it."""
+        return self.gateway.ask("GET", "/v1/status")
+
     def names(self) -> dict[str, Any]:
         """What `status` says about names."""
-        told: dict[str, Any] = self.gateway.command("status")["names"]
+        told: dict[str, Any] = self.status()["names"]
         return told
 
 

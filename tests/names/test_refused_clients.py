@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.namespaces, pytest.mark.slow, pyte
 CONTACT = "noc@clients.example"
 APPEAL_URL = "https://status.clients.example/appeal"
 FALL_BACK_S_MAX = 20.0
+QUIC_ALONE_NS_MAX = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,18 @@ def test_chromium_falls_back_from_quic_to_tcp_and_stops_there(
     assert end_s < FALL_BACK_S_MAX
     with capsys.disabled():
         print(f"\n    QUIC Initial to TCP: {fall_back_s * 1000:.0f} ms, to the reset: {end_s * 1000:.0f} ms")
+
+
+@families
+def test_a_client_of_quic_alone_stops_when_it_is_told(between: Between, family: str) -> None:
+    """Port unreachable ends the attempt at once; a client that hears nothing sends its Initials for four seconds."""
+    client = client_of("chromium-quic")
+    with recorder(between.pair.client) as recording:
+        said = refused(between, client.label, family).said
+        seen = packets(recording.frames())
+    sent = [p for p in seen if p.protocol == "udp" and p.destination_port == client.port]
+    assert "ERR_QUIC_PROTOCOL_ERROR" in said, said
+    assert sent and sent[-1].time_ns - sent[0].time_ns < QUIC_ALONE_NS_MAX
 
 
 # ---- what is counted ----

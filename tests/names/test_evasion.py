@@ -1,0 +1,574 @@
+"""What docs/evasion.md claims: each way to hide a refused name from the gateway, and what becomes of it.
+
+Raw frames through a running gateway. A test named `…_passes…` or `…_is_believed` holds the page to what it admits: a
+gateway that does better one day has to say so there.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gateway_between import Between, gateway_between
+from host_pair import REFUSED_DOMAIN
+from hostile_messages import (
+    ENCRYPTED_HELLO,
+    PADDING,
+    VERSION_1,
+    VERSION_2,
+    crypto_frame,
+    extension,
+    handshake,
+    hello,
+    http2,
+    initial,
+    initials,
+    query,
+    records,
+    request,
+)
+from raw_flow import ADDRESSES, CLIENT_MAC, SERVER_MAC, Flow, Outcome, play
+
+from clearway.lab import frames
+from clearway.lab.frames import ACK, FIN, PSH, RST
+from clearway.lab.packets import BATCH_MAX, Sender
+
+pytestmark = [pytest.mark.kernel, pytest.mark.namespaces, pytest.mark.timeout(300)]
+
+BAD, GOOD = f"login.{REFUSED_DOMAIN}", "news.clean.example"
+HELLO, CLEAN = hello(BAD), hello(GOOD)
+MTU_BYTES = 1400
+WATCHED_S = 2.0
+CLOCK_S = 4.5
+"""Of the table of young flows: what is older goes first."""
+PUBLIC_ECH = "cloudflare-ech.com"
+
+
+@pytest.fixture(scope="module")
+def between(visiting: Path) -> Iterator[Between]:
+    with gateway_between(visiting, visiting / "state-evasion") as made:
+        yield made
+
+
+def is_refused(outcome: Outcome, message: bytes = HELLO) -> None:
+    """The name never reached the server whole, and the client was told."""
+    assert outcome.reset, outcome
+    assert message not in outcome.stream()
+    assert sum(outcome.moved["refused"].values()) == 1
+
+
+def passes(outcome: Outcome, message: bytes = HELLO) -> None:
+    assert message in outcome.stream(), outcome
+    assert not outcome.reset
+    assert "refused" not in outcome.moved
+
+
+# ---- cut, shuffled, doubled ----
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+@pytest.mark.parametrize("size", [len(HELLO), 100, 20, 7])
+def test_a_hello_in_segments_of_any_size_is_refused(between: Between, size: int, family: str) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(0, len(HELLO), size):
+            flow.data(HELLO[at : at + size], at=at)
+
+    is_refused(play(between, scenario, family=family))
+
+
+def test_a_hello_byte_by_byte_is_refused(between: Between) -> None:
+    """At a pace that leaves fewer than 64 of its packets waiting; a faster burst meets the failure policy."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(len(HELLO)):
+            flow.data(HELLO[at : at + 1], at=at)
+            time.sleep(0.001)
+
+    is_refused(play(between, scenario))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hello_out_of_order_and_doubled_is_refused(between: Between, seed: int) -> None:
+    parts = [(at, HELLO[at : at + 23]) for at in range(0, len(HELLO), 23)]
+    shuffled = parts + parts[::2]
+    random.Random(seed).shuffle(shuffled)
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at, part in shuffled:
+            flow.data(part, at=at)
+
+    is_refused(play(between, scenario))
+
+
+def overlapping(first: bytes, second: bytes, flow: Flow) -> None:
+    """Both copies of everything but the beginning, then the beginning."""
+    flow.open()
+    flow.data(first[20:], at=20)
+    flow.data(second[20:], at=20)
+    flow.data(first[:20])
+
+
+SAME_LENGTH = "x" * (len(BAD) - len(".example")) + ".example"
+
+
+def test_of_overlapping_segments_the_first_copy_is_believed_and_the_conflict_counted(between: Between) -> None:
+    outcome = play(between, lambda flow: overlapping(HELLO, hello(SAME_LENGTH), flow))
+    is_refused(outcome)
+    assert outcome.moved["ambiguous"] == 1
+
+
+def test_a_name_in_a_second_copy_passes_and_the_conflict_is_counted(between: Between) -> None:
+    """A server that believes the later copy of bytes that it has not handed on yet was asked for the refused name."""
+    outcome = play(between, lambda flow: overlapping(hello(SAME_LENGTH), HELLO, flow))
+    assert not outcome.reset
+    assert outcome.moved["ambiguous"] == 1
+
+
+@pytest.mark.parametrize("size", [1, 5, 40, 200])
+def test_a_hello_in_records_of_any_size_is_refused(between: Between, size: int) -> None:
+    message = records(handshake(BAD), size)
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(0, len(message), MTU_BYTES):
+            flow.data(message[at : at + MTU_BYTES], at=at)
+
+    is_refused(play(between, scenario), message)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["name-first", "name-last"])
+def test_a_long_hello_is_refused_wherever_its_name_stands(between: Between, first: bool) -> None:
+    filling = extension(PADDING, bytes(9000))
+    message = records(handshake(BAD) if first else handshake(BAD, filling))
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(0, len(message), MTU_BYTES):
+            flow.data(message[at : at + MTU_BYTES], at=at)
+
+    is_refused(play(between, scenario), message)
+
+
+def test_a_hello_that_takes_longer_than_the_gateway_watches_passes_and_is_counted(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO[:60])
+        time.sleep(WATCHED_S + 0.6)
+        flow.data(HELLO[60:], at=60)
+
+    outcome = play(between, scenario)
+    passes(outcome)
+    assert outcome.moved["gave_up"] == 1
+
+
+# ---- decoys ----
+
+
+def test_a_decoy_out_of_window_is_not_believed(between: Between) -> None:
+    """A clean hello that no server takes, far behind and far ahead of the client's sequence; then the real one."""
+    for far in (-(1 << 20), 1 << 20):
+
+        def scenario(flow: Flow, far: int = far) -> None:
+            flow.open()
+            flow.data(CLEAN, at=far)
+            flow.data(HELLO)
+
+        is_refused(play(between, scenario))
+
+
+def test_a_keep_alive_before_the_hello_changes_nothing(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(b"\0", at=-1)
+        flow.data(HELLO)
+
+    is_refused(play(between, scenario))
+
+
+def test_a_decoy_with_a_bad_checksum_is_believed(between: Between) -> None:
+    """No checksum is computed on the way: a server drops the decoy, and is asked for the name behind it."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        wrong = bytearray(flow.segment(CLEAN))
+        wrong[16] ^= 0xFF
+        flow.wire.send(flow.ip(6, bytes(wrong)))
+        time.sleep(0.05)
+        flow.data(HELLO)
+
+    outcome = play(between, scenario)
+    assert not outcome.reset
+    assert any(packet.payload == HELLO for packet in outcome.arrived)
+
+
+def test_a_decoy_that_dies_on_the_way_is_believed(between: Between) -> None:
+    """TTL 1: nobody here knows how far the server is."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(CLEAN, ttl=1)
+        time.sleep(0.05)
+        flow.data(HELLO)
+
+    outcome = play(between, scenario)
+    assert not outcome.reset
+    assert any(packet.payload == HELLO for packet in outcome.arrived)
+
+
+@pytest.mark.parametrize("flags", [RST, FIN | ACK], ids=["rst", "fin"])
+def test_a_forged_end_between_two_halves_is_believed(between: Between, flags: int) -> None:
+    """Far out of window, so that a server ignores it: the gateway takes it for the client's last word."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO[:50])
+        flow.data(b"", at=1 << 24, flags=flags)
+        flow.data(HELLO[50:], at=50, flags=ACK | PSH)
+
+    outcome = play(between, scenario)
+    passes(outcome)
+    assert outcome.moved["flows"] == {"tls": {"none": 1}}
+
+
+# ---- what the flow begins with, and where it goes ----
+
+
+def test_a_hello_in_the_syn_is_refused(between: Between) -> None:
+    """TCP Fast Open."""
+    outcome = play(between, lambda flow: flow.open(HELLO))
+    assert outcome.arrived == []
+    assert outcome.moved["refused"] == {"tls": 1}
+
+
+@pytest.mark.parametrize("port", [80, 443, 8443, 25565])
+def test_a_name_is_read_at_any_port(between: Between, port: int) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO)
+
+    is_refused(play(between, scenario, port=port))
+
+
+def test_a_client_outside_is_refused_alike(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO)
+
+    is_refused(play(between, scenario, end="server"))
+
+
+def test_a_refused_flow_stays_refused(between: Between) -> None:
+    """The rest, a retransmission and a new SYN from the same port: nothing of it arrives."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO)
+        time.sleep(0.1)
+        flow.data(HELLO)
+        flow.data(b"more", at=len(HELLO))
+        flow.open()
+        flow.data(CLEAN)
+
+    outcome = play(between, scenario)
+    assert outcome.arrived == []
+
+
+TAGS = {
+    "vlan": lambda frame: frames.vlan(0x8100, 5, frame),
+    "qinq": lambda frame: frames.vlan(0x88A8, 7, frames.vlan(0x8100, 5, frame)),
+    "pppoe": lambda frame: frame[:12] + struct.pack("!HBBHHH", 0x8864, 0x11, 0, 9, len(frame) - 12, 0x21) + frame[14:],
+}
+
+
+@pytest.mark.parametrize("kind", TAGS)
+def test_tags_and_pppoe_hide_nothing(between: Between, kind: str) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO[:50])
+        flow.data(HELLO[50:], at=50)
+
+    outcome = play(between, scenario, wrap=TAGS[kind])
+    assert outcome.moved["refused"] == {"tls": 1}
+    assert outcome.moved["answered"] == {"reset": 1}
+
+
+def test_mpls_labels_hide_nothing_but_nobody_is_told(between: Between) -> None:
+    """Labels mean something in one direction alone, so no answer can be built."""
+
+    def labelled(frame: bytes) -> bytes:
+        return frame[:12] + struct.pack("!HI", 0x8847, 0x0001_0140) + frame[14:]
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(HELLO)
+
+    outcome = play(between, scenario, wrap=labelled)
+    assert outcome.moved["refused"] == {"tls": 1}
+    assert outcome.moved["not_answered"] == 1
+    assert outcome.answers == []
+
+
+def test_extension_headers_hide_nothing(between: Between) -> None:
+    """IPv6 destination options before TCP."""
+
+    def send(flow: Flow, segment: bytes) -> None:
+        options = bytes([6, 0, 1, 4, 0, 0, 0, 0])
+        packet = frames.ipv6(*flow.addresses, 60, options + segment)
+        flow.wire.send(flow.frame(frames.ETHER_IPV6, packet))
+
+    def scenario(flow: Flow) -> None:
+        send(flow, flow.segment(b"", at=-1, flags=frames.SYN))
+        send(flow, flow.segment(HELLO))
+
+    outcome = play(between, scenario, family="v6")
+    assert outcome.moved["refused"] == {"tls": 1}
+
+
+def test_ip_fragments_pass_unread(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        segment = flow.segment(HELLO)
+        for at, part, more in ((0, segment[:48], 0x2000), (48, segment[48:], 0)):
+            packet = frames.ipv4(*flow.addresses, 6, part, fragment=at // 8 | more, identification=flow.source_port)
+            flow.wire.send(flow.frame(frames.ETHER_IPV4, packet))
+
+    outcome = play(between, scenario)
+    assert "refused" not in outcome.moved
+    assert not outcome.reset
+
+
+def test_a_flow_older_than_the_gateway_passes_unread(between: Between) -> None:
+    passes(play(between, lambda flow: flow.data(HELLO)))
+
+
+@pytest.mark.slow
+def test_a_flow_that_a_syn_flood_pushed_out_passes_unread_and_is_counted(between: Between) -> None:
+    lines, each = 1 << 14, 24
+
+    def flood(flow: Flow) -> None:
+        source, destination = ADDRESSES["v4"]
+        segment = frames.tcp(source, destination, (1, 1), b"", flags=frames.SYN)
+        frame = frames.ethernet(SERVER_MAC, CLIENT_MAC, frames.ETHER_IPV4, frames.ipv4(source, destination, 6, segment))
+        sender = Sender(flow.wire.between.pair.client, len(frame))
+        sender.data[:] = np.frombuffer(frame, np.uint8)
+        random_bytes = np.random.default_rng(7)
+        for _ in range(lines * each // BATCH_MAX):
+            sender.data[:, 28:30] = random_bytes.integers(0, 256, (BATCH_MAX, 2))  # of the source address
+            sender.data[:, 34:36] = random_bytes.integers(0, 256, (BATCH_MAX, 2))  # the source port
+            sender.send(BATCH_MAX)
+        sender.close()
+
+    def opened_and_flooded(flow: Flow) -> None:
+        flow.open()
+        time.sleep(CLOCK_S)
+        flood(flow)
+        time.sleep(0.5)
+
+    outcome = play(between, lambda flow: flow.data(HELLO), opened_and_flooded)
+    passes(outcome)
+    assert outcome.moved["pushed_out"] > 0
+
+
+# ---- HTTP ----
+
+REQUESTS = {
+    "capitals-and-port": request(f"LoGiN.{REFUSED_DOMAIN.upper()}.:80"),
+    "absolute-form": request(GOOD, f"http://{BAD}/"),
+    "connect": request(f"{BAD}:443", f"{BAD}:443", "CONNECT"),
+    "second-host": request(GOOD, more=f"Host: {BAD}\r\n"),
+    "odd-spacing": f"GET / HTTP/1.1\r\nHost:\t {BAD} \r\n\r\n".encode(),
+    "bare-line-feeds": f"GET / HTTP/1.1\nHost: {BAD}\n\n".encode(),
+    "empty-line-first": b"\r\n" + request(BAD),
+    "folded": f"GET / HTTP/1.1\r\nHost:\r\n {BAD}\r\n\r\n".encode(),
+    "behind-long-headers": f"GET / HTTP/1.1\r\nCookie: {'c' * 6000}\r\nHost: {BAD}\r\n\r\n".encode(),
+    "unknown-method": request(BAD, method="BREW"),
+    "upgrade-to-h2c": request(BAD, more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"),
+    "http2-prior-knowledge": http2(BAD),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_request_is_refused_however_it_states_its_host(between: Between, kind: str) -> None:
+    message = REQUESTS[kind]
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(0, len(message), MTU_BYTES):
+            flow.data(message[at : at + MTU_BYTES], at=at)
+
+    outcome = play(between, scenario, port=80)
+    assert outcome.moved["refused"] == {"http": 1}
+    assert message not in outcome.stream()
+
+
+def test_the_second_request_on_a_connection_passes(between: Between) -> None:
+    """The first name decides the flow; what follows goes by unread, which is what makes it quick."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(request(GOOD))
+        time.sleep(0.1)
+        flow.data(request(BAD), at=len(request(GOOD)))
+
+    passes(play(between, scenario, port=80), request(BAD))
+
+
+# ---- TLS that shows another name, or none ----
+
+
+def test_a_hello_without_a_name_passes_and_is_counted(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(hello(None))
+
+    outcome = play(between, scenario)
+    passes(outcome, hello(None))
+    assert outcome.moved["flows"] == {"tls": {"none": 1}}
+
+
+def test_an_encrypted_hello_passes_by_its_public_name_and_is_counted_as_such(between: Between) -> None:
+    shown = hello(PUBLIC_ECH, extension(ENCRYPTED_HELLO, bytes(200)))
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(shown)
+
+    outcome = play(between, scenario)
+    passes(outcome, shown)
+    assert outcome.moved["flows"] == {"tls": {"public_ech": 1}}
+
+
+def test_a_hello_that_only_pretends_to_hide_its_name_is_refused(between: Between) -> None:
+    """GREASE: the extension of an encrypted hello beside the real name."""
+    shown = hello(BAD, extension(ENCRYPTED_HELLO, bytes(200)))
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(shown)
+
+    is_refused(play(between, scenario), shown)
+
+
+def test_another_protocol_passes_and_is_counted(between: Between) -> None:
+    """SMTP before STARTTLS, SSH, or whatever else: the flow begins like none of those that are read."""
+    message = b"SSH-2.0-OpenSSH_9.2\r\n"
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(message)
+        flow.data(HELLO, at=len(message))
+
+    outcome = play(between, scenario)
+    passes(outcome, HELLO)
+    assert outcome.moved["flows"] == {"other": {"none": 1}}
+
+
+# ---- QUIC ----
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2], ids=["v1", "v2"])
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_a_hello_in_so_many_initials_is_refused(between: Between, count: int, version: int, family: str) -> None:
+    """The one that completes the name is dropped, and so is all that follows; the client is told by ICMP."""
+    sent = initials(BAD, count, version)
+
+    def scenario(flow: Flow) -> None:
+        for datagram in sent:
+            flow.datagram(datagram)
+        time.sleep(0.1)
+        flow.datagram(sent[-1])
+
+    outcome = play(between, scenario, family=family)
+    assert [packet.payload for packet in outcome.arrived] == sent[:-1]
+    assert outcome.unreachable == 1
+    assert outcome.moved["refused"] == {"quic": 1}
+
+
+def test_shuffled_initials_and_frames_are_refused(between: Between) -> None:
+    message = handshake(BAD)
+    parts = [crypto_frame(at, message[at : at + 9]) for at in range(0, len(message), 9)]
+    random.Random(5).shuffle(parts)
+    third = len(parts) // 3
+    groups = [b"\x01".join(parts[at : at + third + 1]) for at in range(0, len(parts), third + 1)]
+    sent = [initial(group, number, b"shuffled") for number, group in enumerate(groups)]
+    random.Random(6).shuffle(sent)
+
+    def scenario(flow: Flow) -> None:
+        for datagram in sent:
+            flow.datagram(datagram)
+
+    outcome = play(between, scenario)
+    assert outcome.moved["refused"] == {"quic": 1}
+    assert len(outcome.arrived) < len(sent)
+
+
+def test_datagrams_in_front_of_the_initial_change_nothing(between: Between) -> None:
+    def scenario(flow: Flow) -> None:
+        flow.datagram(b"first of all something else")
+        flow.datagram(initials(BAD, 1)[0])
+
+    outcome = play(between, scenario)
+    assert outcome.moved["refused"] == {"quic": 1}
+
+
+def test_quic_of_another_version_passes_unread(between: Between) -> None:
+    datagram = initials(BAD, 1)[0]
+    unknown = datagram[:1] + b"\xfa\xce\xb0\x0c" + datagram[5:]
+    outcome = play(between, lambda flow: flow.datagram(unknown))
+    assert [packet.payload for packet in outcome.arrived] == [unknown]
+
+
+# ---- DNS ----
+
+
+def over_tcp(*names: str) -> bytes:
+    return b"".join(struct.pack("!H", len(query(name))) + query(name) for name in names)
+
+
+def test_every_question_of_a_query_is_asked(between: Between) -> None:
+    outcome = play(between, lambda flow: flow.datagram(query(GOOD, BAD)), port=53)
+    assert outcome.arrived == []
+    assert outcome.moved["refused"] == {"dns": 1}
+
+
+def test_every_query_of_a_tcp_connection_is_asked(between: Between) -> None:
+    """Unlike other flows, which their first name decides; here each query is answered for itself."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        first = over_tcp(GOOD)
+        flow.data(first)
+        time.sleep(0.1)
+        flow.data(over_tcp(BAD), at=len(first))
+
+    outcome = play(between, scenario, port=53)
+    assert outcome.stream() == over_tcp(GOOD)
+    assert outcome.moved["refused"] == {"dns": 1}
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_a_query_over_tcp_in_pieces_is_refused(between: Between, size: int) -> None:
+    message = over_tcp(BAD)
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for at in range(0, len(message), size):
+            flow.data(message[at : at + size], at=at)
+
+    outcome = play(between, scenario, port=53)
+    assert outcome.moved["refused"] == {"dns": 1}
+    assert message not in outcome.stream()
+
+
+def test_dns_at_another_port_passes_unread(between: Between) -> None:
+    outcome = play(between, lambda flow: flow.datagram(query(BAD)), port=5353)
+    assert [packet.payload for packet in outcome.arrived] == [query(BAD)]
