@@ -224,12 +224,19 @@ impl<'a> Turn<'a> {
     }
 
     fn move_on(&mut self) -> Result<()> {
-        let (tables, rules, found) = (self.tables, &self.rules, &mut self.found);
-        self.flows.turn(tables, self.now_ns, self.empty_ns, |mut flow| {
+        let (tables, rules, found, now_ns) = (self.tables, &self.rules, &mut self.found, self.now_ns);
+        self.flows.turn(tables, now_ns, self.empty_ns, |mut flow| {
             found.clear();
             flow.end(found);
             tables.count(inspector_count::GAVE_UP, 1);
             found.iter().for_each(|seen| count_class(tables, rules, seen));
+            // Nobody hides a name by never sending the last byte. There is no packet in hand to answer
+            let named = found.iter().filter_map(|seen| Some((seen.protocol, seen.name.as_ref().ok()?)));
+            let (protocol, hit) =
+                named.filter_map(|(from, name)| Some((from, rules.judge(name, now_ns)?))).next()?;
+            tables.count(refused_by(protocol), 1);
+            tables.count(inspector_count::NOT_ANSWERED, 1);
+            (!rules.answering.observe).then_some(hit.told.reason_number)
         })?;
         tables.tell_live(self.flows.count());
         self.mend_total();
@@ -313,12 +320,10 @@ impl<'a> Turn<'a> {
             return self.drop_refused(held);
         }
         self.found.clear();
+        let ends = packet.flags & (flags::RST | flags::FIN) != 0 && live.is_in_place(packet);
         let Some(flow) = live.watched.as_mut() else { return self.pass(held) };
         let mut step = read_packet(flow, held, packet, &mut self.found);
-        if packet.transport == Transport::Tcp
-            && packet.flags & (flags::RST | flags::FIN) != 0
-            && step == Step::More
-        {
+        if packet.transport == Transport::Tcp && ends && step == Step::More {
             flow.end(&mut self.found);
             step = Step::Done;
         }

@@ -26,7 +26,7 @@ const WATCHED_NS: u64 = 2_000_000_000;
 /// DNS over TCP, where each query is judged: as long as clients keep a connection idle (RFC 7766 wants seconds).
 const DNS_IDLE_NS: u64 = 60_000_000_000;
 /// Datagrams keep their entry, or a client's next Initials would be held again.
-const DATAGRAMS_PASS_NS: u64 = 2_000_000_000;
+const DATAGRAMS_PASS_NS: u64 = 500_000_000;
 /// A refused flow stays refused; a new attempt after that is judged anew.
 pub const REFUSED_NS: u64 = 30_000_000_000;
 /// How often what is on its way out is looked at.
@@ -86,6 +86,12 @@ impl Live {
         self.client_next = Some(self.client_next.map_or(next, |before| later(before, next)));
     }
 
+    /// Does this packet stand where the client's stream does? An end (FIN, RST) elsewhere may be anybody's.
+    pub fn is_in_place(&self, packet: &Packet<'_>) -> bool {
+        let Some(expected) = self.server_expects else { return true };
+        expected.wrapping_sub(packet.sequence) as usize <= packet.payload.len()
+    }
+
     /// A packet has gone on to the server.
     pub fn passed(&mut self, packet: &Packet<'_>) {
         let next = Standing::of(packet).client_next;
@@ -131,7 +137,8 @@ fn behind_whole_queries(stream: &[u8]) -> &[u8] {
 #[derive(Debug)]
 struct Leaving {
     number: u32,
-    key: Option<KeyBytes>,
+    /// And the generation; None: the entry is gone.
+    entry: Option<(KeyBytes, u32)>,
 }
 
 /// See the file's head.
@@ -250,10 +257,12 @@ impl Flows {
     pub fn collect_abandoned(&mut self, tables: &HoldTables) -> Result<()> {
         let mut owned: HashSet<u32> = self.live.values().map(|live| live.number).collect();
         owned.extend(self.owned.iter());
-        owned.extend(tables.all()?.iter().map(|(_, entry)| entry.slot));
-        for number in tables.abandoned(&owned) {
+        let candidates = tables.abandoned(&owned);
+        // Read after them: what a program was just taking has its entry now
+        let entered: HashSet<u32> = tables.all()?.iter().map(|(_, entry)| entry.slot).collect();
+        for number in candidates.into_iter().filter(|number| !entered.contains(number)) {
             self.owned.insert(number);
-            self.waiting.push(Leaving { number, key: None });
+            self.waiting.push(Leaving { number, entry: None });
         }
         Ok(())
     }
@@ -291,13 +300,14 @@ impl Flows {
         }
     }
 
-    /// Moves on what is due. `empty_ns`: when both TAPs were last seen empty. `gave_up` hears of flows whose time is up.
+    /// Moves on what is due. `empty_ns`: when both TAPs were last seen empty. `gave_up` hears of flows whose time is up,
+    /// and says (enum reason) when what they have named so far is refused.
     pub fn turn(
         &mut self,
         tables: &HoldTables,
         now_ns: u64,
         empty_ns: u64,
-        mut gave_up: impl FnMut(Box<Flow>),
+        mut gave_up: impl FnMut(Box<Flow>) -> Option<u32>,
     ) -> Result<()> {
         while let Ok(batch) = self.from_grace.try_recv() {
             self.in_grace = false;
@@ -316,24 +326,28 @@ impl Flows {
                     tables.forget(&typed(&key), slot)?;
                     self.live.remove(&key);
                     self.owned.insert(number);
-                    self.waiting.push(Leaving { number, key: None });
+                    self.waiting.push(Leaving { number, entry: None });
                     continue;
                 }
                 hold_state::REFUSED => slot.refused_until_ns(),
                 hold_state::PASSING if slot.is_equal() => {
-                    self.waiting.push(Leaving { number: live.number, key: Some(key) });
+                    self.waiting.push(Leaving { number: live.number, entry: Some((key, generation)) });
                     continue;
                 }
                 hold_state::PASSING => now_ns + LOOK_AGAIN_NS,
                 _ if live.for_life && live.last_ns + DNS_IDLE_NS > now_ns => live.last_ns + DNS_IDLE_NS,
                 _ if !live.for_life && slot.born_ns() + WATCHED_NS > now_ns => slot.born_ns() + WATCHED_NS,
-                _ => {
-                    if let Some(flow) = live.watched.take() {
-                        gave_up(flow);
+                _ => match live.watched.take().and_then(&mut gave_up) {
+                    Some(reason) => {
+                        slot.set_refused_until(now_ns + REFUSED_NS, reason);
+                        slot.set_state(hold_state::REFUSED);
+                        now_ns + REFUSED_NS
                     }
-                    slot.set_state(hold_state::PASSING);
-                    now_ns
-                }
+                    None => {
+                        slot.set_state(hold_state::PASSING);
+                        now_ns
+                    }
+                },
             };
             self.due.push(Reverse((again_ns.max(now_ns + 1), key, generation)));
         }
@@ -344,21 +358,23 @@ impl Flows {
     }
 
     fn after_grace(&mut self, tables: &HoldTables, batch: Vec<Leaving>) -> Result<()> {
-        for Leaving { number, key } in batch {
+        for Leaving { number, entry } in batch {
             let Some(slot) = tables.slot(number) else { continue };
-            match key {
+            match entry {
+                // Two of its times were due together, and the first has taken it out
+                Some((key, generation))
+                    if self
+                        .live
+                        .get(&key)
+                        .is_none_or(|live| live.generation != generation || live.number != number) => {}
                 // Every program that ran before has ended: equal now is equal for good
-                Some(key) if slot.is_equal() && slot.state() == hold_state::PASSING => {
+                Some((key, _)) if slot.is_equal() && slot.state() == hold_state::PASSING => {
                     tables.forget(&typed(&key), slot)?;
                     self.live.remove(&key);
                     self.owned.insert(number);
-                    self.waiting.push(Leaving { number, key: None });
+                    self.waiting.push(Leaving { number, entry: None });
                 }
-                Some(key) => {
-                    if let Some(live) = self.live.get(&key) {
-                        self.due.push(Reverse((0, key, live.generation)));
-                    }
-                }
+                Some((key, generation)) => self.due.push(Reverse((0, key, generation))),
                 None => {
                     for direction in 0..2 {
                         let held = slot.held(direction);
@@ -419,6 +435,53 @@ fn typed(key: &KeyBytes) -> FlowKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn segment(sequence: u32, payload: &[u8]) -> Packet<'_> {
+        let address = std::net::IpAddr::from([192, 0, 2, 1]);
+        Packet {
+            source: address,
+            destination: address,
+            transport: clearway_inspector::flow::Transport::Tcp,
+            source_port: 1,
+            destination_port: 2,
+            sequence,
+            acknowledgement: 0,
+            flags: 0,
+            window: 0,
+            payload,
+            missing_bytes: 0,
+            l3_offset: 14,
+            l4_offset: 34,
+            payload_offset: 54,
+            vlan_tags: 0,
+            pppoe: false,
+            labelled: false,
+        }
+    }
+
+    #[test]
+    fn an_end_is_believed_only_where_the_stream_stands() {
+        let mut live = Live {
+            number: 0,
+            generation: 1,
+            watched: None,
+            for_life: false,
+            datagrams: false,
+            opening: Vec::new(),
+            server_expects: Some(1000),
+            client_next: Some(1000),
+            last_ns: 0,
+            stuck: ([0; 2], 0),
+        };
+        live.remember(&segment(1000, &[1; 100]));
+        live.passed(&segment(1000, &[1; 100]));
+        assert!(live.is_in_place(&segment(1100, &[])));
+        assert!(live.is_in_place(&segment(1050, &[0; 50])));
+        assert!(!live.is_in_place(&segment(1100 + (1 << 24), &[])));
+        assert!(!live.is_in_place(&segment(1099, &[])));
+        let standing = live.standing(&segment(1040, &[0; 80]));
+        assert_eq!((standing.server_expects, standing.client_next), (1100, 1100));
+    }
 
     #[test]
     fn sequence_numbers_go_round() {

@@ -121,7 +121,8 @@ impl HoldTables {
         // SAFETY: a queue has no key, and values of four bytes, which open() has checked.
         let refused =
             unsafe { sys::bpf_map_update_elem(self.free.as_raw_fd(), std::ptr::null(), value.cast(), 0) };
-        if refused != 0 {
+        // Of a full queue: it is in there already
+        if refused != 0 && refused != -libc::E2BIG {
             let error = std::io::Error::from_raw_os_error(-refused);
             return Err(Error::kernel("give a slot back to the map free_slots", error));
         }
