@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from clearway.gateway.bpffs import PINS
-from clearway.lab.board import Board, Crossing, Death, Moment, Timeline
+from clearway.lab import generated_list
+from clearway.lab.asked import LANE_STYLES, REFUSED_NAME, Asked
+from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
 from clearway.lab.demo import clear_away, held, seen
 from clearway.lab.gateway import CLEARWAY, GatewayProcess
 from clearway.lab.namespace import NETNS_DIRECTORY
@@ -46,6 +48,8 @@ def test_everything_that_it_promises_is_seen_in_two_minutes_and_what_it_keeps_ca
     shown = json.loads(done.stdout)
     assert all(crossing["as_expected"] for crossing in shown["crossings"])
     assert {crossing["seen_lane"] for crossing in shown["crossings"]} == {"green", "inspected"}
+    assert all(asked["as_expected"] for asked in shown["names"])
+    assert {asked["refused"] for asked in shown["names"]} == {True, False}
     assert shown["grant"]["as_expected"]
     for death in shown["deaths"]:
         for report in death["reports"]:
@@ -71,6 +75,38 @@ def test_what_is_not_kept_is_taken_away_with_everything_in_the_kernel(nothing_le
     assert len(remains()) > 1
     clear_away(lab, gateway)
     assert remains() == []
+
+
+def test_a_generated_list_of_names_has_as_many_as_it_says_and_each_once(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    assert generated_list.write_names(path, 10_000, ["wanted.example"]) == 10_000
+    head, *names = path.read_text().splitlines()
+    assert head == "# generated: 10000 names"
+    assert len(names) == len(set(names)) == 10_000
+    assert "wanted.example" in names[1000:-1000]
+
+
+DNS_TELLS = "NXDOMAIN · EDE 15: phishing; rule names"
+
+
+@pytest.mark.parametrize(
+    ("asked", "as_expected"),
+    [
+        (Asked("a", "dig b", "inspected", done=True, reached=True, seen_lane="inspected"), True),
+        (Asked("a", "dig b", "green", done=True, reached=True, seen_lane="inspected"), False),
+        (Asked("a", "dig b", "inspected", done=True, reached=False, seen_refused=REFUSED_NAME), False),
+        (Asked("a", "dig b", "inspected", True, done=True, reached=True, seen_lane="inspected"), False),
+        (Asked("a", "dig b", "inspected", True, ("EDE",), done=True, seen_refused=REFUSED_NAME, told=DNS_TELLS), True),
+        (Asked("a", "dig b", "inspected", True, ("EDE",), done=True, seen_refused=REFUSED_NAME), False),
+        (
+            Asked("a", "dig b", "inspected", True, ("EDE",), done=True, seen_refused="listed-source", told=DNS_TELLS),
+            False,
+        ),
+        (Asked("a", "dig b", "inspected"), False),
+    ],
+)
+def test_a_refused_name_is_as_expected_only_if_the_user_was_told(asked: Asked, as_expected: bool) -> None:
+    assert asked.as_expected is as_expected
 
 
 def report(lost: int) -> Report:
@@ -142,6 +178,8 @@ def test_the_board_can_be_drawn_at_any_time_and_size() -> None:
     changes: list[Callable[[], None]] = [
         lambda: None,
         lambda: board.crossings.append(Crossing("a", "b", "curl", "green")),
+        lambda: board.names.append(Asked("a", "dig b", "green", done=True, reached=True, seen_lane="green")),
+        lambda: board.names.append(Asked("a", "curl http://b/", "inspected", True, done=True, told="403 " * 60)),
         lambda: setattr(board, "timeline", Timeline("beats")),
         lambda: setattr(board, "timeline", Timeline("beats", [*[True] * 300, False, None])),
         lambda: board.deaths.append(Death("green", 100)),
@@ -154,3 +192,33 @@ def test_the_board_can_be_drawn_at_any_time_and_size() -> None:
                 console.print(board.render(120, height))
             assert "something" in drawn.get()
     assert "kill -9" in drawn.get()
+
+
+def test_nothing_is_cut_in_a_pipe() -> None:
+    """Where it has 80 columns: every value is whole, folded at most."""
+    from rich.console import Console
+
+    from clearway.lab import demo_names
+
+    board = Board(
+        crossings=[
+            Crossing("attacker", "home1", "spoof", "inspected", "listed-destination", done=True, seen_lane="inspected",
+                     seen_refused="listed-destination", why="listed-destination · botnet-c2, list million", ms=1234.5),
+            Crossing("home2", "web2 (v6)", "curl", "inspected", done=True, reached=True, seen_lane="inspected",
+                     why="nothing lists it", ms=1234.5),
+        ],
+        names=[*demo_names.listed_questions(), *demo_names.blocked_questions()],
+        costs=[Cost("bulk TCP, one stream", "Gbit/s", True, {lane: [1234.5] for lane in LANE_STYLES})],
+        deaths=[Death("inspected", 5000, (report(12_345), report(3)), 1_234_567)],
+    )  # fmt: skip
+    for asked in board.names:
+        asked.done, asked.reached, asked.seen_lane = True, not asked.refused, "inspected"
+        asked.ms, asked.seen_refused, asked.told = 1234.5, REFUSED_NAME, " · ".join(asked.must_say)
+    console = Console(width=80, no_color=True)
+    with console.capture() as drawn:
+        console.print(board.render(80))
+    said = drawn.get()
+    assert "…" not in said
+    for asked in board.names:
+        assert asked.asks in said
+    assert max(map(len, said.splitlines())) <= 80

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clearway.errors import ClearwayError
-from clearway.lab import clients, topology
+from clearway.lab import asking, clients, topology
 from clearway.lab.gateway import CLEARWAY
 from clearway.lab.namespace import NETNS_DIRECTORY
 from clearway.lab.topology import HOSTS, RUN_DIRECTORY, Lab
@@ -57,6 +58,30 @@ def test_every_host_reaches_every_server_over_the_bare_wire_in_both_families(lab
                 for mine, address in ((client.v4, server.v4), (client.v6, server.v6)):
                     reply = clients.curl(lab.namespace(client.name), address)
                     assert reply.text == f"{server.name} answers {mine}"
+
+
+def test_every_name_is_at_one_server_which_answers_for_it_in_the_clear_and_in_tls(lab: Lab) -> None:
+    """Asked by dig where it is installed, and by the query that stands in for it."""
+    lab.up(60)
+    lab.join("bare")
+    client, server = lab.namespace("home1"), lab.host(topology.NAMES_HOST)
+    for ask in (asking.resolve, asking.by_own_query):
+        assert ask(client, lab.host("web2").v4, "any.example", 3.0).words == server.v4
+    for scheme in asking.PORTS:
+        told = asking.fetch(client, scheme, "any.example", server.v6, 3.0)
+        assert told.reached and told.words == f"{server.name} answers {lab.host('home1').v6}"
+
+
+def test_an_answer_with_an_extended_error_is_read_with_its_words() -> None:
+    """Header, question, authority with a compressed name, OPT with option 15."""
+    text = b"phishing; rule names"
+    extra = struct.pack("!HHH", 15, 2 + len(text), 15) + text
+    question = asking.query("bad.example")[12:29]
+    soa = b"\xc0\x0c" + struct.pack("!HHIH", 6, 1, 60, 2) + b"\0\0"
+    opt = b"\0" + struct.pack("!HHIH", 41, 1232, 0, len(extra)) + extra
+    head = struct.pack("!HHHHHH", asking.QUERY_ID, 0x8183, 1, 0, 1, 1)
+    told = asking.read_answer(head + question + soa + opt)
+    assert (told.reached, told.words) == (False, "NXDOMAIN · EDE 15: phishing; rule names")
 
 
 def test_without_a_gateway_nothing_crosses(lab: Lab) -> None:

@@ -15,11 +15,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from clearway.lab.asked import LANE_STYLES, Asked
 from clearway.lab.numbered import Report
 
 WIDTH_MAX = 116
 HEAD_LINES = 6
-LANE_STYLES = {"green": "bold green", "inspected": "cyan", "bare": "bright_black"}
+NAME_LINES = 3  # of one that was asked for, about
+NARROW = 100  # columns below which gaps are small; a pipe has 80
 
 
 @dataclass
@@ -95,6 +97,7 @@ class Board:
 
     entries: int = 0
     crossings: list[Crossing] = field(default_factory=list)
+    names: list[Asked] = field(default_factory=list)
     timeline: Timeline | None = None
     costs: list[Cost] = field(default_factory=list)
     deaths: list[Death] = field(default_factory=list)
@@ -105,12 +108,13 @@ class Board:
 
     def expectations(self) -> int:
         """How many outcomes were to be seen."""
-        return len(self.crossings) + bool(self.timeline) + len(self.costs) + len(self.deaths)
+        return len(self.crossings) + len(self.names) + bool(self.timeline) + len(self.costs) + len(self.deaths)
 
     def document(self) -> dict[str, Any]:
         """Everything on it as JSON."""
         return {
             "crossings": [{**asdict(row), "as_expected": row.as_expected} for row in self.crossings],
+            "names": [{**asdict(row), "as_expected": row.as_expected} for row in self.names],
             "grant": asdict(self.timeline) if self.timeline else None,
             "costs": [asdict(cost) for cost in self.costs],
             "deaths": [asdict(death) for death in self.deaths],
@@ -120,18 +124,20 @@ class Board:
 
     def render(self, width: int = WIDTH_MAX, height: int = 0) -> RenderableType:
         """All of it, at most `width` columns wide; with `height`, what is newest of it and fits so many lines."""
-        width = min(width, WIDTH_MAX)
+        width, room = min(width, WIDTH_MAX), height - HEAD_LINES
         sections: list[tuple[int, Callable[[], RenderableType]]] = []  # lines that each takes, about
         if self.crossings:
-            sections.append((5 + len(self.crossings), self._crossings))
+            sections.append((5 + len(self.crossings), lambda: self._crossings(width)))
+        if self.names:
+            shown = self.names[-max(1, room // NAME_LINES) :] if height else self.names
+            sections.append((3 + NAME_LINES * len(shown), lambda: self._names(shown)))
         if self.timeline:
             line = self.timeline
             sections.append((4 + len(line.moments), lambda: self._timeline(line, width - 4)))
         if self.costs:
-            sections.append((6 + len(self.costs), self._costs))
+            sections.append((6 + len(self.costs), lambda: self._costs(width)))
         if self.deaths:
-            sections.append((5 + len(self.deaths), self._deaths))
-        room = height - HEAD_LINES
+            sections.append((5 + len(self.deaths), lambda: self._deaths(width)))
         while height and len(sections) > 1 and sum(lines for lines, _ in sections) > room:
             sections.pop(0)
         parts: list[RenderableType] = [self._head(), *(draw() for _, draw in sections)]
@@ -154,17 +160,18 @@ class Board:
         title = "[bold]Clearway[/] · a small internet in namespaces, a real gateway in its middle"
         return Panel(Group(wire, facts), title=title, border_style="cyan", padding=(0, 1))
 
-    def _crossings(self) -> RenderableType:
-        table = _table("Who reached what")
-        table.add_column("from", width=8, no_wrap=True)
-        table.add_column("to", width=11, no_wrap=True)
-        table.add_column("by", width=5, no_wrap=True)
-        table.add_column("lane", width=9)
-        table.add_column("outcome", width=19, no_wrap=True)
-        table.add_column("why", ratio=1)
+    def _crossings(self, width: int) -> RenderableType:
+        table = _table("Who reached what", width)
+        for name in ("from", "to", "by", "lane", "outcome"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("why", ratio=1, overflow="fold")
         for row in self.crossings:
             table.add_row(*_crossing(row))
         return table
+
+    def _names(self, shown: list[Asked]) -> RenderableType:
+        title = "Who asked for which name: all of them at one address of one server"
+        return Group(_title(title), Text(""), *(row.draw() for row in shown))
 
     def _timeline(self, line: Timeline, cells: int) -> RenderableType:
         strip, ticks = Text("  "), [" "] * cells
@@ -174,18 +181,19 @@ class Board:
         for number, moment in enumerate(line.moments):
             at = min(int(moment.at_s / line.every_s / per_cell), cells - 1)
             ticks[at] = "①②③④"[number]
-        says = [Text("  " + "".join(ticks), style="yellow")]
+        ticked, notes = Text("  " + "".join(ticks), style="yellow"), Table.grid(padding=(0, 1, 0, 0))
         for number, moment in enumerate(line.moments):
             took = f"enforced after {moment.took_ms:.1f} ms"
-            says.append(Text.assemble((f"  {'①②③④'[number]} ", "yellow"), moment.what, (f"   {took}", "bright_black")))
-        return Group(_title(line.title), strip, *says)
+            words = Text.assemble(moment.what, (f"   {took}", "bright_black"))
+            notes.add_row(Text(f"  {'①②③④'[number]}", style="yellow"), words)
+        return Group(_title(line.title), strip, ticked, notes)
 
-    def _costs(self) -> RenderableType:
-        table = _table("What it costs, against the same lab joined by the bare wire")
-        table.add_column("", width=33)
+    def _costs(self, width: int) -> RenderableType:
+        table = _table("What it costs, against the same lab joined by the bare wire", width)
+        table.add_column("", no_wrap=True, ratio=1)
         for lane in ("bare", "inspected", "green"):
             header = "bare wire" if lane == "bare" else f"{lane} lane"
-            table.add_column(Text(header, style=LANE_STYLES[lane]), justify="right", ratio=1)
+            table.add_column(Text(header, style=LANE_STYLES[lane]), justify="right", no_wrap=True, min_width=14)
         for cost in self.costs:
             table.add_row(
                 f"{cost.what}, {cost.unit}", *(_figure(cost, lane) for lane in ("bare", "inspected", "green"))
@@ -194,12 +202,12 @@ class Board:
         note = f"  Medians of {turns} turns in rotation, on {os.cpu_count()} cores for all of it: ratios, not speeds."
         return Group(table, Text(note if turns else "", style="bright_black"))
 
-    def _deaths(self) -> RenderableType:
+    def _deaths(self, width: int) -> RenderableType:
         gone = f", back after {self.gone_s:.1f} s" if self.gone_s else ""
-        table = _table(f"The daemon killed with kill -9 under load{gone}; the kernel goes on enforcing")
-        table.add_column("numbered packets, both ways", width=33)
+        table = _table(f"The daemon killed with kill -9 under load{gone}: still enforced", width)
+        table.add_column("numbered packets, both ways", no_wrap=True, ratio=1)
         for name in ("sent", "lost", "repeated", "reordered", "altered"):
-            table.add_column(name, justify="right", ratio=1)
+            table.add_column(name, justify="right", no_wrap=True)
         for death in self.deaths:
             label = Text.assemble((f"{death.lane} lane", LANE_STYLES[death.lane]), f", {death.rate:,}/s each way")
             table.add_row(label, *_death(death))
@@ -210,10 +218,11 @@ def _title(text: str) -> Text:
     return Text.assemble("\n", (f"  {text}", "bold"))
 
 
-def _table(title: str) -> Table:
+def _table(title: str, width: int) -> Table:
+    gap = 1 if width < NARROW else 2
     return Table(
         box=box.SIMPLE_HEAD, title=_title(title), title_justify="left", expand=True, header_style="bright_black",
-        border_style="bright_black", padding=(0, 1), pad_edge=True,
+        border_style="bright_black", padding=(0, gap, 0, 0), pad_edge=False,
     )  # fmt: skip
 
 
@@ -240,7 +249,7 @@ def _cell(beats: list[bool | None]) -> tuple[str, str]:
         return "·", "bright_black"
     if all(known):
         return "█", "green"
-    return ("█", "red") if not any(known) else ("▒", "yellow")
+    return ("░", "red") if not any(known) else ("▒", "yellow")
 
 
 def median(values: list[float]) -> float:

@@ -1,6 +1,7 @@
 """Ordinary programs as they cross the lab: curl, ping, iperf3. Each runs inside a host's namespace, bounded in time.
 
-They are told apart from numbered traffic: these show what a user sees, not what became of each packet.
+They ask by address; by name: asking.py. They are told apart from numbered traffic: these show what a user sees, not
+what became of each packet.
 """
 
 import json
@@ -15,7 +16,7 @@ from clearway.errors import ClearwayError
 from clearway.lab.namespace import Namespace
 from clearway.lab.topology import IPERF_PORT
 
-PACKAGES = {"curl": "curl", "ping": "iputils-ping", "iperf3": "iperf3", "nsenter": "util-linux"}
+PACKAGES = {"curl": "curl", "ping": "iputils-ping", "iperf3": "iperf3", "nsenter": "util-linux", "openssl": "openssl"}
 ROUND_TRIP = re.compile(r"time=([0-9.]+) ms")
 
 
@@ -42,7 +43,8 @@ def require(*programs: str) -> None:
             raise ClearwayError.of("lab.E006", program=program, package=PACKAGES[program])
 
 
-def _run(namespace: Namespace, arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+def run_inside(namespace: Namespace, arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """A program in a host; one that doesn't end in time is ended, with 124."""
     command = namespace.command(arguments)
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
@@ -54,7 +56,7 @@ def curl(namespace: Namespace, address: str, timeout_s: float = 1.0) -> Reply:
     """GET http://ADDRESS/; the text is the body's first line, or curl's own complaint."""
     url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
     arguments = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(timeout_s)]
-    done = _run(namespace, [*arguments, "--write-out", "\n%{time_total}", url], timeout_s + 2)
+    done = run_inside(namespace, [*arguments, "--write-out", "\n%{time_total}", url], timeout_s + 2)
     lines = done.stdout.splitlines()
     ms = float(lines[-1]) * 1000 if lines else 0.0
     if done.returncode:
@@ -65,7 +67,7 @@ def curl(namespace: Namespace, address: str, timeout_s: float = 1.0) -> Reply:
 def ping(namespace: Namespace, address: str, count: int = 3, interval_s: float = 0.05, wait_s: int = 1) -> RoundTrips:
     """Echo requests at a steady pace; waits `wait_s` for the last answer."""
     arguments = ["ping", "-n", "-c", str(count), "-i", str(interval_s), "-W", str(wait_s), address]
-    done = _run(namespace, arguments, count * interval_s + wait_s + 5)
+    done = run_inside(namespace, arguments, count * interval_s + wait_s + 5)
     times_us = [float(ms) * 1000 for ms in ROUND_TRIP.findall(done.stdout)]
     return RoundTrips(count, len(times_us), statistics.median(times_us) if times_us else 0.0)
 
@@ -74,7 +76,7 @@ def iperf3(namespace: Namespace, address: str, seconds: float, streams: int = 1)
     """Bulk TCP towards the iperf3 server at `address`: Gbit/s as received. 0.0 when there was no connection."""
     arguments = ["iperf3", "--client", address, "--port", str(IPERF_PORT), "--time", str(seconds), "--json"]
     arguments += ["--parallel", str(streams), "--connect-timeout", "1500"]
-    done = _run(namespace, arguments, seconds + 6)
+    done = run_inside(namespace, arguments, seconds + 6)
     try:
         return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
     except (ValueError, KeyError):

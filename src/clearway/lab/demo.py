@@ -8,13 +8,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
 
 from clearway.errors import ClearwayError
-from clearway.lab import clients, generated_list
+from clearway.lab import clients, demo_names, generated_list
+from clearway.lab.asked import Asked
 from clearway.lab.beats import Beats
 from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
 from clearway.lab.gateway import GatewayProcess
@@ -40,6 +41,7 @@ ROUND_TRIPS = 250
 DEATH_RATE = 5000
 DEATH_PHASE_S = 1.5
 
+Result = TypeVar("Result")
 Counters = dict[tuple[str, str, str], int]
 
 
@@ -82,10 +84,11 @@ class Demo:
     def _steps(self) -> list[tuple[str, Callable[[Callable[[], None]], None]]]:
         return [
             ("building the lab: seven hosts, two switches, real veth wires", self._build),
-            ("writing a list of a million generated addresses, the malicious host among them", self._list),
+            ("writing lists of a million generated addresses and a million names", self._list),
             ("starting the gateway", self._start),
             ("ordinary programs cross it", self._cross),
             ("an attacker is blocked by hand", self._block),
+            ("one server, many names: what somebody sees who asks for a refused one", self._names),
             ("a registered business passes untouched, until its grant is revoked", self._grant),
             ("measuring against the bare wire, turn by turn", self._measure),
             ("killing the daemon under load, and starting it again", self._die),
@@ -102,7 +105,7 @@ class Demo:
                     self.console.print(f"  ▸ {self.board.now}", highlight=False)
 
             yield say
-            self.console.print(self.board.render())
+            self.console.print(self.board.render(self.console.width))
             return
         with Live(console=self.console, refresh_per_second=12, screen=False, transient=True) as live:
 
@@ -111,16 +114,16 @@ class Demo:
                 live.update(self.board.render(self.console.width, self.console.height), refresh=True)
 
             yield draw
-        self.console.print(self.board.render())
+        self.console.print(self.board.render(self.console.width))
 
     # ---- steps ----
 
     def _build(self, draw: Callable[[], None]) -> None:
-        clients.require("nsenter", "curl", "ping", "iperf3")
+        clients.require("nsenter", "curl", "ping", "iperf3", "openssl")
         began = time.monotonic()
         self.lab.down()
         self.lab.up(RUN_FOR_S)
-        self.gateway = GatewayProcess.of(self.lab)
+        self.gateway = GatewayProcess.of(self.lab, *demo_names.OPTIONS)
         self.board.facts.append(("lab", f"{len(HOSTS)} hosts in {time.monotonic() - began:.1f} s"))
 
     def _list(self, draw: Callable[[], None]) -> None:
@@ -130,7 +133,12 @@ class Demo:
         lines = generated_list.write(path, ENTRIES, [bad.v4, bad.v6])
         began = time.monotonic()
         gateway.command("feed", "add", LIST_NAME, str(path), "--reason", "botnet-c2")
-        self.board.facts.append(("list", f"{lines:,} entries read in {time.monotonic() - began:.1f} s"))
+        self.board.facts.append(("addresses", f"{lines:,} read in {time.monotonic() - began:.1f} s"))
+        path, lines = demo_names.write_list(gateway.state)
+        began = time.monotonic()
+        about = ["--format", "domains", "--reason", demo_names.LIST_REASON]
+        gateway.command("feed", "add", demo_names.LIST_NAME, str(path), *about)
+        self.board.facts.append(("names", f"{lines:,} read in {time.monotonic() - began:.1f} s"))
 
     def _start(self, draw: Callable[[], None]) -> None:
         gateway = self._gateway()
@@ -157,6 +165,13 @@ class Demo:
         body = {"target": attacker.v4, "reason": "brute-force", "until": "1h", "note": "seen in the demo"}
         self._timed("POST", "/v1/block", body)
         self._try(draw, Way("attacker", "home1", "curl"), "inspected", "blocked-source")
+
+    def _names(self, draw: Callable[[], None]) -> None:
+        for question in demo_names.listed_questions():
+            self._ask(draw, question)
+        demo_names.block(self._gateway())
+        for question in demo_names.blocked_questions():
+            self._ask(draw, question)
 
     def _grant(self, draw: Callable[[], None]) -> None:
         way = f"business → bad, a ping every {BEATS_EVERY_S * 1000:.0f} ms, while its grant is revoked and restored"
@@ -186,7 +201,7 @@ class Demo:
 
     def _measure(self, draw: Callable[[], None]) -> None:
         bulk = Cost("bulk TCP, one stream", "Gbit/s", True)
-        round_trip = Cost("round trip of a ping, median", "µs", False)
+        round_trip = Cost("median round trip", "µs", False)
         self.board.costs = [bulk, round_trip]
         web = self.lab.host("web2").v4
         for _ in range(TURNS):
@@ -246,16 +261,16 @@ class Demo:
         row = way.crossing(lane, refused, note)
         self.board.crossings.append(row)
         draw()
-        before = counters(self._gateway().ask("GET", "/v1/status"))
         source, target = self.lab.host(way.source), self.lab.host(way.target)
-        if way.by == "spoof":
-            row.reached, row.ms = send_spoofed(self.lab, source, target, self.lab.host("home2").v4)
-        else:
+
+        def cross() -> tuple[bool, float]:
+            if way.by == "spoof":
+                return send_spoofed(self.lab, source, target, self.lab.host("home2").v4)
             patience_s = REFUSED_AFTER_S if refused else 3.0
             reply = clients.curl(self.lab.namespace(way.source), target.v6 if way.v6 else target.v4, patience_s)
-            row.reached, row.ms = reply.reached, reply.ms
-        after = counters(self._gateway().ask("GET", "/v1/status"))
-        row.seen_lane, row.seen_refused = seen(before, after, refused)
+            return reply.reached, reply.ms
+
+        (row.reached, row.ms), row.seen_lane, row.seen_refused = self._watched(cross, refused)
         row.why = note
         if not row.reached and row.seen_refused:
             outside = source if source.side == "outside" else target
@@ -264,6 +279,21 @@ class Demo:
         row.done = True
         draw()
         self._expect(row.as_expected, f"{row.source} → {row.target}")
+
+    def _ask(self, draw: Callable[[], None], question: Asked) -> None:
+        """One host asks for one name."""
+        self.board.names.append(question)
+        draw()
+        demo_names.ask(self.lab, question, self._watched)
+        draw()
+        self._expect(question.as_expected, f"{question.source}: {question.asks}")
+
+    def _watched(self, does: Callable[[], Result], refused: str) -> tuple[Result, str, str]:
+        """Does it; what came of it, and lane and drop reason by the kernel's counters."""
+        before = counters(self._gateway().ask("GET", "/v1/status"))
+        result = does()
+        after = counters(self._gateway().ask("GET", "/v1/status"))
+        return result, *seen(before, after, refused)
 
     def _bulk(self, namespace: Namespace, address: str) -> float:
         """Gbit/s; once more where the server was still busy with the turn before."""

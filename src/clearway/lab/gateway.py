@@ -37,9 +37,9 @@ class GatewayProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def of(cls, lab: Lab) -> "GatewayProcess":
-        """A lab's: its pins and its state go with the lab."""
-        options = ["--inside-prefix", INSIDE_V4, "--inside-prefix", INSIDE_V6]
+    def of(cls, lab: Lab, *further: str) -> "GatewayProcess":
+        """A lab's: its pins and its state go with the lab. `further`: options of `run`."""
+        options = ["--inside-prefix", INSIDE_V4, "--inside-prefix", INSIDE_V6, *further]
         return cls(lab.namespace("gateway"), lab.state_directory(), lab.gateway_name, options)
 
     @property

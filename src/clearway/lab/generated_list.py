@@ -1,7 +1,8 @@
-"""A list of addresses that nobody published: generated, the size of a real one, with what the demo wants among them.
+"""Lists that nobody published: generated, the size of real ones, with what the demo wants among them.
 
-Clustered as real lists are (several addresses to a touched /24), from address space that the lab does not use. It is
-made for this machine's namespaces only and means nothing on any network.
+Addresses are clustered as real lists are (several to a touched /24), from address space that the lab does not use;
+names lie under .example, which nobody can register. Made for this machine's namespaces only, they mean nothing on any
+network.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ PREFIX_SHARE = 0.01
 V6_SHARE = 0.02
 # reserved space, and what the lab uses (192.0.2/24, 198.51.100/24, 203.0.113/24)
 FIRST_OCTETS = np.array([n for n in range(1, 224) if n not in (10, 100, 127, 169, 172, 192, 198, 203)], np.int64)
+
+NAME_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)
+NAME_LABEL_BYTES = 8
+NAME_ENDING = b".example\n"
+NAME_STEP = 1_111_111_111_111  # shares no factor with 36, so no name comes twice
 
 
 def write(path: Path, entries: int, among: Sequence[str], seed: int = 20261124) -> int:
@@ -34,6 +40,21 @@ def write(path: Path, entries: int, among: Sequence[str], seed: int = 20261124) 
     path.write_text(f"# generated: {len(lines)} entries\n" + "\n".join(lines) + "\n")
     path.chmod(0o644)
     return len(lines)
+
+
+def write_names(path: Path, entries: int, among: Sequence[str]) -> int:
+    """As `write`, of names: `entries` distinct lines, those of `among` in the middle; always the same bytes."""
+    numbers = np.arange(entries - len(among), dtype=np.int64) * NAME_STEP % len(NAME_LETTERS) ** NAME_LABEL_BYTES
+    rows = np.empty((len(numbers), NAME_LABEL_BYTES + len(NAME_ENDING)), np.uint8)
+    for at in range(NAME_LABEL_BYTES):
+        rows[:, at] = NAME_LETTERS[numbers % len(NAME_LETTERS)]
+        numbers //= len(NAME_LETTERS)
+    rows[:, NAME_LABEL_BYTES:] = np.frombuffer(NAME_ENDING, np.uint8)
+    half = len(rows) // 2
+    head, wanted = f"# generated: {entries} names\n".encode(), "".join(f"{name}\n" for name in among).encode()
+    path.write_bytes(head + rows[:half].tobytes() + wanted + rows[half:].tobytes())
+    path.chmod(0o644)
+    return entries
 
 
 def _networks(chance: np.random.Generator, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

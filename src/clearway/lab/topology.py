@@ -43,8 +43,12 @@ KEEPER_END_S_MAX = 3.0
 INSIDE_V4, INSIDE_V6 = "192.0.2.0/24", "2001:db8:1::/48"
 BUSINESS_V4, BUSINESS_V6 = "192.0.2.64/28", "2001:db8:1:b::/64"
 
+DNS_PORT = 53
 HTTP_PORT = 80
+TLS_PORT = 443
 IPERF_PORT = 5201
+NAMES_HOST = "web1"
+"""Where every name is, as the lab's DNS says: many at one address, as on a shared server."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Host:
     v4: str
     v6: str
     mac: str
-    serves: tuple[str, ...]  # "http", "iperf3": what the keeper runs there
+    serves: tuple[str, ...]  # "http", "https", "dns", "iperf3": what the keeper runs there (servers.py)
     what: str
 
 
@@ -65,14 +69,16 @@ HOSTS = (
     Host("home2", "inside", "192.0.2.12", "2001:db8:1:a::12", "02:00:00:00:01:12", (), "an ordinary host"),
     Host("business", "inside", "192.0.2.65", "2001:db8:1:b::65", "02:00:00:00:01:65", (), "a registered business"),
     Host(
-        "web1", "outside", "198.51.100.11", "2001:db8:64::11", "02:00:00:00:02:11", ("http", "iperf3"), "a web server"
+        "web1", "outside", "198.51.100.11", "2001:db8:64::11", "02:00:00:00:02:11", ("http", "https", "iperf3"),
+        "a web server with every name",
     ),
     Host(
-        "web2", "outside", "198.51.100.12", "2001:db8:64::12", "02:00:00:00:02:12", ("http", "iperf3"), "a web server"
+        "web2", "outside", "198.51.100.12", "2001:db8:64::12", "02:00:00:00:02:12", ("http", "dns", "iperf3"),
+        "a web and name server",
     ),
     Host("bad", "outside", "203.0.113.66", "2001:db8:cb::66", "02:00:00:00:02:66", ("http",), "a malicious host"),
     Host("attacker", "outside", "203.0.113.99", "2001:db8:cb::99", "02:00:00:00:02:99", (), "an attacker"),
-)
+)  # fmt: skip
 GATEWAY = "gateway"
 SIDES = ("inside", "outside")
 
