@@ -16,7 +16,7 @@ pub const METHOD_BYTES_MAX: usize = 20;
 pub const HOSTS_MAX: usize = 8;
 /// Bytes that a `Head` holds, at most.
 pub const HEAD_MEMORY_MAX: usize = HOSTS_MAX * 1200 + 2 * HOST_BYTES_MAX;
-/// Bytes of one Host value that are kept: more is no name.
+/// Bytes of one value that are looked at: more is no name.
 const HOST_BYTES_MAX: usize = 512;
 
 /// Methods for whose sake a line is a request that does not say so with a version: servers answer them too.
@@ -37,6 +37,7 @@ pub struct Host {
 impl Host {
     /// `host`, `host:port`, `[address]` or `[address]:port`, and space around it.
     pub fn read(value: &[u8]) -> Host {
+        let value = value.get(..HOST_BYTES_MAX).unwrap_or(value);
         let host = without_port(value.trim_ascii());
         let name = if host.is_empty() { Err(Absence::NotSent) } else { Name::parse(host) };
         let odd = if name.is_ok() { String::new() } else { escaped(host) };

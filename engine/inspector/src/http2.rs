@@ -105,8 +105,10 @@ impl Connection {
                 b"host" => &mut host,
                 _ => return,
             };
-            let stated = Some(Host::read(value)).filter(Host::is_stated);
-            *place = place.take().or(stated);
+            // A byte of the block may name a long value again: it is read once.
+            if place.is_none() {
+                *place = Some(Host::read(value)).filter(Host::is_stated);
+            }
         });
         // A name that was read stands, whatever comes behind it.
         match (authority.or(host), decoded) {

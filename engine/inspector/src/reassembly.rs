@@ -123,7 +123,7 @@ impl Stream {
             return;
         }
         if self.known.is_empty() {
-            self.known = vec![0; STREAM_BYTES_MAX / 64];
+            self.known = vec![0; WORDS];
             mark(&mut self.known, 0..self.whole_bytes);
         }
         if self.bytes.len() < end {
@@ -137,9 +137,7 @@ impl Stream {
             }
         }
         mark(&mut self.known, offset..end);
-        while is_marked(&self.known, self.whole_bytes) {
-            self.whole_bytes += 1;
-        }
+        self.whole_bytes += marked_from(&self.known, self.whole_bytes);
         if self.whole_bytes == self.bytes.len() {
             self.known = Vec::new();
         }
@@ -150,15 +148,18 @@ impl Stream {
         if count >= STREAM_BYTES_MAX {
             return false;
         }
-        let mut known = vec![0; STREAM_BYTES_MAX / 64];
-        let length = (self.bytes.len() + count).min(STREAM_BYTES_MAX);
-        for at in 0..length.saturating_sub(count) {
-            if self.known.is_empty() || is_marked(&self.known, at) {
-                mark(&mut known, at + count..at + count + 1);
+        let mut known = vec![0; WORDS];
+        if self.known.is_empty() {
+            mark(&mut known, count..count + self.bytes.len());
+        } else {
+            let (words, bits) = (count / WORD_BITS, count % WORD_BITS);
+            let carried = [0].iter().chain(&self.known);
+            for (into, (word, below)) in known.iter_mut().skip(words).zip(self.known.iter().zip(carried)) {
+                *into = word << bits | below.checked_shr((WORD_BITS - bits) as u32).unwrap_or(0);
             }
         }
+        self.bytes.truncate(STREAM_BYTES_MAX - count);
         self.bytes.splice(0..0, std::iter::repeat_n(0, count));
-        self.bytes.truncate(STREAM_BYTES_MAX);
         self.start = self.start.map(|start| start.wrapping_sub(count as u32));
         self.whole_bytes = 0;
         self.known = known;
@@ -169,20 +170,44 @@ impl Stream {
         if self.known.is_empty() {
             return Vec::new();
         }
-        let mut known = vec![0; STREAM_BYTES_MAX / 64];
-        for at in (count..self.bytes.len()).filter(|&at| is_marked(&self.known, at)) {
-            mark(&mut known, at - count..at - count + 1);
+        let (words, bits) = (count / WORD_BITS, count % WORD_BITS);
+        let mut known = vec![0; WORDS];
+        let rest = self.known.get(words..).unwrap_or(&[]);
+        let above = rest.iter().skip(1).chain(&[0]);
+        for (into, (word, above)) in known.iter_mut().zip(rest.iter().zip(above)) {
+            *into = word >> bits | above.checked_shl((WORD_BITS - bits) as u32).unwrap_or(0);
         }
         known
     }
 }
 
+const WORD_BITS: usize = u64::BITS as usize;
+const WORDS: usize = STREAM_BYTES_MAX / WORD_BITS;
+
+/// Word by word: a segment of one byte may have thousands before it marked.
 fn mark(known: &mut [u64], range: std::ops::Range<usize>) {
-    for at in range {
-        if let Some(word) = known.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
+    for (number, word) in known.iter_mut().enumerate().skip(range.start / WORD_BITS) {
+        let first = number * WORD_BITS;
+        let (from, to) = (range.start.saturating_sub(first), range.end.saturating_sub(first).min(WORD_BITS));
+        if to <= from {
+            return;
+        }
+        *word |= u64::MAX >> (WORD_BITS - (to - from)) << from;
+    }
+}
+
+/// How many are marked without a gap, from `at` on.
+fn marked_from(known: &[u64], at: usize) -> usize {
+    let mut count = 0;
+    for word in known.iter().skip(at / WORD_BITS) {
+        let bit = (at + count) % WORD_BITS;
+        let ones = (word >> bit).trailing_ones() as usize;
+        count += ones;
+        if bit + ones < WORD_BITS {
+            break;
         }
     }
+    count
 }
 
 fn is_marked(known: &[u64], at: usize) -> bool {

@@ -124,7 +124,7 @@ pub fn reassembly(data: &[u8]) {
         assert!(
             growth == Growth::Restarted || (growth == Growth::Front) == (whole.len() > before_bytes.len())
         );
-        assert!(stream.memory_bytes() <= 4 * STREAM_BYTES_MAX + STREAM_BYTES_MAX / 8);
+        assert!(stream.memory_bytes() <= 2 * STREAM_BYTES_MAX + STREAM_BYTES_MAX / 8);
     }
 }
 
