@@ -54,8 +54,8 @@ def test_each_command_has_an_example_and_takes_state_and_json(cli: Call, name: s
     assert "--json" in told.out
 
 
-OF_CAPTURES = {"inspect", "replay"}
-"""Commands that read a file, and no state."""
+OF_FILES = {"inspect", "replay", "feed parse", "feed formats"}
+"""Commands that read a file or nothing at all, and no state."""
 
 
 def commands() -> list[tuple[str, bool]]:
@@ -65,8 +65,8 @@ def commands() -> list[tuple[str, bool]]:
         for name in group:
             command = app.load(name)
             words = [f"{name} {each}" for each in command.commands] if hasattr(command, "commands") else [name]
-            about = title in ("The gateway", "Decisions", "Why") and name not in OF_CAPTURES
-            found += [(each, about) for each in words]
+            about = title in ("The gateway", "Decisions", "Why")
+            found += [(each, about and each not in OF_FILES) for each in words]
     return found
 
 
