@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pinned_link
 import pytest
 from running import Running, gateway, until
 from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS, Wire, inside_of
@@ -131,8 +132,7 @@ def falsify_base(descriptor: int, epoch: int, address: str) -> None:
 
 
 def test_programs_taken_off_a_port_by_hand_are_put_back(running: Running) -> None:
-    pin = PINS / running.name / "links" / "tcx-outside"
-    subprocess.run(["bpftool", "link", "detach", "pinned", str(pin)], check=True, capture_output=True, timeout=10)
+    pinned_link.detach(PINS / running.name / "links" / "tcx-outside")
     until(lambda: running.status()["mended"]["links"] == 1, 6, "not noticed")
     until(running.pings, 3, "nothing crosses")
     assert running.status()["links"] == {"tcx-inside": "up", "tcx-outside": "up"}
