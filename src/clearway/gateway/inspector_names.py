@@ -77,7 +77,7 @@ class NamesInForce:
     def before_publish(self, snapshot: Snapshot) -> None:
         """The inspector judges by the names of this snapshot when it returns."""
         with self._turn:
-            self._lists = (str(snapshot.path / "names.bin") if snapshot.names else None, told_of(snapshot))
+            self._lists = (str(snapshot.path / "names.bin"), told_of(snapshot)) if snapshot.names else (None, [])
             if self.inspector is None and self._lists[0] is None:
                 return
             try:
