@@ -4,12 +4,14 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from clearway._engine import Inspection
 from clearway.gateway.bpffs import PINS
-from clearway.lab import generated_list
+from clearway.lab import generated_list, recorded
 from clearway.lab.asked import LANE_STYLES, REFUSED_NAME, Asked
 from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
 from clearway.lab.demo import clear_away, held, seen
@@ -17,6 +19,7 @@ from clearway.lab.gateway import CLEARWAY, GatewayProcess
 from clearway.lab.namespace import NETNS_DIRECTORY
 from clearway.lab.numbered import Report
 from clearway.lab.topology import Lab
+from clearway.policy.model import word
 
 TWO_MINUTES_S = 120
 
@@ -222,3 +225,49 @@ def test_nothing_is_cut_in_a_pipe() -> None:
     for asked in board.names:
         assert asked.asks in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+X25519_MLKEM768_SHARE = b"\x11\xec\x04\xc0"  # group and length in a hello's key shares
+WITHOUT_RIGHTS = {
+    "root of a container": ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"],
+    "root that may load no programs": ["setpriv", "--bounding-set", "-bpf", "--inh-caps", "-bpf"],
+    "nobody": ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+}
+
+
+@pytest.mark.namespaces
+@pytest.mark.parametrize("dropped", WITHOUT_RIGHTS.values(), ids=WITHOUT_RIGHTS)
+def test_where_no_lab_can_be_built_it_replays_a_recording_and_says_why(dropped: list[str]) -> None:
+    done = subprocess.run([*dropped, *CLEARWAY, "demo"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("No lab can be built here: ")
+    assert "a replay, and nothing is enforced" in done.stdout
+    assert "refused-name: free-prize.example in list names (phishing)" in done.stdout
+
+
+def test_the_recording_holds_every_protocol_with_a_clean_and_a_refused_name() -> None:
+    flows, judging = recorded.replayed(datetime.now(UTC))
+    became: dict[str, set[str]] = {}
+    for each in flows:
+        lane = "refused" if each.dropped else word(each.outcome.lane)
+        became.setdefault(recorded.SPOKEN[each.flow.transport, each.flow.dport], set()).add(lane)
+    assert became == {
+        "DNS": {"inspected", "refused"},
+        "HTTP": {"inspected", "refused"},
+        "TLS": {"inspected", "refused", "green"},
+        "QUIC": {"inspected", "refused"},
+    }
+    assert {each.names.first for each in flows} == {*recorded.NAMES, None}
+    assert judging.totals.flows["refused-name"] == 6
+
+
+def test_a_hello_of_the_recording_is_post_quantum_in_two_segments() -> None:
+    """One that a reader of single packets misses: the name is whole with the second packet that has a payload."""
+    content = recorded.CAPTURE.read_bytes()
+    assert X25519_MLKEM768_SHARE in content
+    assert len(content) < 25_000
+    inspection = Inspection(recorded.CAPTURE, True)
+    found = {each.sport: each.frame for each in inspection.findings() or [] if each.proto == "tls" and each.name}
+    firsts = {flow.sport: flow.frame for flow in inspection.sums()}
+    after_syn = {frame - firsts[port] for port, frame in found.items()}
+    assert 4 in after_syn, "SYN, its answer, ACK, one segment, and the second"

@@ -163,7 +163,7 @@ def test_what_cannot_be_meant_is_told(words: list[str], told: str, exit_code: in
     assert done.returncode == exit_code
 
 
-@pytest.mark.parametrize("words", [["lab", "up"], ["lab", "down"], ["demo"]])
+@pytest.mark.parametrize("words", [["lab", "up"], ["lab", "down"], ["demo", "--keep"]])
 def test_without_rights_it_says_what_to_do(words: list[str]) -> None:
     """As root without CAP_SYS_ADMIN, as in a container."""
     dropped = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
