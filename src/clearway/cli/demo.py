@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Annotated
 
@@ -86,15 +87,19 @@ def _instructions() -> None:
 
 def _commands() -> list[str]:
     """What can be tried by hand in a lab that was kept; the last one takes it away."""
-    from clearway.lab.topology import BUSINESS_V4, Lab
+    from clearway.lab.demo_names import LISTED, NAME_SERVER
+    from clearway.lab.topology import BUSINESS_V4, NAMES_HOST, Lab
 
     lab = Lab(NAME)
-    web, bad = (lab.host(name).v4 for name in ("web1", "bad"))
+    web, bad, name_server = (lab.host(name).v4 for name in (NAMES_HOST, "bad", NAME_SERVER))
     inside = [
         f"home1 curl http://{web}/",
         f"home1 curl --max-time 2 http://{bad}/",
         f"business curl http://{bad}/",
+        *([f"home1 dig @{name_server} {LISTED}"] if shutil.which("dig") else []),
+        f"home1 curl --resolve {LISTED}:80:{web} http://{LISTED}/",
         f"gateway clearway explain {bad}",
+        f"gateway clearway explain {LISTED}",
         f"gateway clearway revoke {BUSINESS_V4}",
         "gateway clearway status",
     ]
