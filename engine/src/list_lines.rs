@@ -16,8 +16,11 @@ pub const OTHERS_MAX: usize = 4_000_000;
 /// What stands around a name (or an IPv4 address, where the format takes them) in a line of a format.
 #[derive(Clone, Debug)]
 pub struct Frame {
+    /// From the line's first byte to the name.
     pub before: Vec<u8>,
+    /// From the name to the line's end, white space there aside.
     pub behind: Vec<u8>,
+    /// What the name covers.
     pub scope: Scope,
     /// Whether an address in place of the name is one.
     pub has_addresses: bool,
@@ -26,9 +29,12 @@ pub struct Frame {
 /// What the usual lines of a format look like.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
+    /// The first one that fits a line reads it.
     pub frames: Vec<Frame>,
     /// What opens a line that says nothing.
     pub comments: Vec<Vec<u8>>,
+    /// Last labels of names that are none: the format gives them another meaning.
+    pub special_labels: Vec<Vec<u8>>,
     /// Reads lines as prefix_lines.rs does in place of frames: the bytes that end its first column. IPv4 with a colon in
     /// its line may be written mapped, and is another.
     pub separators: Option<Vec<u8>>,
@@ -55,9 +61,11 @@ pub struct ListLines {
     pub v4: Vec<u64>,
     /// As in `PrefixLines`.
     pub v6: Vec<V6Prefix>,
+    /// Lines with nothing on them but space or a comment.
     pub blank: u64,
     /// Lines that gave an entry, duplicates included.
     pub entries: u64,
+    /// All others, in their order.
     pub others: Vec<Other>,
     /// There were more others than OTHERS_MAX, and reading ended there.
     pub is_full: bool,
@@ -90,7 +98,7 @@ pub fn parse(data: &[u8], shape: &Shape) -> ListLines {
                 found.blank += 1;
                 continue;
             }
-            None => push_framed(line, &shape.frames, &mut names, &mut prefixes),
+            None => push_framed(line, shape, &mut names, &mut prefixes),
         };
         if is_entry {
             found.entries += 1;
@@ -147,17 +155,21 @@ fn is_blank(line: &[u8], comments: &[Vec<u8>]) -> bool {
 
 fn push_framed(
     line: &[u8],
-    frames: &[Frame],
+    shape: &Shape,
     names: &mut [Gathered; 3],
     prefixes: &mut prefix_lines::Pushed,
 ) -> bool {
     let line = line.trim_ascii_end();
-    for frame in frames {
+    for frame in &shape.frames {
         let framed = line
             .strip_prefix(frame.before.as_slice())
             .and_then(|rest| rest.strip_suffix(frame.behind.as_slice()));
         let Some(column) = framed else { continue };
         if name_lines::is_name(column) {
+            let last = || column.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+            if shape.special_labels.iter().any(|label| label.eq_ignore_ascii_case(last())) {
+                return false;
+            }
             if let Some(gathered) = names.get_mut(frame.scope as usize) {
                 gathered.push(column);
             }
@@ -204,20 +216,21 @@ mod tests {
         Shape {
             frames: vec![frame("||", "^", Scope::Subtree), frame("@@||", "^", Scope::Exact)],
             comments: vec![b"!".to_vec()],
+            special_labels: vec![b"special".to_vec()],
             separators: None,
         }
     }
 
     #[test]
     fn a_usual_line_is_an_entry_and_another_is_handed_back_with_its_place() {
-        let data = b"\xef\xbb\xbf! note\r\n||B.example^ \r\n||a.example^$third-party\n||192.0.2.1^\n  \n||localhost^";
+        let data = b"\xef\xbb\xbf! note\r\n||B.example^ \r\n||a.example^$third-party\n||192.0.2.1^\n  \n||localhost^\n||a.special^";
         let found = parse(data, &adblock());
         assert_eq!(found.names, [Vec::new(), Vec::new(), b"b.example\n".to_vec()]);
         assert_eq!((found.blank, found.entries, found.v4.as_slice()), (2, 2, &[0x00c0_0002_0120][..]));
         let texts: Vec<&[u8]> =
             found.others.iter().map(|other| &data[other.start as usize..other.end as usize]).collect();
-        assert_eq!(texts, [&b"||a.example^$third-party"[..], b"||localhost^"]);
-        assert_eq!(found.others.iter().map(|other| other.line).collect::<Vec<_>>(), [3, 6]);
+        assert_eq!(texts, [&b"||a.example^$third-party"[..], b"||localhost^", b"||a.special^"]);
+        assert_eq!(found.others.iter().map(|other| other.line).collect::<Vec<_>>(), [3, 6, 7]);
         invariant(data, &found);
     }
 

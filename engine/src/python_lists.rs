@@ -36,16 +36,17 @@ struct ListLines {
 type PythonFrame = (Vec<u8>, Vec<u8>, u32, bool);
 
 #[pyfunction]
-#[pyo3(signature = (data, frames, comments, separators=None))]
+#[pyo3(signature = (data, frames, comments, special_labels, separators=None))]
 fn parse_list(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     frames: Vec<PythonFrame>,
     comments: Vec<Vec<u8>>,
+    special_labels: Vec<Vec<u8>>,
     separators: Option<Vec<u8>>,
 ) -> PyResult<ListLines> {
     let frames = frames.into_iter().map(frame_of).collect::<PyResult<Vec<_>>>()?;
-    let shape = Shape { frames, comments, separators };
+    let shape = Shape { frames, comments, special_labels, separators };
     let buffer = PyUntypedBuffer::get(data)?;
     let bytes = bytes_of(&buffer)?;
     let found = py.detach(|| list_lines::parse(bytes, &shape));

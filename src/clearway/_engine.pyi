@@ -123,13 +123,15 @@ def parse_list(
     data: Buffer,
     frames: Sequence[tuple[bytes, bytes, int, bool]],
     comments: Sequence[bytes],
+    special_labels: Sequence[bytes],
     separators: bytes | None = None,
 ) -> ListLines:
     """Reads the usual lines of a format, and says where the others are.
 
     `frames`: what stands before a name, what behind it to the line's end, the name's scope, whether an IPv4 address in
-    its place is an entry (0.0.0.0 never). `comments`: what opens a line that says nothing, behind white space. With
-    `separators`, lines are read as parse_prefixes does instead.
+    its place is an entry (0.0.0.0 never). `comments`: what opens a line that says nothing, behind white space.
+    `special_labels`: a name whose last label is one of these is an other. With `separators`, lines are read as
+    parse_prefixes does instead.
     """
 
 def sort_names(names: Buffer) -> bytes:

@@ -154,7 +154,7 @@ fn has_foreign_labels(text: &[u8], marked: bool) -> bool {
     (marked || text.iter().any(is_foreign)) && text != b"*" && text.split(|byte| *byte == b'.').all(is_label)
 }
 
-/// Two labels or more of letters, digits, hyphen (inside) and underscore, 253 bytes at most, the last label not numeric.
+/// Two labels or more of letters, digits, hyphen (inside) and underscore, 253 bytes at most, the last label not numeric, nor hexadecimal.
 pub fn is_name(text: &[u8]) -> bool {
     if text.len() > NAME_BYTES_MAX {
         return false;
@@ -175,7 +175,14 @@ pub fn is_name(text: &[u8]) -> bool {
         numeric &= byte.is_ascii_digit();
         (length, last) = (length + 1, *byte);
     }
-    dots > 0 && length > 0 && last != b'-' && !numeric
+    dots > 0 && length > 0 && last != b'-' && !numeric && !ends_hexadecimal(text)
+}
+
+/// Whether the last label is a number as some systems read addresses: 0x7f.
+fn ends_hexadecimal(text: &[u8]) -> bool {
+    let last = text.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    let digits = last.strip_prefix(b"0x").or_else(|| last.strip_prefix(b"0X"));
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 const fn is_name_byte(byte: u8) -> bool {
@@ -342,6 +349,7 @@ mod tests {
             "0.0.0.0 evil.example",
             "evil.example other.example",
             "evil.123",
+            "0x7f.0.0.0x1",
             "*",
             "*.",
             ".",

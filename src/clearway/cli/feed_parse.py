@@ -88,7 +88,7 @@ def _bytes_of(file: str) -> bytes:
 def _entries(content: Content, json: bool) -> Iterator[str]:
     """Blocks of lines. No value holds a character that JSON writes otherwise, so all of a block has one frame."""
     for entries, exception in ((content.blocked, False), (content.excepted, True)):
-        for kind, scope, values in _values(entries):
+        for kind, scope, values in values_of(entries):
             if json:
                 of_scope = f'"{scope}"' if scope else "null"
                 before = f'{{"kind": "{kind}", "value": "'
@@ -100,7 +100,7 @@ def _entries(content: Content, json: bool) -> Iterator[str]:
                 yield before + f"{behind}{before}".join(values) + behind
 
 
-def _values(entries: Entries) -> Iterator[tuple[str, str, list[str]]]:
+def values_of(entries: Entries) -> Iterator[tuple[str, str, list[str]]]:
     """Kind, scope ("" of addresses) and values, some thousands at a time."""
     for at in range(0, len(entries.v4), VALUES_AT_ONCE):
         yield "address", "", [_v4_text(key) for key in entries.v4[at : at + VALUES_AT_ONCE].tolist()]

@@ -57,6 +57,8 @@ def _of_pattern(pattern: str, exception: bool) -> Meaning:
     if not anchored and not pattern.endswith("^") and not starred:
         # A bare word is a piece of a URL to browsers and a name to resolvers
         return [Said(host, NameScope.EXACT, exception)] if "." in host else Rule.NOT_A_LINE
+    if "." not in host:
+        return Rule.SUFFIX
     return [Said(host, NameScope.BELOW if starred else NameScope.SUBTREE, exception)]
 
 

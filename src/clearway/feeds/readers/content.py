@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clearway import _engine
-from clearway._engine import NameScope
+from clearway._engine import ListLines, NameScope
 from clearway.feeds.readers import values
 from clearway.feeds.readers.rules import NUMBERS, RULES, UNSUPPORTED, Rule
 from clearway.feeds.readers.values import Address
@@ -68,14 +68,18 @@ class Rejects:
 
     def __init__(self) -> None:
         self._lines = array("Q")
+        self._starts = array("Q")
         self._ends = array("Q")
         self._rules = bytearray()
         self._texts = bytearray()
+        self._is_sorted = True
 
     def add(self, line: int, rule: Rule, text: str) -> None:
-        """Text is cut at REJECT_CHARACTERS_MAX."""
+        """In any order. Text is cut at REJECT_CHARACTERS_MAX."""
+        self._is_sorted = self._is_sorted and (not self._lines or self._lines[-1] <= line)
         self._lines.append(line)
         self._rules.append(NUMBERS[rule])
+        self._starts.append(len(self._texts))
         self._texts += text.strip()[:REJECT_CHARACTERS_MAX].encode("utf-8", "replace")
         self._ends.append(len(self._texts))
 
@@ -83,10 +87,14 @@ class Rejects:
         return len(self._rules)
 
     def __iter__(self) -> Iterator[Reject]:
-        start = 0
-        for line, number, end in zip(self._lines, self._rules, self._ends, strict=True):
-            yield Reject(line, RULES[number], self._texts[start:end].decode())
-            start = end
+        for at in self._order():
+            text = self._texts[self._starts[at] : self._ends[at]].decode()
+            yield Reject(self._lines[at], RULES[self._rules[at]], text)
+
+    def _order(self) -> Iterable[int]:
+        if self._is_sorted:
+            return range(len(self._lines))
+        return map(int, np.argsort(np.frombuffer(self._lines, dtype=np.uint64), kind="stable"))
 
     def by_rule(self) -> dict[Rule, int]:
         """How many of each, in the order of the rules."""
@@ -154,11 +162,12 @@ NO_V6: U64 = np.empty((0, 3), dtype=np.uint64)
 
 @dataclass(slots=True)
 class _Pile:
-    """Entries of one kind (blocked or excepted) as they come."""
+    """Entries of one kind (blocked or excepted) as they come: one by one, or as the engine read them."""
 
     v4: list[int] = field(default_factory=list)
     v6: list[tuple[int, int, int]] = field(default_factory=list)
     names: dict[NameScope, list[str]] = field(default_factory=lambda: {scope: [] for scope in NameScope})
+    read: list[Entries] = field(default_factory=list)
 
     def add(self, value: Address | tuple[str, NameScope]) -> None:
         if not isinstance(value, Address):
@@ -168,23 +177,49 @@ class _Pile:
         else:
             self.v6.append((value.address >> 64, value.address & (1 << 64) - 1, value.length))
 
-    def with_usual(self, usual: Entries, merge: bool) -> Entries:
-        v4 = np.unique(np.concatenate([usual.v4, np.array(self.v4, dtype=np.uint64)])) if self.v4 else usual.v4
-        rows = np.array(self.v6, dtype=np.uint64).reshape(-1, 3)
-        v6 = np.unique(np.concatenate([usual.v6, rows]), axis=0) if self.v6 else usual.v6
-        blobs = [self._blob(usual.names, scope) for scope in NameScope]
+    def entries(self, merge: bool) -> Entries:
+        v4 = [each.v4 for each in self.read if len(each.v4)]
+        v6 = [each.v6 for each in self.read if len(each.v6)]
+        if self.v4:
+            v4.append(np.unique(np.array(self.v4, dtype=np.uint64)))
+        if self.v6:
+            v6.append(np.unique(np.array(self.v6, dtype=np.uint64).reshape(-1, 3), axis=0))
+        blobs = [self._blob(scope) for scope in NameScope]
         if merge and sum(map(bool, blobs)) > 1:
             blobs = _engine.merge_names(*blobs)
-        return Entries(v4, v6, StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in blobs)))
+        return Entries(
+            _distinct(v4, NO_V4),
+            _distinct(v6, NO_V6),
+            StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in blobs)),
+        )
 
-    def _blob(self, usual: StoredNames, scope: NameScope) -> bytes:
-        blob = usual.blobs()[scope].tobytes()
-        if not self.names[scope]:
-            return blob
-        return _engine.sort_names(blob + "\n".join(self.names[scope]).encode("ascii") + b"\n")
+    def _blob(self, scope: NameScope) -> bytes:
+        parts = [blob.tobytes() for each in self.read if len(blob := each.names.blobs()[scope])]
+        if self.names[scope]:
+            parts.append("\n".join(self.names[scope]).encode("ascii") + b"\n")
+        elif len(parts) < 2:
+            return parts[0] if parts else b""
+        return _engine.sort_names(b"".join(parts))
 
 
-NO_ENTRIES = Entries(NO_V4, NO_V6, StoredNames())
+def _distinct(parts: list[U64], nothing: U64) -> U64:
+    """All parts as one, sorted; a single one is already."""
+    if len(parts) < 2:
+        return parts[0] if parts else nothing
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+def entries_of(lines: ListLines) -> Entries:
+    """As the engine read them."""
+    return Entries(
+        np.frombuffer(lines.v4, dtype=np.uint64),
+        np.frombuffer(lines.v6, dtype=np.uint64).reshape(-1, 3),
+        StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in (lines.exact, lines.below, lines.subtree))),
+    )
+
+
+BATCH_ITEMS = 1 << 14
+"""Items that say one thing are read by the engine, so many at a time."""
 
 
 class Gatherer:
@@ -197,27 +232,60 @@ class Gatherer:
         self.declared: int | None = None
         self.published: str | None = None
         self._labels_min = labels_min
-        self._blocked = _Pile()
-        self._excepted = _Pile()
+        self._piles = {False: _Pile(), True: _Pile()}
+        self._batches: dict[tuple[NameScope, bool], list[Item]] = {}
 
     def take(self, item: Item) -> None:
         """A line counts once: where one of its values is refused, all of it is."""
-        line, text, meaning = item
+        meaning = item.meaning
         if isinstance(meaning, Rule):
-            self.rejects.add(line, meaning, text)
-            return
-        if not meaning:
+            self.rejects.add(item.line, meaning, item.text)
+        elif not meaning:
             self.blank += 1
-            return
+        elif len(meaning) == 1:
+            said = meaning[0]
+            batch = self._batches.setdefault((said.scope, said.exception), [])
+            batch.append(item)
+            if len(batch) == BATCH_ITEMS:
+                self._read_batch(said.scope, said.exception)
+        else:
+            self._take_slowly(item, meaning)
+
+    def take_read(self, lines: ListLines) -> None:
+        """Lines that the engine read; not its others."""
+        self.blank += lines.blank
+        self.entry_lines += lines.entries
+        self._piles[False].read.append(entries_of(lines))
+
+    def _read_batch(self, scope: NameScope, exception: bool) -> None:
+        """Most names and addresses are usual: those that are not come out as others, and are looked at one by one."""
+        items = self._batches.pop((scope, exception))
+        texts = [item.meaning[0].text for item in items if not isinstance(item.meaning, Rule)]
+        joined = "\n".join(texts)
+        usual = joined.count("\n") == len(texts) - 1 and "\r" not in joined and not joined.startswith("\ufeff")
+        if not usual or not all(texts):
+            others: Iterable[int] = range(len(items))
+        else:
+            frame = (b"", b"", int(scope), scope != NameScope.BELOW)
+            lines = _engine.parse_list(joined.encode("utf-8", "replace"), [frame], [], [])
+            self.entry_lines += lines.entries
+            self._piles[exception].read.append(entries_of(lines))
+            others = (np.frombuffer(lines.others, dtype=np.uint64)[::3] - np.uint64(1)).tolist()
+            for at in (at for at, text in enumerate(texts) if text.isspace()) if lines.blank else ():
+                self._take_slowly(items[at], items[at].meaning)
+        for at in others:
+            self._take_slowly(items[at], items[at].meaning)
+
+    def _take_slowly(self, item: Item, meaning: Meaning) -> None:
         found: list[tuple[bool, Address | tuple[str, NameScope]]] = []
-        for said in meaning:
+        for said in [] if isinstance(meaning, Rule) else meaning:
             value = self._value_of(said)
             if isinstance(value, Rule):
-                self.rejects.add(line, value, text)
+                self.rejects.add(item.line, value, item.text)
                 return
             found += [(said.exception, each) for each in value]
         for exception, each in found:
-            (self._excepted if exception else self._blocked).add(each)
+            self._piles[exception].add(each)
         self.entry_lines += 1
 
     def take_all(self, items: Iterable[Item]) -> Gatherer:
@@ -226,11 +294,13 @@ class Gatherer:
             self.take(item)
         return self
 
-    def content(self, usual: Entries = NO_ENTRIES, *, merge: bool = False) -> Content:
-        """All of it. `usual`: entries that were read otherwise. `merge`: a name and what is below it are one entry."""
+    def content(self, *, merge: bool = False) -> Content:
+        """All of it. `merge`: a name and what is below it are one entry."""
+        for scope, exception in list(self._batches):
+            self._read_batch(scope, exception)
         return Content(
-            self._blocked.with_usual(usual, merge),
-            self._excepted.with_usual(NO_ENTRIES, merge),
+            self._piles[False].entries(merge),
+            self._piles[True].entries(merge),
             self.blank,
             self.entry_lines,
             self.rejects,
@@ -252,6 +322,6 @@ class Gatherer:
             made = values.range_of(first.strip(), last.strip())
             return made if isinstance(made, Rule) else [*made]
         name = values.name_of(text, labels_min=self._labels_min)
-        if name is Rule.SINGLE_LABEL and said.scope != NameScope.EXACT:
+        if name is Rule.SINGLE_LABEL and said.scope == NameScope.BELOW:
             return Rule.SUFFIX
         return name if isinstance(name, Rule) else [(name, said.scope)]

@@ -14,9 +14,8 @@ import numpy as np
 
 from clearway import _engine
 from clearway._engine import NameScope
-from clearway.feeds.readers.content import Content, Entries, Gatherer, Item, Meaning, Unfit
+from clearway.feeds.readers.content import Content, Gatherer, Item, Meaning, Unfit
 from clearway.feeds.readers.rules import Rule
-from clearway.policy.names import StoredNames
 
 LINE_BYTES_MAX = 64 << 10
 
@@ -41,11 +40,11 @@ class Shape:
     frames: Sequence[Frame] = ()
     comments: Sequence[str] = ()
     separators: str | None = None
+    special_labels: Sequence[str] = ()
+    """Last labels of names that are none; such lines are not usual."""
 
 
-def read(
-    text: bytes, shape: Shape, line_reader: LineReader, *, merge: bool = False, gatherer: Gatherer | None = None
-) -> Content:
+def read(text: bytes, shape: Shape, line_reader: LineReader, *, merge: bool = False) -> Content:
     """Reads every line. `line_reader`: called for the lines that are none of the shape's, in their order.
 
     Raises feeds.E019 where there are millions of those.
@@ -54,19 +53,14 @@ def read(
         text,
         [(frame.before.encode(), frame.behind.encode(), int(frame.scope), frame.addresses) for frame in shape.frames],
         [comment.encode() for comment in shape.comments],
+        [label.encode() for label in shape.special_labels],
         None if shape.separators is None else shape.separators.encode(),
     )
     if found.is_full:
         raise Unfit("feeds.E019", lines=len(found.others) // 24)
-    gathered = (gatherer or Gatherer()).take_all(_others(text, found.others, line_reader))
-    gathered.blank += found.blank
-    gathered.entry_lines += found.entries
-    usual = Entries(
-        np.frombuffer(found.v4, dtype=np.uint64),
-        np.frombuffer(found.v6, dtype=np.uint64).reshape(-1, 3),
-        StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in (found.exact, found.below, found.subtree))),
-    )
-    return gathered.content(usual, merge=merge)
+    gatherer = Gatherer()
+    gatherer.take_read(found)
+    return gatherer.take_all(_others(text, found.others, line_reader)).content(merge=merge)
 
 
 def _others(text: bytes, others: bytes, line_reader: LineReader) -> Iterator[Item]:

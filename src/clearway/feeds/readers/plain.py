@@ -6,7 +6,7 @@ import re
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.content import Content, Meaning, Said, Unfit
 from clearway.feeds.readers.lines import Frame, Shape, without_comment
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.values import looks_like_address
@@ -17,6 +17,11 @@ MARKS = ("#", ";", "//")
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#]+)/?", re.IGNORECASE)
 _HOST = re.compile(r"[\w.*-]+", re.IGNORECASE)
+
+
+def subtree_of(name: str, exception: bool = False) -> list[Said] | Rule:
+    """A name with all below it, as resolvers take their zones; below one label stands a whole registry."""
+    return [Said(name, SUBTREE, exception)] if "." in name.strip(".") or ":" in name else Rule.SUFFIX
 
 
 def of_url(text: str) -> Meaning:
@@ -44,7 +49,9 @@ def of_column(text: str, plain: NameScope, starred: NameScope) -> Meaning:
         return Rule.EVERYTHING
     if text.startswith("*."):
         inner = text[2:]
-        return Rule.ADDRESS_WILDCARD if looks_like_address(inner) else [Said(inner, starred)]
+        if looks_like_address(inner):
+            return Rule.ADDRESS_WILDCARD
+        return [Said(inner, starred)] if "." in inner else Rule.SUFFIX
     if text.startswith("."):
         return [Said(text[1:], BELOW)]
     host, slash, _ = text.partition("/")
@@ -97,7 +104,7 @@ def ubo_hosts_or_url(text: bytes) -> Content:
     return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS), line_reader)
 
 
-_PREFIX_NOTE = re.compile(r"\s*[;#,]|//|\s")
+_PREFIX_NOTE = re.compile(r"\s*[;#]|//|\s")
 
 
 def _address_line(line: str) -> Meaning:
@@ -114,8 +121,15 @@ def _address_line(line: str) -> Meaning:
     return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
 
 
+_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[\w.-]+\.[a-z]", re.MULTILINE | re.IGNORECASE)
+_LOOK_BYTES = 64 << 10
+
+
 def addresses(text: bytes) -> Content:
-    """An address, a prefix or a range; `#`, `;`, `//` or white space end it."""
+    """An address, a prefix or a range; `#`, `;`, `//` or white space end it. Of a hosts file the first column is not
+    what is refused: there it raises feeds.E018."""
+    if _HOSTS_LOOK.search(text, 0, _LOOK_BYTES):
+        raise Unfit("feeds.E018", format="a list of addresses", best="hosts")
     return lines.read(text, Shape(separators=""), _address_line)
 
 
@@ -154,13 +168,14 @@ def hosts(text: bytes) -> Content:
 
 
 _PORT = re.compile(r"(.+):\d{1,5}")
+_EXPRESSION = re.compile(r"[\[\]()\\^$|]")
 
 
 def _trail_line(line: str) -> Meaning:
     trail = line.split(" #")[0].split("\t#")[0].strip()
     if trail.startswith("/") or not trail:
         return Rule.PATH if trail else []
-    if any(mark in trail for mark in "[]()\\^$|") and not trail.startswith("["):
+    if _EXPRESSION.search(trail) and not trail.startswith("["):
         return Rule.EXPRESSION
     with_port = _PORT.fullmatch(trail)
     if with_port and trail.count(":") == 1:

@@ -9,10 +9,8 @@ from clearway._engine import NameScope
 from clearway.feeds.readers import lines
 from clearway.feeds.readers.content import Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
-from clearway.feeds.readers.plain import LOOPBACKS
+from clearway.feeds.readers.plain import LOOPBACKS, SUBTREE, subtree_of
 from clearway.feeds.readers.rules import Rule
-
-SUBTREE = NameScope.SUBTREE
 
 _DNSMASQ = re.compile(r"(address|server|local)\s*=\s*/(.*)/([^/]*)")
 _DNSMASQ_OPTION = re.compile(r"[a-z0-9-]+(\s*=.*)?")
@@ -33,7 +31,9 @@ def _dnsmasq_line(line: str) -> Meaning:
         return Rule.OPTION  # forwards these names, or with "#" takes them out again
     if "#" in names:
         return Rule.EVERYTHING
-    return [Said(name.removeprefix("*.").removeprefix("."), SUBTREE) for name in names]
+    wanted = [subtree_of(name.removeprefix("*.").removeprefix(".")) for name in names]
+    refused = next((each for each in wanted if isinstance(each, Rule)), None)
+    return refused or [said for each in wanted if not isinstance(each, Rule) for said in each]
 
 
 def dnsmasq(text: bytes) -> Content:
@@ -73,7 +73,7 @@ def _unbound_reader() -> Callable[[str], Meaning]:
                 return Rule.EVERYTHING
             if kind == "redirect" and len(redirected) < 1_000_000:
                 redirected.add(name.lower().rstrip("."))
-            return [Said(name, SUBTREE)] if kind in (*UNBOUND_REFUSES, "deny") else Rule.OPTION
+            return subtree_of(name) if kind in (*UNBOUND_REFUSES, "deny") else Rule.OPTION
         if data := _UNBOUND_DATA.fullmatch(text):
             if data[3] not in LOOPBACKS:
                 return Rule.REDIRECT
@@ -94,7 +94,7 @@ def unbound(text: bytes) -> Content:
     return lines.read(text, Shape(frames, ("#",)), _unbound_reader())
 
 
-_BIND_ZONE = re.compile(r"zone\s+\"?([^\s\";]+)\"?\s*(?:IN\s*)?\{([^{}]*)\}\s*;", re.IGNORECASE)
+_BIND_ZONE = re.compile(r"zone\s+\"?([^\s\";]+)\"?\s*(?:IN\s*)?\{(.*)\}\s*;", re.IGNORECASE)
 _BIND_TYPE = re.compile(r"\btype\s+(\w+)", re.IGNORECASE)
 BIND_USUAL = (
     '" { type master; notify no; file "null.zone.file"; };',
@@ -113,7 +113,7 @@ def _bind_line(line: str) -> Meaning:
     if zone[1] == ".":
         return Rule.EVERYTHING
     kind = _BIND_TYPE.search(zone[2])
-    return [Said(zone[1], SUBTREE)] if kind and kind[1].lower() in ("master", "primary") else Rule.OPTION
+    return subtree_of(zone[1]) if kind and kind[1].lower() in ("master", "primary") else Rule.OPTION
 
 
 def bind_zone(text: bytes) -> Content:

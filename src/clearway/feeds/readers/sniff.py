@@ -65,14 +65,16 @@ _SURE: tuple[tuple[str, bytes], ...] = (
 def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
     """The word of the format; None where none makes more entries of the start than malformed lines."""
     start = text[:SAMPLE_BYTES].removeprefix(b"\xef\xbb\xbf")
-    if start.lstrip()[:1] in (b"{", b"["):
+    if re.match(rb"\s*(?:\{|\[\s*[\[{\"\]])", start):
         return _of_json(start)
     sample = _sample(text)
     for word, look in _TABLES:
         if re.search(look, sample, re.IGNORECASE):
             return word
     sure = [word for word, look in _SURE if re.search(look, sample, re.MULTILINE | re.IGNORECASE)]
-    others = [word for word, reader in readers.items() if reader.kind == "lines" and word not in sure]
+    others = [
+        word for word, reader in readers.items() if (reader.kind == "lines" or word == "csv") and word not in sure
+    ]
     scores: dict[str, float] = {}
     for word in sure + others:
         try:
@@ -80,13 +82,10 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
         except Unfit:
             continue
     found = max(scores, key=lambda word: scores[word], default=None)
-    if found is not None and scores[found] > 0:
-        return found
-    return (
-        "csv"
-        if re.search(rb"^[^\n]*\b(?:domain|hostname|ip|ip_address|indicator|cidr)\b[^\n]*[,;\t]", sample, re.I)
-        else None
-    )
+    given_away = max((word for word in sure if word in scores), key=lambda word: scores[word], default=None)
+    if found and given_away and scores[given_away] * 2 >= scores[found]:
+        found = given_away
+    return found if found is not None and scores[found] > 0 else None
 
 
 def _of_json(start: bytes) -> str | None:
@@ -96,9 +95,9 @@ def _of_json(start: bytes) -> str | None:
 
 
 def _score(content: Content, word: str, sample: bytes) -> float:
-    """Lines that were understood, less those that were not; more than half of what is of no use is a bad sign."""
+    """Lines that were understood, less those that were not. Those of no use speak for a format no more than entries."""
     counts = content.counts
-    score = counts["entries"] + 0.5 * counts["unsupported"] - counts["malformed"]
+    score = counts["entries"] + min(counts["unsupported"], counts["entries"] + 1) / 2 - counts["malformed"]
     if word == "wildcard-domains" and sample.count(b"\n*.") * 2 < counts["entries"] + counts["unsupported"]:
         return score - 1
     return score + 0.5 if word == "wildcard-domains" else score

@@ -59,13 +59,16 @@ class _Header:
                 return True
         return False
 
-    def place(self, wanted: Sequence[str]) -> int | None:
-        return next((self.names.index(name) for name in wanted if name in self.names), None)
+    def places(self) -> tuple[int | None, int | None, list[int]]:
+        """Of the value, of its kind, of all paths."""
+        wanted = (self._columns.values, self._columns.kinds)
+        value, kind = (next((self.names.index(name) for name in each if name in self.names), None) for each in wanted)
+        return value, kind, [self.names.index(name) for name in self._columns.paths if name in self.names]
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    if len(line) > lines.LINE_BYTES_MAX:
-        return []
+    if '"' not in line:
+        return [field.strip() for field in line.split(delimiter, COLUMNS_MAX)]
     try:
         row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
@@ -75,19 +78,21 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
     header = _Header(columns)
+    place, kind_at, paths = header.places()
 
     def line_reader(line: str) -> Meaning:
-        if header.take(line) or not line.strip() or line.lstrip().startswith("#"):
+        nonlocal place, kind_at, paths
+        if not header.found and header.take(line):
+            place, kind_at, paths = header.places()
             return []
-        place = header.place(columns.values)
+        if not line or line.lstrip()[:1] in ("#", ""):
+            return []
         fields = _fields(line, header.delimiter)
         if place is None or place >= len(fields):
             return Rule.FIELD
-        for at in [header.place([path]) for path in columns.paths]:
-            if at is not None and at < len(fields) and fields[at]:
-                return Rule.URL
-        at = header.place(columns.kinds)
-        kind = fields[at].lower() if at is not None and at < len(fields) else ""
+        if any(at < len(fields) and fields[at] for at in paths):
+            return Rule.URL
+        kind = fields[kind_at].lower() if kind_at is not None and kind_at < len(fields) else ""
         return _of_kind(fields[place], kind, scope)
 
     return line_reader

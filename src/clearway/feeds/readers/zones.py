@@ -18,6 +18,8 @@ from clearway.feeds.readers.rules import Rule
 
 REFUSES = frozenset({".", "*.", "rpz-drop."})
 """Targets: no such name, no data, no answer."""
+TRIGGERS = ("rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip")
+"""Last labels of owners that are no name that is asked for. `rpz-ip` is about an address in an answer."""
 
 _FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\s;\"]+|;.*")
 _TYPES = frozenset({"A", "AAAA", "CNAME", "DNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "HINFO", "CAA", "TLSA"})
@@ -100,7 +102,7 @@ def _of_owner(owner: str, exception: bool) -> Meaning:
     if owner.endswith(".rpz-ip"):
         address = _rpz_address(owner.removesuffix(".rpz-ip"))
         return [Said(address, exception=exception)] if address else Rule.ADDRESS
-    if owner.rpartition(".")[2] in ("rpz-client-ip", "rpz-nsdname", "rpz-nsip"):
+    if owner.rpartition(".")[2] in TRIGGERS:
         return Rule.TRIGGER
     if owner == "*":
         return Rule.EVERYTHING
@@ -133,4 +135,6 @@ def rpz(text: bytes) -> Content:
     )
     # Records that stand below another origin than the zone's mean other names than they show
     origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
-    return lines.read(text, Shape(frames if origins < 2 else (), (";",)), _zone_reader(), merge=True)
+    return lines.read(
+        text, Shape(frames if origins < 2 else (), (";",), special_labels=TRIGGERS), _zone_reader(), merge=True
+    )
