@@ -358,12 +358,16 @@ pub(crate) fn view_of<'a>(names: Option<&'a NameFilter>, public_ech: &[String]) 
     if public_ech.len() > meta.public_ech.len() {
         return Err(PyValueError::new_err(format!("{} public ECH names at most", meta.public_ech.len())));
     }
-    let Some(names) = names else { return Ok(Names { words: &[], meta }) };
-    let (descriptor, keys, words) = names.parts();
-    (meta.key0, meta.key1, meta.filter_seed) = (keys.k0, keys.k1, descriptor.seed);
-    meta.segment_length = descriptor.segment_length;
-    meta.segment_length_mask = descriptor.segment_length_mask;
-    (meta.segment_count_length, meta.entries) = (descriptor.segment_count_length, descriptor.entries);
+    // Without a list its keys are 0, and names are hashed with them all the same
+    let (mut keys, mut words): (name_hash::Keys, &[u8]) = (name_hash::Keys { k0: 0, k1: 0 }, &[]);
+    if let Some(names) = names {
+        let (descriptor, of_list, filter) = names.parts();
+        (keys, words) = (of_list, filter);
+        (meta.key0, meta.key1, meta.filter_seed) = (keys.k0, keys.k1, descriptor.seed);
+        meta.segment_length = descriptor.segment_length;
+        meta.segment_length_mask = descriptor.segment_length_mask;
+        (meta.segment_count_length, meta.entries) = (descriptor.segment_count_length, descriptor.entries);
+    }
     for (key, name) in meta.public_ech.iter_mut().zip(public_ech) {
         *key = name_hash::tagged(name_hash::hash(name.as_bytes(), &keys));
     }
