@@ -68,6 +68,7 @@ class Demo:
         self.gateway: GatewayProcess | None = None
         self.began = time.monotonic()
         self.missed: list[str] = []
+        self._said: dict[str, str] = {}  # by explain, of an address
 
     # ---- the run ----
 
@@ -142,9 +143,9 @@ class Demo:
 
     def _start(self, draw: Callable[[], None]) -> None:
         gateway = self._gateway()
-        for prefix in (BUSINESS_V4, BUSINESS_V6):
-            gateway.command("grant", prefix, "--organisation", ORGANISATION, "--until", "1h")
         self.board.facts.append(("gateway", f"ready after {gateway.start():.1f} s"))
+        for prefix in (BUSINESS_V4, BUSINESS_V6):
+            gateway.ask("POST", "/v1/grant", {"prefix": prefix, "organisation": ORGANISATION, "until": "1h"})
 
     def _cross(self, draw: Callable[[], None]) -> None:
         self._try(draw, Way("home1", "web1", "curl"), "inspected", note="nothing lists it")
@@ -300,11 +301,12 @@ class Demo:
         return clients.iperf3(namespace, address, BULK_S) or clients.iperf3(namespace, address, BULK_S)
 
     def _explained(self, address: str) -> str:
-        """What `clearway explain` says of it, in few words: the entry that decides."""
-        rule = self._gateway().command("explain", address)["decided_by"]
-        if rule is None:
-            return "no rule says so"
-        return f"{rule['reason']}, {'list ' + rule['list'] if rule['kind'] == 'list' else 'by hand'}"
+        """What `clearway explain` says of it, in few words: the entry that decides. Asked once an address."""
+        if address not in self._said:
+            rule = self._gateway().command("explain", address)["decided_by"]
+            by = f"list {rule['list']}" if rule and rule["kind"] == "list" else "by hand"
+            self._said[address] = f"{rule['reason']}, {by}" if rule else "no rule says so"
+        return self._said[address]
 
     def _load(self, number: int, inside: str, outside: str) -> Traffic:
         """Numbered traffic under the addresses of two hosts, between hardware addresses that are nobody's."""
