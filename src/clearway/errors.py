@@ -362,11 +362,6 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
-    "feeds.E015": ErrorKind(
-        "{origin} is {what}, which this version does not read",
-        "Give its names or addresses as a plain list, one a line. Nothing of it is applied.",
-        ANSWER_IS_NO,
-    ),
     "feeds.E016": ErrorKind(
         "{origin} holds everything below {name}, a public suffix: whoever registers there would be refused",
         "Take that line out of the list. Nothing of it is applied.",

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearway.errors import ClearwayError
-from clearway.feeds import formats
 from clearway.feeds.formats import Parsed, read
+from clearway.feeds.readers import packing
 from clearway.policy.model import Prefix
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -51,9 +51,10 @@ def test_a_sample_gives_its_entries_and_its_format(name: str, format: str, chang
 def test_each_line_is_counted_once() -> None:
     parsed = read((SAMPLES / "plain" / "list.txt").read_bytes() + ADDRESSES)
     assert parsed.counts == {
-        "lines": 414, "blank": 4, "entries": 409, "malformed": 1, "unsupported": 0, "v4": 407, "v6": 2, "names": 0,
+        "lines": 414, "blank": 4, "entries": 408, "malformed": 2, "unsupported": 0, "v4": 406, "v6": 2, "names": 0,
+        "spared": 0,
     }  # fmt: skip
-    assert parsed.rejected == [(15, "0x7f.0.0.1")]
+    assert parsed.rejected == [(14, "::ffff:192.0.2.200"), (15, "0x7f.0.0.1")]
 
 
 def test_more_than_one_malformed_line_in_a_hundred_condemns_the_list_and_names_the_first() -> None:
@@ -143,13 +144,13 @@ def test_a_compressed_list_of_several_members_is_read_whole() -> None:
 
 
 def test_a_list_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "BYTES_MAX", 1 << 10)
+    monkeypatch.setattr(packing, "BYTES_MAX", 1 << 10)
     refused(ADDRESSES, "feeds.E007")
     refused(gzip.compress(ADDRESSES), "feeds.E007" if len(gzip.compress(ADDRESSES)) > 1 << 10 else "feeds.E008")
 
 
 def test_an_unknown_format_is_refused_with_those_there_are() -> None:
-    assert refused(b"192.0.2.1\n", "feeds.E001", format="rpz").fix.startswith("Choose one of ip-plain, spamhaus-drop")
+    assert refused(b"192.0.2.1\n", "feeds.E001", format="no-such").fix.startswith("Choose one of ip-plain, netset")
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"192.0.2.1\n", b"\x1f\x8b\x08\x00"]))
@@ -179,21 +180,45 @@ def test_real_lists_give_the_entries_that_their_index_states(shared_data: Path) 
     assert seen >= 13
 
 
+def test_a_real_list_that_holds_the_inside_of_networks_is_refused(shared_data: Path) -> None:
+    refused((shared_data / "feeds" / "firehol-level1.netset").read_bytes(), "feeds.E005")
+
+
 @pytest.mark.parametrize(
-    ("file", "id"),
+    ("file", "counted"),
     [
-        ("firehol-level1.netset", "feeds.E005"),
-        ("urlhaus-online.hosts", "feeds.E015"),
-        ("urlhaus-online.wildcard.txt", "feeds.E015"),
-        ("urlhaus-online.adblock-agh.txt", "feeds.E015"),
-        ("urlhaus-online.rpz", "feeds.E015"),
-        ("urlhaus-online.dnsmasq.conf", "feeds.E015"),
-        ("urlhaus-online.unbound.conf", "feeds.E015"),
-        ("urlhaus-online.bind.conf", "feeds.E015"),
-        ("urlhaus-online.suricata-sni.rules", "feeds.E015"),
-        ("spamhaus-drop-v4.json", "feeds.E015"),
-        ("misp-event-mozi.json", "feeds.E015"),
+        ("urlhaus-online.hosts", {"names": 619, "v4": 0}),
+        ("urlhaus-online.wildcard.txt", {"names": 619, "v4": 0, "unsupported": 2234}),
+        ("urlhaus-online.adblock-agh.txt", {"names": 619, "v4": 2234}),
+        ("urlhaus-online.rpz", {"names": 619, "v4": 0}),
+        ("spamhaus-drop-v4.json", {"names": 0, "v4": 1406}),
+        ("misp-event-glupteba.json", {"names": 272, "v4": 44}),
     ],
 )
-def test_real_lists_of_other_kinds_are_refused(shared_data: Path, file: str, id: str) -> None:
-    refused((shared_data / "feeds" / file).read_bytes(), id)
+def test_real_lists_of_other_formats_are_taken(shared_data: Path, file: str, counted: dict[str, int]) -> None:
+    counts = read((shared_data / "feeds" / file).read_bytes()).counts
+    assert {key: counts[key] for key in counted} == counted
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("||evil.example^\n@@||good.example^\n", ["subtree evil.example"]),
+        ("||evil.example^\n@@||evil.example^\n||b.example^\n", ["subtree b.example"]),
+        ("||a.evil.example^\n@@||evil.example^\n||b.example^\n", ["subtree b.example"]),
+        ("||evil.example^\n@@||good.evil.example^\n||b.example^\n", ["subtree b.example"]),
+        ("||evil.example^\n@@evil.example\n", ["below evil.example"]),
+        ("evil.example\n@@||*.evil.example^\n", ["exact evil.example"]),
+    ],
+)
+def test_an_exception_acts_inside_its_own_list(text: str, left: list[str]) -> None:
+    parsed = read(text.encode(), "adblock")
+    blobs = parsed.names.blobs().items()
+    assert [f"{scope.name.lower()} {name}" for scope, blob in blobs for name in blob.tobytes().decode().split()] == left
+
+
+def test_an_excepted_address_is_spared_with_what_would_cover_it() -> None:
+    zone = b"$TTL 1\n32.1.2.0.192.rpz-ip CNAME .\n32.2.2.0.192.rpz-ip CNAME .\n24.0.100.51.198.rpz-ip CNAME .\n"
+    spared = b"32.1.2.0.192.rpz-ip CNAME rpz-passthru.\n32.7.100.51.198.rpz-ip CNAME rpz-passthru.\n"
+    parsed = read(zone + spared, "rpz")
+    assert (prefixes(parsed), parsed.counts["spared"]) == (["192.0.2.2"], 2)

@@ -41,7 +41,7 @@ def add(
     reason: Annotated[str, typer.Option("--reason", metavar="R", help=REASONS_HELP)],
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="F", help="ip-plain, spamhaus-drop or domains; else found from its look."),
+        typer.Option("--format", metavar="F", help="A word of `clearway feed formats`; else found from its look."),
     ] = None,
     every: Annotated[
         str | None,

@@ -52,7 +52,7 @@ def prepare(
 ) -> tuple[NewVersion, str]:
     """Fetches `source`, reads it whole, keeps its entries in feeds/. The version, and the format found. Writes no row.
 
-    A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E017, store.E002, E003.
+    A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E023, store.E002, E003.
     """
     known = _known(state, source, format)
     fetched = fetch.fetch(

@@ -246,6 +246,8 @@ def read(data: bytes, format: str | None = None, *, origin: str = "the list", no
 
 def detect(text: bytes, origin: str = "the list") -> str:
     """The format that fits the start of a text best. Raises feeds.E023 where none does."""
+    if not sniff.first_line(text):
+        return "ip-plain"  # a list of nothing is one in any format
     best = sniff.best(text, READERS)
     if best is None:
         raise ClearwayError.of("feeds.E023", origin=origin, format="any", first=sniff.first_line(text))
