@@ -25,7 +25,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold_answers::answer;
 use crate::hold_events::{key_of, Refusals, Refused};
-use crate::hold_flows::{bytes_of, Flows, KeyBytes, Kind, REFUSED_NS};
+use crate::hold_flows::{bytes_of, Between, Flows, KeyBytes, Kind, REFUSED_NS};
 use crate::hold_packet::{ends, read_packet, segments, Held};
 use crate::hold_rules::{Hit, Rules};
 use crate::hold_tables::HoldTables;
@@ -96,7 +96,8 @@ impl Hold {
         Ok(answer)
     }
 
-    fn rules(&self) -> Arc<Rules> {
+    /// What names are judged by just now.
+    pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -117,6 +118,10 @@ impl Hold {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+        // Where one was taken away no heart may beat: programs would send packets to nowhere
+        for tap in &self.taps {
+            tap::name(tap.as_fd()).map_err(|error| Error::kernel("find a TAP", error))?;
         }
         Turn::new(self)?.run()
     }
@@ -225,18 +230,25 @@ impl<'a> Turn<'a> {
 
     fn move_on(&mut self) -> Result<()> {
         let (tables, rules, found, now_ns) = (self.tables, &self.rules, &mut self.found, self.now_ns);
-        self.flows.turn(tables, now_ns, self.empty_ns, |mut flow| {
+        let refusals = &self.hold.refusals;
+        self.flows.turn(tables, now_ns, self.empty_ns, |live, mut flow| {
             found.clear();
             flow.end(found);
             tables.count(inspector_count::GAVE_UP, 1);
             found.iter().for_each(|seen| count_class(tables, rules, seen));
             // Nobody hides a name by never sending the last byte. There is no packet in hand to answer
-            let named = found.iter().filter_map(|seen| Some((seen.protocol, seen.name.as_ref().ok()?)));
-            let (protocol, hit) =
-                named.filter_map(|(from, name)| Some((from, rules.judge(name, now_ns)?))).next()?;
-            tables.count(refused_by(protocol), 1);
+            let (seen, hit) =
+                found.iter().find_map(|seen| Some((seen, rules.judge(seen.name.as_ref().ok()?, now_ns)?)))?;
+            tables.count(refused_by(seen.protocol), 1);
             tables.count(inspector_count::NOT_ANSWERED, 1);
-            (!rules.answering.observe).then_some(hit.told.reason_number)
+            let (reason, observe) = (hit.told.reason_number, rules.answering.observe);
+            if let Some(between) = live.between {
+                let event = event_of(now_ns, seen, hit, between, live.datagrams, ("", observe));
+                if !refusals.put(event) {
+                    tables.count(inspector_count::EVENTS_LOST, 1);
+                }
+            }
+            (!observe).then_some(reason)
         })?;
         tables.tell_live(self.flows.count());
         self.mend_total();
@@ -305,7 +317,9 @@ impl<'a> Turn<'a> {
         let Some(slot) = self.tables.slot(entry.slot) else { return Ok(false) };
         let flow = Flow::new(packet.transport, packet.destination_port, slot.start());
         let datagrams = packet.transport == Transport::Udp;
-        let kind = Kind { for_life: !datagrams && packet.destination_port == DNS_PORT, datagrams };
+        let (client, server) = ends(packet);
+        let between = (client, server, held.direction as u32);
+        let kind = Kind { for_life: !datagrams && packet.destination_port == DNS_PORT, datagrams, between };
         self.flows.watch(held.key, entry, flow, slot.start(), kind, self.now_ns);
         self.tables.count(inspector_count::FLOWS_HELD, 1);
         Ok(true)
@@ -400,21 +414,9 @@ impl<'a> Turn<'a> {
             }
         }
         let (client, server) = ends(packet);
-        let event = Refused {
-            boot_ns: self.now_ns,
-            protocol: seen.protocol,
-            name: name.to_owned(),
-            entry: hit.entry,
-            scope: hit.scope,
-            list: hit.list,
-            told: hit.told,
-            client,
-            server,
-            transport: if packet.transport == Transport::Udp { UDP } else { TCP },
-            direction: held.direction as u32,
-            answered,
-            observed: answering.observe,
-        };
+        let between = (client, server, held.direction as u32);
+        let datagrams = packet.transport == Transport::Udp;
+        let event = event_of(self.now_ns, seen, hit, between, datagrams, (answered, answering.observe));
         if !self.hold.refusals.put(event) {
             self.tables.count(inspector_count::EVENTS_LOST, 1);
         }
@@ -477,6 +479,32 @@ impl<'a> Turn<'a> {
             slot.released(held.direction).fetch_add(1, Ordering::Release);
         }
         self.tables.released_total().fetch_add(1, Ordering::Release);
+    }
+}
+
+/// What is told of a refusal; last, what was answered, and whether it was only observed.
+fn event_of(
+    boot_ns: u64,
+    seen: &Observation,
+    hit: Hit,
+    (client, server, direction): Between,
+    datagrams: bool,
+    (answered, observed): (&'static str, bool),
+) -> Refused {
+    Refused {
+        boot_ns,
+        protocol: seen.protocol,
+        name: seen.name.as_ref().map_or("", |name| name.as_str()).to_owned(),
+        entry: hit.entry,
+        scope: hit.scope,
+        list: hit.list,
+        told: hit.told,
+        client,
+        server,
+        transport: if datagrams { UDP } else { TCP },
+        direction,
+        answered,
+        observed,
     }
 }
 

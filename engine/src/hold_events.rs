@@ -13,6 +13,9 @@ use crate::hold_rules::Told;
 /// Refusals that wait for their reader: about 300 bytes each.
 const WAITING_MAX: usize = 1024;
 
+/// Address as IPv6 (IPv4 mapped), and port.
+pub type End = ([u8; 16], u16);
+
 /// A flow or query that was refused. Holds the name that matched, never one that did not.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -30,10 +33,10 @@ pub struct Refused {
     pub list: Option<u16>,
     /// The rule.
     pub told: Told,
-    /// Client's end: address as IPv6 (IPv4 mapped), port.
-    pub client: ([u8; 16], u16),
+    /// Client's end.
+    pub client: End,
     /// Server's end.
-    pub server: ([u8; 16], u16),
+    pub server: End,
     /// IP protocol.
     pub transport: u8,
     /// enum direction of the client's packets.
@@ -74,7 +77,7 @@ impl Refusals {
 }
 
 /// The key that the programs have for a flow: the lower end first.
-pub fn key_of(one: ([u8; 16], u16), other: ([u8; 16], u16), transport: u8) -> FlowKey {
+pub fn key_of(one: End, other: End, transport: u8) -> FlowKey {
     let (low, high) = if one <= other { (one, other) } else { (other, one) };
     FlowKey {
         low: crate::abi::Address { octet: low.0 },

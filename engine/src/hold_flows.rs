@@ -19,6 +19,7 @@ use clearway_inspector::frame::Packet;
 use crate::abi::{hold_state, inspector_count, limit, FlowKey, HeldFlow};
 use crate::clock;
 use crate::error::Result;
+use crate::hold_events::End;
 use crate::hold_tables::HoldTables;
 
 /// A flow whose name is not complete by then passes as unknown. Its packets aren't kept back meanwhile.
@@ -55,6 +56,8 @@ pub struct Live {
     pub for_life: bool,
     /// Over UDP.
     pub datagrams: bool,
+    /// Client, server, enum direction of the client's packets; None: adopted.
+    pub between: Option<Between>,
     /// How its client's stream begins; of DNS over TCP, what of a query has come so far.
     pub opening: Vec<u8>,
     /// TCP: the sequence number that the server expects next, as far as what was passed tells.
@@ -74,7 +77,12 @@ pub struct Kind {
     pub for_life: bool,
     /// Over UDP.
     pub datagrams: bool,
+    /// Whose it is.
+    pub between: Between,
 }
+
+/// Client and server, and enum direction of the client's packets.
+pub type Between = (End, End, u32);
 
 impl Live {
     /// Keeps of a packet what an answer needs to know of those before it.
@@ -214,6 +222,7 @@ impl Flows {
             watched: Some(Box::new(flow)),
             for_life: kind.for_life,
             datagrams: kind.datagrams,
+            between: Some(kind.between),
             opening: Vec::new(),
             server_expects: start,
             client_next: start,
@@ -241,6 +250,7 @@ impl Flows {
                 watched: None,
                 for_life: false,
                 datagrams: false,
+                between: None,
                 opening: Vec::new(),
                 server_expects: None,
                 client_next: None,
@@ -307,7 +317,7 @@ impl Flows {
         tables: &HoldTables,
         now_ns: u64,
         empty_ns: u64,
-        mut gave_up: impl FnMut(Box<Flow>) -> Option<u32>,
+        mut gave_up: impl FnMut(&Live, Box<Flow>) -> Option<u32>,
     ) -> Result<()> {
         while let Ok(batch) = self.from_grace.try_recv() {
             self.in_grace = false;
@@ -337,7 +347,7 @@ impl Flows {
                 hold_state::PASSING => now_ns + LOOK_AGAIN_NS,
                 _ if live.for_life && live.last_ns + DNS_IDLE_NS > now_ns => live.last_ns + DNS_IDLE_NS,
                 _ if !live.for_life && slot.born_ns() + WATCHED_NS > now_ns => slot.born_ns() + WATCHED_NS,
-                _ => match live.watched.take().and_then(&mut gave_up) {
+                _ => match live.watched.take().and_then(|flow| gave_up(live, flow)) {
                     Some(reason) => {
                         slot.set_refused_until(now_ns + REFUSED_NS, reason);
                         slot.set_state(hold_state::REFUSED);
@@ -467,6 +477,7 @@ mod tests {
             watched: None,
             for_life: false,
             datagrams: false,
+            between: None,
             opening: Vec::new(),
             server_expects: Some(1000),
             client_next: Some(1000),

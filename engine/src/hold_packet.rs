@@ -6,6 +6,7 @@ use clearway_inspector::flow::{Flow, Step, Transport};
 use clearway_inspector::frame::{flags, Packet};
 use clearway_inspector::observation::Observation;
 
+use crate::hold_events::End;
 use crate::hold_flows::KeyBytes;
 
 /// gso_type of struct virtio_net_hdr: datagrams of gso_size each.
@@ -52,7 +53,7 @@ pub fn read_packet(
 }
 
 /// Client and server: only the client's packets are held.
-pub fn ends(packet: &Packet<'_>) -> (([u8; 16], u16), ([u8; 16], u16)) {
+pub fn ends(packet: &Packet<'_>) -> (End, End) {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),

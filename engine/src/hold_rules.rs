@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use clearway_inspector::answers::DnsAnswer;
 use clearway_inspector::name::Name;
@@ -70,7 +70,8 @@ impl Default for Answering {
 pub struct Rules {
     set: Option<Arc<NameSet<MappedFile>>>,
     lists: Arc<Vec<Told>>,
-    single: Arc<HashMap<String, Vec<Single>>>,
+    /// Shared by all copies: one name changes in place, however many others stand. Held for the moment of one name.
+    single: Arc<RwLock<HashMap<String, Vec<Single>>>>,
     /// How refused users are answered.
     pub answering: Arc<Answering>,
     /// Names that providers put into hellos whose real name is encrypted.
@@ -106,12 +107,12 @@ impl Rules {
         for (name, single) in names {
             by_name.entry(name).or_default().push(single);
         }
-        self.single = Arc::new(by_name);
+        self.single = Arc::new(RwLock::new(by_name));
     }
 
-    /// What stands at one name by itself from now on; nothing: empty.
-    pub fn put_single(&mut self, name: String, entries: Vec<Single>) {
-        let single = Arc::make_mut(&mut self.single);
+    /// What stands at one name by itself from now on; nothing: empty. Copies see it at once.
+    pub fn put_single(&self, name: String, entries: Vec<Single>) {
+        let mut single = self.single.write().unwrap_or_else(PoisonError::into_inner);
         if entries.is_empty() {
             single.remove(&name);
         } else {
@@ -126,9 +127,10 @@ impl Rules {
 
     /// Is a name refused? What people decided beats the lists; among those, the longest suffix that says something.
     pub fn judge(&self, name: &Name, now_ns: u64) -> Option<Hit> {
-        if !self.single.is_empty() {
+        let single = self.single.read().unwrap_or_else(PoisonError::into_inner);
+        if !single.is_empty() {
             for suffix in name.suffixes() {
-                let Some(entries) = self.single.get(suffix) else { continue };
+                let Some(entries) = single.get(suffix) else { continue };
                 let whole = suffix.len() == name.as_str().len();
                 let mut covering = entries.iter().filter(|entry| covers(entry.scope, whole));
                 if covering.clone().any(|entry| entry.exception_until_ns > now_ns) {
@@ -140,6 +142,7 @@ impl Rules {
                 }
             }
         }
+        drop(single);
         let found = self.set.as_ref()?.find(name)?;
         if found.exception {
             return None;
@@ -255,6 +258,18 @@ mod tests {
         assert_eq!(entry_for(&rules, "x.bad.example").as_deref(), Some("bad.example"));
         assert_eq!(entry_for(&rules, "x.fine.bad.example"), None);
         assert_eq!(entry_for(&rules, "worse.fine.bad.example").as_deref(), Some("worse.fine.bad.example"));
+    }
+
+    #[test]
+    fn a_name_that_is_put_is_seen_by_the_copy_in_use() {
+        let rules = rules(&[("bad.example", Scope::Subtree, 101, 0)]);
+        let in_use = rules.clone();
+        let worse =
+            Single { scope: Scope::Exact, block_until_ns: 101, exception_until_ns: 0, told: Told::default() };
+        rules.put_single("worse.example".to_owned(), vec![worse]);
+        rules.put_single("bad.example".to_owned(), Vec::new());
+        assert_eq!(entry_for(&in_use, "worse.example").as_deref(), Some("worse.example"));
+        assert_eq!(entry_for(&in_use, "bad.example"), None);
     }
 
     #[test]

@@ -149,6 +149,26 @@ impl NameTables {
         Ok(wanted.len() as u32)
     }
 
+    /// Puts keys and takes others away: how many fewer there are by then. `more` hears how many are new,
+    /// before they are put.
+    pub fn change_overlay(&mut self, added: &[u64], removed: &[u64], more: impl FnOnce(u32)) -> Result<u32> {
+        let mut new = Vec::with_capacity(added.len());
+        for key in added {
+            if self.overlay.get(key)?.is_none() && !new.contains(key) {
+                new.push(*key);
+            }
+        }
+        more(new.len() as u32);
+        for key in &new {
+            self.overlay.put(key, &1)?;
+        }
+        let mut fewer = 0;
+        for key in removed.iter().filter(|key| !added.contains(key)) {
+            fewer += u32::from(self.overlay.remove(key)?);
+        }
+        Ok(fewer)
+    }
+
     /// Is this key there?
     pub fn has_overlay(&self, key: u64) -> Result<bool> {
         Ok(self.overlay.get(&key)?.is_some())

@@ -340,6 +340,10 @@ fn hook_of(word: &str) -> PyResult<Hook> {
 type NameRead<'py> = (String, String, String, Bound<'py, PyBytes>, u64);
 
 /// A member of a list that is no class of Python, as its public word.
+fn reaching(names: &[(String, String)]) -> Result<Vec<(&str, tables::Reach)>> {
+    names.iter().map(|(name, scope)| Ok((name.as_str(), tables::Reach::parse(scope)?))).collect()
+}
+
 fn known(list: &[(&str, u32)], value: u32) -> String {
     let found = list.iter().find(|(_, member)| *member == value);
     found.map_or_else(|| value.to_string(), |(name, _)| name.to_lowercase().replace('_', "-"))
@@ -637,10 +641,16 @@ impl Tables {
     }
 
     fn set_overlay_names(&self, py: Python<'_>, names: Vec<(String, String)>) -> PyResult<u32> {
-        detached(py, || {
-            let each = names.iter().map(|(name, scope)| Ok((name.as_str(), tables::Reach::parse(scope)?)));
-            self.0.set_overlay_names(&each.collect::<Result<Vec<_>>>()?)
-        })
+        detached(py, || self.0.set_overlay_names(&reaching(&names)?))
+    }
+
+    fn change_overlay_names(
+        &self,
+        py: Python<'_>,
+        added: Vec<(String, String)>,
+        removed: Vec<(String, String)>,
+    ) -> PyResult<u32> {
+        detached(py, || self.0.change_overlay_names(&reaching(&added)?, &reaching(&removed)?))
     }
 
     fn hold_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

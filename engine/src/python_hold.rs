@@ -28,6 +28,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(open_tap, module)?)?;
     module.add_function(wrap_pyfunction!(remove_tap, module)?)?;
     module.add_function(wrap_pyfunction!(tap_dropped, module)?)?;
+    module.add_function(wrap_pyfunction!(tap_stands, module)?)?;
     Ok(())
 }
 
@@ -45,6 +46,12 @@ fn remove_tap(py: Python<'_>, name: String) -> PyResult<bool> {
 fn tap_dropped(fd: i32) -> PyResult<u64> {
     let tap = kernel::duplicate_number(fd).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(tap::dropped(tap.as_fd())?)
+}
+
+#[pyfunction]
+fn tap_stands(fd: i32) -> PyResult<bool> {
+    let tap = kernel::duplicate_number(fd).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(tap::name(tap.as_fd()).is_ok())
 }
 
 /// Rule, reason, number of the reason, source, until.
@@ -118,12 +125,8 @@ impl Inspector {
 
     fn put_single(&self, py: Python<'_>, name: String, entries: Vec<SingleOf>) -> PyResult<()> {
         let entries = entries.into_iter().map(single).collect::<PyResult<Vec<_>>>()?;
-        detached(py, || {
-            self.0.change(|rules| {
-                rules.put_single(name, entries);
-                Ok(())
-            })
-        })
+        py.detach(|| self.0.rules().put_single(name, entries));
+        Ok(())
     }
 
     #[pyo3(signature = (*, on, dns, contact, appeal_url, observe, public_ech))]

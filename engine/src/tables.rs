@@ -164,23 +164,43 @@ impl Tables {
     /// The names that a person blocked or excepted, all of them, in canonical form. Each is held from the next flow on;
     /// the inspector, which has to know them by then, says what becomes of it.
     pub fn set_overlay_names(&self, names: &[(&str, Reach)]) -> Result<u32> {
-        let keys = self.hold.keys();
-        let mut wanted = Vec::with_capacity(2 * names.len());
-        for (name, reach) in names {
-            let plain = name_hash::hash(name.as_bytes(), &keys);
-            if *reach != Reach::Below {
-                wanted.push(name_hash::tagged(plain));
-            }
-            if *reach != Reach::Exact {
-                wanted.push(plain);
-            }
-        }
+        let wanted = self.overlay_keys(names);
         let mut tables = self.names();
         // Asked while it changes: an entry more or less for a moment
         self.hold.set_overlay_names(wanted.len() as u32);
         let held = tables.set_overlay(&wanted)?;
         self.hold.set_overlay_names(held);
         Ok(held)
+    }
+
+    /// As set_overlay_names() where only these changed: a few names cost as much with many others standing. After an
+    /// error all of them must be set. How many keys stand.
+    pub fn change_overlay_names(&self, added: &[(&str, Reach)], removed: &[(&str, Reach)]) -> Result<u32> {
+        let (added, removed) = (self.overlay_keys(added), self.overlay_keys(removed));
+        let mut tables = self.names();
+        let mut standing = self.hold.state().overlay_names;
+        let fewer = tables.change_overlay(&added, &removed, |more| {
+            standing += more;
+            self.hold.set_overlay_names(standing);
+        })?;
+        standing = standing.saturating_sub(fewer);
+        self.hold.set_overlay_names(standing);
+        Ok(standing)
+    }
+
+    fn overlay_keys(&self, names: &[(&str, Reach)]) -> Vec<u64> {
+        let keys = self.hold.keys();
+        let mut found = Vec::with_capacity(2 * names.len());
+        for (name, reach) in names {
+            let plain = name_hash::hash(name.as_bytes(), &keys);
+            if *reach != Reach::Below {
+                found.push(name_hash::tagged(plain));
+            }
+            if *reach != Reach::Exact {
+                found.push(plain);
+            }
+        }
+        found
     }
 
     /// Overlay and grants, for one caller at a time.

@@ -96,15 +96,19 @@ pub fn write(tap: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Frames that found a TAP full, since it was made: no program hears of them.
-pub fn dropped(tap: BorrowedFd<'_>) -> io::Result<u64> {
+/// Its name. EBADFD: somebody took the interface away, and the descriptor leads nowhere for good.
+pub fn name(tap: BorrowedFd<'_>) -> io::Result<String> {
     const TUNGETIFF: libc::c_ulong = 0x8004_54d2;
     // SAFETY: all zeros are a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one struct ifreq.
     answered(unsafe { libc::ioctl(tap.as_raw_fd(), TUNGETIFF, &mut request as *mut libc::ifreq) })?;
-    let name: String =
-        request.ifr_name.iter().map(|byte| *byte as u8 as char).take_while(|c| *c != '\0').collect();
+    Ok(request.ifr_name.iter().map(|byte| *byte as u8 as char).take_while(|c| *c != '\0').collect())
+}
+
+/// Frames that found a TAP full, since it was made: no program hears of them.
+pub fn dropped(tap: BorrowedFd<'_>) -> io::Result<u64> {
+    let name = name(tap)?;
     let table = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let line = table.lines().find_map(|line| line.trim_start().strip_prefix(&name)?.strip_prefix(':'));
     let dropped = line.and_then(|line| line.split_ascii_whitespace().nth(TX_DROPPED));

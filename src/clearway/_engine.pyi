@@ -372,6 +372,10 @@ class Tables:
         """All names that were blocked or excepted one by one: canonical name, scope ("exact", "below", "subtree").
         The keys they take. Tell the inspector first."""
 
+    def change_overlay_names(self, added: list[tuple[str, str]], removed: list[tuple[str, str]]) -> int:
+        """The same where only these changed; what is in both stays. After an error all must be set. The keys that
+        stand."""
+
     def hold_state(self) -> dict[str, Any]:
         """names_active, on_failure, overlay_names, held, released, live, heartbeat_ns, tap_ifindex."""
 
@@ -542,7 +546,10 @@ def remove_tap(name: str) -> bool:
     """Takes a TAP away that nobody holds. False: there is none."""
 
 def tap_dropped(fd: int) -> int:
-    """Frames that found it full since it was made."""
+    """Frames that found it full since it was made. OSError where it was taken away."""
+
+def tap_stands(fd: int) -> bool:
+    """Whether the interface is there still: somebody may have taken it away."""
 
 _Told = tuple[str, str, int, str, str]  # rule, reason, number of the reason, source, until
 _Single = tuple[str, int, int, _Told]  # scope, block and exception on the boot clock, what is told

@@ -23,10 +23,11 @@ CAP_SYS_RESOURCE = 24
 CLIENT = """
 import socket, sys
 def ask(name):
-    head = bytes.fromhex("123401000001000000000000")
+    head = bytes.fromhex("123401000001000000000001")
     body = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + bytes([0, 0, 1, 0, 1])
+    options = bytes([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0])
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
-    s.sendto(head + body, (sys.argv[2], 53))
+    s.sendto(head + body + options, (sys.argv[2], 53))
     try: return s.recv(4096)
     except TimeoutError: return b""
 sys.stdout.write(ask(sys.argv[1]).hex())
@@ -73,6 +74,7 @@ def test_the_inspector_has_no_capability(blocking: Running) -> None:
         rows = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         assert {rows[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {f"{0:016x}"}
         assert rows["Uid"].split()[0] != "0"
+    assert document["nice"] == os.getpriority(os.PRIO_PROCESS, document["pid"])
     if _may_raise_limits():
         assert os.getpriority(os.PRIO_PROCESS, document["pid"]) == rights.NICE_LEAST
 
@@ -134,6 +136,35 @@ def test_an_inspector_that_stands_still_is_begun_anew(blocking: Running) -> None
     assert answer_to(blocking, NAME)[3] & 15 == 3
 
 
+@pytest.mark.parametrize("victims", [(0,), (1,), (0, 1)])
+def test_a_tap_that_somebody_takes_away_is_made_again(blocking: Running, victims: tuple[int, ...]) -> None:
+    before = taps(blocking)
+    pid = blocking.status()["names"]["inspector"]["pid"]
+    for victim in victims:
+        ip("link", "del", before[victim], namespace=blocking.wire.gateway)
+
+    def is_back() -> bool:
+        inspector = blocking.status()["names"]["inspector"]
+        stand = sorted(taps(blocking)) == sorted(before)
+        return bool(stand and inspector and inspector["alive"] and inspector["pid"] != pid)
+
+    until(is_back, 5, "names are not enforced again")
+    assert answer_to(blocking, NAME)[3] & 15 == 3
+    until(lambda: blocking.status()["health"]["ok"], 5, "it is well, and says otherwise")
+
+
+def test_one_name_changes_only_its_own_keys(blocking: Running) -> None:
+    others = [f"n{number}.other.example" for number in range(20)]
+    for name in others:
+        blocking.ask("POST", "/v1/block", {"target": name, "reason": "phishing", "until": "1h"})
+    blocking.clearway("unblock", others[0])
+    blocking.clearway("block", NAME, "--scope", "exact", "--reason", "phishing", "--until", "1h")
+    assert answer_to(blocking, others[0]) == b""
+    assert answer_to(blocking, f"www.{NAME}") == b""
+    for name in (others[1], others[-1], NAME):
+        assert answer_to(blocking, name)[3] & 15 == 3, name
+
+
 def test_a_name_that_is_let_go_is_answered_no_longer(blocking: Running) -> None:
     assert answer_to(blocking, NAME) != b""
     blocking.clearway("unblock", NAME)
@@ -156,13 +187,16 @@ def test_a_name_of_a_list_is_refused_and_its_list_is_hit(root: None, tmp_path: P
         running.clearway("feed", "add", "names", str(names), "--reason", "malware")
         status = running.status()
         assert status["names"]["active"] and status["names"]["listed"] == 2000
-        assert answer_to(running, "n7.listed.example")[3] & 15 == 3
+        answer = answer_to(running, "n7.listed.example")
+        assert answer[3] & 15 == 3 and b"source names; rule names" in answer, answer
+        assert str(tmp_path).encode() not in answer
         assert answer_to(running, "n7777.listed.example") == b""
 
         def hits() -> int:
             return next(int(each["hits"]) for each in running.status()["lists"] if each["feed"] == "names")
 
         until(lambda: hits() == 1, 2, "the list was not hit")
+        assert str(names) not in (running.state / "eve.json").read_text()
         assert running.status()["wanted"] == running.status()["enforced"]
         running.clearway("feed", "remove", "names")
         assert not running.status()["names"]["active"]

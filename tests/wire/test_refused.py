@@ -1,6 +1,7 @@
 """A refused user learns why: dig shows the Extended DNS Error, curl the page and the reset; clean names go through."""
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,11 +13,14 @@ from holding import holding_gateway, inspecting
 from shortwire import ShortWire
 
 from clearway import _engine as engine
+from clearway._engine import Direction
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
 
 CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
 FOREVER_NS = 1 << 62
+WATCHED_S = 2.0
+"""As the inspector has it."""
 BLOCKED = "bad.example"
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -104,6 +108,42 @@ def test_tls_with_a_refused_name_is_reset_at_both_ends(gateway: tuple[BareGatewa
         ("tls", "bad.example", "reset"),
         ("tls", "a.bad.example", "reset"),
     ]
+
+
+def test_a_request_that_never_ends_is_refused_when_its_time_is_up_and_told_of(
+    gateway: tuple[BareGateway, engine.Inspector], ask: Ask
+) -> None:
+    made, inspector = gateway
+    begun = f"GET / HTTP/1.1\\r\\nHost: {BLOCKED}\\r\\nX-"
+    script = (
+        f"import socket, time; s = socket.create_connection(({SERVER!r}, 80)); print(s.getsockname()[1]);"
+        f" s.sendall(b'{begun}'); time.sleep({WATCHED_S + 0.5})"
+    )
+    port = int(ask(sys.executable, "-c", script).stdout)
+    (told,) = inspector.take_refused(5000)
+    assert (told.name_protocol, told.name, told.answered, told.direction) == ("http", BLOCKED, "", Direction.OUTBOUND)
+    assert (told.source[12:], told.source_port) == (socket.inet_aton(CLIENT), port)
+    assert (told.destination[12:], told.destination_port) == (socket.inet_aton(SERVER), 80)
+    counts = made.tables.inspector_counts()
+    assert counts["refused-http"] == counts["not-answered"] == counts["gave-up"] == 1
+
+
+def test_keys_of_single_names_change_by_themselves(wire: ShortWire) -> None:
+    with holding_gateway(wire) as (made, _):
+        tables = made.tables
+
+        def standing() -> int:
+            return int(tables.hold_state()["overlay_names"])
+
+        tables.set_overlay_names([(f"n{number}.example", "subtree") for number in range(100)])
+        assert standing() == 200
+        assert tables.change_overlay_names([("bad.example", "subtree"), ("bad.example", "exact")], []) == 202
+        assert tables.change_overlay_names([("bad.example", "exact")], [("bad.example", "subtree")]) == 201
+        assert tables.change_overlay_names([("bad.example", "exact")], [("bad.example", "exact")]) == 201
+        assert tables.change_overlay_names([], [("bad.example", "exact"), ("none.example", "subtree")]) == 200
+        assert standing() == 200
+        assert tables.set_overlay_names([("n7.example", "below")]) == standing() == 1
+        assert tables.change_overlay_names([], [("n7.example", "below")]) == standing() == 0
 
 
 def test_packets_of_a_refused_flow_are_counted_as_such_and_answers_are_not_forwarded_packets(

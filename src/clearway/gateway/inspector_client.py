@@ -109,9 +109,23 @@ class InspectorClient:
         age = self.heartbeat_age_ms
         return age is not None and age < _engine.LIMITS["HEARTBEAT_STALE_MS"]
 
+    @property
+    def nice(self) -> int | None:
+        """How far it goes before others for a core, as nice(1) counts. None: there is none just now."""
+        try:
+            return os.getpriority(os.PRIO_PROCESS, self.pid) if self.pid else None
+        except ProcessLookupError:
+            return None
+
     def tap_dropped(self) -> int:
         """Packets that found a TAP full. They are lost."""
-        return sum(_engine.tap_dropped(descriptor) for descriptor in self._taps)
+        with contextlib.suppress(OSError):  # one was taken away: as long as that is so it counts nothing
+            return sum(_engine.tap_dropped(descriptor) for descriptor in self._taps)
+        return 0
+
+    def taps_stand(self) -> bool:
+        """False: somebody took one away, and no inspector can live."""
+        return all(_engine.tap_stands(descriptor) for descriptor in self._taps)
 
     def wait_begun(self, patience_s: float = ANSWER_S) -> None:
         """Until its heart beats. gateway.E027."""

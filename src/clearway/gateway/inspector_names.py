@@ -16,17 +16,20 @@ from typing import Any
 
 from clearway import _engine
 from clearway.errors import ClearwayError
+from clearway.feeds.fetch import is_url, shown
 from clearway.gateway.clock import Clock
 from clearway.gateway.inspector_client import MAPS, Answering, InspectorClient, SingleEntry, Told
 from clearway.gateway.loader_client import LoaderProcess
 from clearway.gateway.options import RunOptions
 from clearway.policy import name_limits
 from clearway.policy.model import Reason, parse_word, word
-from clearway.policy.snapshot import Snapshot
+from clearway.policy.snapshot import Snapshot, SnapshotList
 from clearway.store.change import NameWanted, stamp
 
 log = logging.getLogger(__name__)
 
+Blocked = tuple[str, str]
+"""A name that has keys in the kernel's overlay, and its scope."""
 PUBLIC_ECH = name_limits.PUBLIC_ECH_NAMES
 RETRY_S = 5.0
 """An inspector that could not be had is asked for again so often."""
@@ -114,18 +117,20 @@ class NamesInForce:
     def put_single(self, name: str, entries: list[NameWanted]) -> None:
         """What stands at one name from now on. gateway.E026, E027: it is remembered, and not enforced yet."""
         with self._turn:
-            self._single.pop(name, None)
+            before = self._single.pop(name, [])
             if entries:
                 self._single[name] = entries
             if self.inspector is None and not entries:
                 return
             try:
+                if self.failure is not None:  # it may lack more than this name
+                    self._tell_all()
+                    return
                 self._running().put_single(name, self._entries(entries))
-                self.failure = None
             except ClearwayError as error:
                 self._fail(error)
                 raise
-            self._write_overlay()
+            self._change_overlay(_blocked(before), _blocked(entries))
             self._switch()
 
     def renew(self) -> None:
@@ -148,24 +153,24 @@ class NamesInForce:
             return len(expired)
 
     def look(self) -> None:
-        """Now and then: an inspector that stands still is begun anew, and one that could not be had is tried again."""
+        """Now and then: an inspector that stands still is begun anew, one whose TAP somebody took away gets another,
+        and one that could not be had is tried again."""
         with self._turn:
-            if self.inspector is not None:
+            if self.inspector is not None and not self.inspector.taps_stand():
+                self.inspector.close()
+                self.inspector, self._retry_at = None, 0.0
+                self._fail(ClearwayError.of("gateway.E027", why="a TAP that packets wait in was taken away"))
+            elif self.inspector is not None:
                 self.inspector.look()
             if self.failure is None or time.monotonic() < self._retry_at:
                 return
             self._retry_at = time.monotonic() + RETRY_S
             try:
-                running = self._running()
-                running.publish_lists(*self._lists)
-                running.replace_single({name: self._entries(told) for name, told in self._single.items()})
+                self._tell_all()
             except ClearwayError as error:
                 self.failure = error
                 return
             log.warning("names are enforced again")
-            self.failure = None
-            self._write_overlay()
-            self._switch()
 
     def close(self) -> None:
         """Lets what is held pass, and ends the inspector. From then on the failure policy decides."""
@@ -193,6 +198,7 @@ class NamesInForce:
             document["inspector"] = {
                 "alive": inspector.alive,
                 "pid": inspector.pid,
+                "nice": inspector.nice,
                 "keeper": inspector.keeper,
                 "heartbeat_age_ms": round(age, 3) if age is not None else None,
                 "restarts": inspector.restarts,
@@ -208,18 +214,37 @@ class NamesInForce:
         return found
 
     def _running(self) -> InspectorClient:
-        """The inspector, started when it is needed first."""
-        if self.inspector is None:
-            if not self._maps:
-                raise ClearwayError.of("gateway.E027", why="the programs that are loaded know no names")
-            taps = self._loader.hold()
-            try:
-                self.inspector = InspectorClient(taps, self._maps, self._answering(), self._refused)
-            finally:
-                for descriptor in taps:
-                    os.close(descriptor)
-        self.inspector.wait_begun()
-        return self.inspector
+        """The inspector; started, and told all that is known, when it is needed first."""
+        if self.inspector is not None:
+            self.inspector.wait_begun()
+            return self.inspector
+        if not self._maps:
+            raise ClearwayError.of("gateway.E027", why="the programs that are loaded know no names")
+        taps = self._loader.hold()
+        try:
+            started = InspectorClient(taps, self._maps, self._answering(), self._refused)
+        finally:
+            for descriptor in taps:
+                os.close(descriptor)
+        try:
+            started.wait_begun()
+            self._tell(started)
+        except ClearwayError:
+            started.close()
+            raise
+        self.inspector = started
+        return started
+
+    def _tell(self, inspector: InspectorClient) -> None:
+        inspector.publish_lists(*self._lists)
+        inspector.replace_single({name: self._entries(told) for name, told in self._single.items()})
+
+    def _tell_all(self) -> None:
+        """Inspector and kernel know everything when it returns. gateway.E026, E027."""
+        self._tell(self._running())
+        self.failure = None
+        self._write_overlay()
+        self._switch()
 
     def _answering(self) -> Answering:
         options = self._options
@@ -252,18 +277,23 @@ class NamesInForce:
     def _write_overlay(self) -> None:
         """The kernel's own keys of blocked names, all of them."""
         if self.tables is not None:
-            blocked = [
-                (name, each.scope)
-                for name, entries in self._single.items()
-                for each in entries
-                if each.block_until is not None
-            ]
-            self.tables.set_overlay_names(blocked)
+            self.tables.set_overlay_names([key for entries in self._single.values() for key in _blocked(entries)])
+
+    def _change_overlay(self, before: list[Blocked], now: list[Blocked]) -> None:
+        """Where one name changed: thousands of others that stand are not written again."""
+        if self.tables is None:
+            return
+        try:
+            self.tables.change_overlay_names(now, before)
+        except ClearwayError:
+            self._write_overlay()
 
     def _switch(self) -> None:
-        """The name step runs while there is something to enforce, and somebody who can."""
-        if self.tables is not None:
-            self.tables.set_names_active(bool(self._listed or self._single) and self.inspector is not None)
+        """The name step runs while there is something to enforce, once there was somebody who can: without an inspector
+        the failure policy decides."""
+        wanted = bool(self._listed or self._single)
+        if self.tables is not None and (self.inspector is not None or not wanted):
+            self.tables.set_names_active(wanted)
 
     def _fail(self, error: ClearwayError) -> None:
         self.failure = error
@@ -301,7 +331,19 @@ def _counted(tables: _engine.Tables) -> dict[str, Any]:
 
 def told_of(snapshot: Snapshot) -> list[Told]:
     """What a refused user is told of each list, by its number in the snapshot."""
-    return [(each.name, word(each.reason), int(each.reason), each.source, stamp(each.until)) for each in snapshot.lists]
+    return [
+        (each.name, word(each.reason), int(each.reason), told_source(each), stamp(each.until))
+        for each in snapshot.lists
+    ]
+
+
+def told_source(each: SnapshotList) -> str:
+    """A URL without its keys; of a list from a file its name alone: a path is nobody's business."""
+    return shown(each.source) if is_url(each.source) else each.name
+
+
+def _blocked(entries: list[NameWanted]) -> list[Blocked]:
+    return [(each.name, each.scope) for each in entries if each.block_until is not None]
 
 
 def _is_live(each: NameWanted, now: datetime) -> bool:

@@ -80,6 +80,8 @@ def _live(
         threading.Thread(target=told.tell, daemon=True).start()
         inspector.run()
         code = 0
+    except BrokenPipeError:  # the daemon has closed the socket meanwhile: no successor is needed
+        code = 0
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.write(2, f"clearway inspector: {type(error).__name__}: {error}\n".encode())

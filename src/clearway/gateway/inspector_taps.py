@@ -28,22 +28,28 @@ def names(gateway: str) -> tuple[str, str]:
 
 def open_both(gateway: str, mtu: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Makes them or takes them over, and brings them up: descriptors, interface numbers. gateway.E026."""
-    descriptors: list[int] = []
-    numbers: list[int] = []
-    for name in names(gateway):
-        try:
-            descriptors.append(_open(name, mtu))
-            _keep_silent(name)
-            link = netlink.link_by_name(name)
-            if link is None:
-                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-            netlink.set_flags(link.index, netlink.IFF_UP, netlink.IFF_UP)
-        except (OSError, KernelRefused) as error:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            raise ClearwayError.of("gateway.E026", name=name, why=str(error)) from error
-        numbers.append(link.index)
-    return (descriptors[0], descriptors[1]), (numbers[0], numbers[1])
+    first, second = names(gateway)
+    outbound = _make(first, mtu)
+    try:
+        inbound = _make(second, mtu)
+    except ClearwayError:
+        os.close(outbound[0])
+        raise
+    return (outbound[0], inbound[0]), (outbound[1], inbound[1])
+
+
+def remake_gone(
+    gateway: str, mtu: int, descriptors: tuple[int, int], numbers: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """As open_both, where these were open: one that somebody took away is made anew, with the same descriptor; what
+    waits in the other stays. gateway.E026."""
+    found = list(numbers)
+    for direction, (name, descriptor) in enumerate(zip(names(gateway), descriptors, strict=True)):
+        if not _engine.tap_stands(descriptor):
+            made, found[direction] = _make(name, mtu)
+            os.dup2(made, descriptor, inheritable=False)
+            os.close(made)
+    return descriptors, (found[0], found[1])
 
 
 def remove_both(gateway: str) -> list[str]:
@@ -61,6 +67,23 @@ def remove_both(gateway: str) -> list[str]:
                     raise
                 time.sleep(_LOOK_AGAIN_S)
     return removed
+
+
+def _make(name: str, mtu: int) -> tuple[int, int]:
+    try:
+        descriptor = _open(name, mtu)
+        try:
+            _keep_silent(name)
+            link = netlink.link_by_name(name)
+            if link is None:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+            netlink.set_flags(link.index, netlink.IFF_UP, netlink.IFF_UP)
+        except (OSError, KernelRefused):
+            os.close(descriptor)
+            raise
+    except (OSError, KernelRefused) as error:
+        raise ClearwayError.of("gateway.E026", name=name, why=str(error)) from error
+    return descriptor, link.index
 
 
 def _open(name: str, mtu: int) -> int:

@@ -180,9 +180,11 @@ class _Privileged:
     def hold(self) -> Answer:
         """The TAPs, made or taken over, with the program on them that sends on what is written there."""
         loader = self._loaded()
+        inside, _ = ports.find(self._plan.inside, self._plan.outside)
         if self._taps is None:
-            inside, _ = ports.find(self._plan.inside, self._plan.outside)
             self._taps = inspector_taps.open_both(self._plan.name, inside.mtu)
+        else:
+            self._taps = inspector_taps.remake_gone(self._plan.name, inside.mtu, *self._taps)
         descriptors, numbers = self._taps
         loader.attach_hold(*numbers)
         return {"numbers": numbers}, list(descriptors)
