@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clearway.gateway import rights
 from clearway.gateway.kernel_probe import CAPABILITIES_NEEDED
 
 UNIT = Path(__file__).parents[2] / "packaging" / "clearway.service"
@@ -36,6 +37,12 @@ def test_it_forbids_nothing_that_the_ports_or_pins_need() -> None:
     assert "ProtectKernelTunables" not in settings, "IPv6 of the ports is switched below /proc/sys"
     assert settings["ProtectSystem"] == "full", "strict would close the state directory"
     assert settings["RestrictNamespaces"] == "mnt"
+
+
+def test_it_lets_the_inspector_go_before_others_and_nothing_else() -> None:
+    settings = service()
+    assert settings["LimitNICE"] == str(rights.NICE_LEAST)
+    assert "Nice" not in settings
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
