@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from holding import (
 from running_gateway import running_gateway
 from shortwire import ShortWire
 
+from clearway import _engine as engine
 from clearway._engine import Fact
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
@@ -38,8 +40,20 @@ GROUPS_S = (0.006, 0.02, 0.03, 0.05, 0.08, 0.12)
 OVERTAKING_TURNS_MAX = 120
 QUIET_GROUP_S = 0.02
 BATCH_FRAMES = 64
+RESTART_MS, POLICY_MS = 50, 100
 SLOW_MACHINE = 10
-"""Limits of time are the design's times this: a busy machine is not what these tests are about."""
+"""Limits of time are the design's times this: a busy machine is not what these tests are about. What was measured is
+told: `pytest tests/wire/test_holding.py -rP -k 'killed or stopped' | grep measured`, on a quiet machine."""
+TellMs = Callable[[str, list[float]], None]
+
+
+@pytest.fixture
+def tell_ms(record_property: Callable[[str, object], None]) -> TellMs:
+    def tell(what: str, found: list[float]) -> None:
+        record_property(what, found)
+        print(f"measured: {what}: {', '.join(f'{each:.1f}' for each in found)} ms")
+
+    return tell
 
 
 def test_ten_thousand_flows_with_a_slow_decision_keep_their_order(wire: ShortWire) -> None:
@@ -103,19 +117,24 @@ def _program_with(old: str, new: str, directory: Path) -> Path:
     return made
 
 
-def test_a_killed_inspector_costs_at_most_a_batch_and_what_is_queued_goes_on_in_order(wire: ShortWire) -> None:
+def test_a_killed_inspector_costs_at_most_a_batch_and_what_is_queued_goes_on_in_order(
+    wire: ShortWire, tell_ms: TellMs
+) -> None:
     kills = 5
     with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps) as inspector:
         traffic = HeldTraffic(wire, gateway)
+        away_ms: list[float] = []
         for _ in range(kills):
             traffic.run(traffic.sent // PACKETS_A_FLOW + 40 * GROUP_FLOWS, 0.003)
             killed = inspector.pid
             os.kill(killed, signal.SIGKILL)
-            began = time.monotonic()
-            while inspector.pid == killed or not inspector.alive:
+            began_ns = engine.boot_clock_ns()
+            while inspector.pid == killed or inspector.view.heartbeat_ns < began_ns:
                 traffic.run(traffic.sent // PACKETS_A_FLOW + GROUP_FLOWS, 0.003)
-                assert time.monotonic() - began < 1
-            assert time.monotonic() - began < 0.05 * SLOW_MACHINE
+                assert engine.boot_clock_ns() - began_ns < 1e9
+            away_ms.append((engine.boot_clock_ns() - began_ns) / 1e6)
+        tell_ms("another inspector's heart beats after a kill", away_ms)
+        assert max(away_ms) < RESTART_MS * SLOW_MACHINE
         traffic.settle(1.0)
         lost, doubled, late = traffic.judged()
         counts = gateway.tables.inspector_counts()
@@ -130,7 +149,9 @@ def test_a_killed_inspector_costs_at_most_a_batch_and_what_is_queued_goes_on_in_
 
 
 @pytest.mark.parametrize("policy", ["open", "closed"])
-def test_a_stopped_inspector_brings_the_failure_policy_within_a_tenth_of_a_second(wire: ShortWire, policy: str) -> None:
+def test_a_stopped_inspector_brings_the_failure_policy_within_a_tenth_of_a_second(
+    wire: ShortWire, policy: str, tell_ms: TellMs
+) -> None:
     with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps) as inspector:
         gateway.tables.set_on_failure(policy)
         traffic = HeldTraffic(wire, gateway)
@@ -141,7 +162,8 @@ def test_a_stopped_inspector_brings_the_failure_policy_within_a_tenth_of_a_secon
             stopped = time.monotonic()
             while not _failure_policy_acted(gateway):
                 traffic.run(traffic.sent // PACKETS_A_FLOW + GROUP_FLOWS, 0.003)
-                assert time.monotonic() - stopped < 0.1 * SLOW_MACHINE
+                assert time.monotonic() - stopped < POLICY_MS * SLOW_MACHINE / 1000
+            tell_ms(f"the failure policy ({policy}) acts after a stop", [(time.monotonic() - stopped) * 1000])
             traffic.settle(0.1)
             before, first = len(traffic.numbers), traffic.sent
             traffic.run(traffic.sent // PACKETS_A_FLOW + 10 * GROUP_FLOWS, 0.003)
