@@ -230,15 +230,15 @@ impl Loader {
 
     /// One unmarked frame through the loaded program as if it had come in at the port of that direction: counted as a
     /// packet, held like one. For tests; what the program returned.
-    pub fn run(&mut self, direction: u32, frame: &[u8]) -> Result<u32> {
-        let ifindex = self.port_of(direction);
-        probe::run(self.program(Hook::Tcx)?.as_fd(), ifindex, frame)
+    pub fn run(&mut self, hook: Hook, direction: u32, frame: &[u8]) -> Result<u32> {
+        let ifindex = self.port_of(hook, direction);
+        probe::run(self.program(hook)?.as_fd(), hook, ifindex, frame)
     }
 
     /// As run() for each frame; what the reader of names said of it. Of a frame that it was not asked about: what it
     /// said of the one before.
     pub fn read_names(&mut self, direction: u32, frames: &[&[u8]]) -> Result<Vec<abi::NameWindow>> {
-        let ifindex = self.port_of(direction);
+        let ifindex = self.port_of(Hook::Tcx, direction);
         let window = self.maps()?.get("name_window");
         let window = window.ok_or_else(|| Error::Misuse("no map name_window".to_owned()))?;
         let window = kernel::duplicate(window.as_fd())?;
@@ -248,7 +248,7 @@ impl Loader {
 
     /// The reader of names of the loaded program, to be held to the inspector's.
     pub fn check_names<T>(&mut self, check: impl FnOnce(name_check::Reader<'_>) -> Result<T>) -> Result<T> {
-        let ifindex = self.port_of(direction::OUTBOUND);
+        let ifindex = self.port_of(Hook::Tcx, direction::OUTBOUND);
         let maps = self.maps()?;
         let meta = name_tables::live(maps)?;
         let window = maps.get("name_window");
@@ -258,11 +258,13 @@ impl Loader {
         check(name_check::Reader { program, window: window.as_fd(), ifindex, meta })
     }
 
-    fn port_of(&self, direction: u32) -> u32 {
+    fn port_of(&self, hook: Hook, direction: u32) -> u32 {
         let settings = self.loaded.as_ref().and_then(|loaded| loaded.settings.as_ref());
-        settings.map_or(0, |settings| match direction {
-            direction::OUTBOUND => settings.inside_ifindex,
-            _ => settings.outside_ifindex,
+        settings.map_or(0, |settings| match (hook, direction) {
+            (_, direction::OUTBOUND) => settings.inside_ifindex,
+            (Hook::Tcx, _) => settings.outside_ifindex,
+            // Any port but the inside one is outside; 0 is lo, which has what a test run with XDP asks of a port
+            (Hook::Xdp, _) => 0,
         })
     }
 
@@ -290,13 +292,7 @@ impl Loader {
 
     /// Mean run time of one packet that comes in at the port of that direction, counted as a packet.
     pub fn cost_ns(&mut self, hook: Hook, direction: u32, frame: &[u8], repeat: u32) -> Result<u32> {
-        let settings = self.loaded.as_ref().and_then(|loaded| loaded.settings.as_ref());
-        let ifindex = settings.map_or(0, |settings| match (hook, direction) {
-            (_, direction::OUTBOUND) => settings.inside_ifindex,
-            (Hook::Tcx, _) => settings.outside_ifindex,
-            // Any port but the inside one is outside; 0 is lo, which has what a test run with XDP asks of a port
-            (Hook::Xdp, _) => 0,
-        });
+        let ifindex = self.port_of(hook, direction);
         probe::cost_ns(self.program(hook)?.as_fd(), hook, ifindex, frame, repeat)
     }
 

@@ -64,6 +64,22 @@ pub fn probe(
 
 /// Mean run time in ns of an unmarked packet that comes in at a port.
 pub fn cost_ns(program: BorrowedFd<'_>, hook: Hook, ifindex: u32, frame: &[u8], repeat: u32) -> Result<u32> {
+    let repeat = i32::try_from(repeat.max(1)).unwrap_or(i32::MAX);
+    Ok(run_unmarked(program, hook, ifindex, frame, repeat)?.duration)
+}
+
+/// One unmarked packet that comes in at a port; what the program returned.
+pub fn run(program: BorrowedFd<'_>, hook: Hook, ifindex: u32, frame: &[u8]) -> Result<u32> {
+    Ok(run_unmarked(program, hook, ifindex, frame, 1)?.retval)
+}
+
+/// What came of one packet, or of one many times.
+struct Ran {
+    duration: u32,
+    retval: u32,
+}
+
+fn run_unmarked(program: BorrowedFd<'_>, hook: Hook, ifindex: u32, frame: &[u8], repeat: i32) -> Result<Ran> {
     check(frame)?;
     let mut options = input(frame);
     let skb = skb_with(abi::SK_BUFF_IFINDEX, ifindex);
@@ -79,20 +95,9 @@ pub fn cost_ns(program: BorrowedFd<'_>, hook: Hook, ifindex: u32, frame: &[u8], 
             options.ctx_size_in = size_of::<sys::xdp_md>() as u32;
         }
     }
-    options.repeat = i32::try_from(repeat.max(1)).unwrap_or(i32::MAX);
+    options.repeat = repeat;
     kernel::test_run(program, &mut options).map_err(refused)?;
-    Ok(options.duration)
-}
-
-/// One unmarked packet that comes in at a port; what the program returned.
-pub fn run(program: BorrowedFd<'_>, ifindex: u32, frame: &[u8]) -> Result<u32> {
-    check(frame)?;
-    let mut options = input(frame);
-    let skb = skb_with(abi::SK_BUFF_IFINDEX, ifindex);
-    options.ctx_in = skb.as_ptr().cast();
-    options.ctx_size_in = skb.len() as u32;
-    kernel::test_run(program, &mut options).map_err(refused)?;
-    Ok(options.retval)
+    Ok(Ran { duration: options.duration, retval: options.retval })
 }
 
 /// Unmarked packets one by one, and the window of names after each. The thread stays on one CPU meanwhile, since each
@@ -106,7 +111,7 @@ pub fn read_names(
     let cpus = kernel::possible_cpus()?;
     let here = Here::stay()?;
     let each = frames.iter().map(|frame| {
-        run(program, ifindex, frame)?;
+        run(program, Hook::Tcx, ifindex, frame)?;
         let windows: Vec<abi::NameWindow> = kernel::per_cpu(window, 0, cpus)?;
         let own = windows.get(here.cpu).copied();
         own.ok_or_else(|| Error::Misuse("a CPU beyond those that are possible".to_owned()))

@@ -432,8 +432,10 @@ impl Loader {
         Ok(attached.into_iter().map(|(name, how)| (name, how.word())).collect())
     }
 
-    fn run(&self, py: Python<'_>, direction: u32, frame: &[u8]) -> PyResult<u32> {
-        detached(py, || locked(&self.0).run(direction, frame))
+    #[pyo3(signature = (direction, frame, hook = "tcx"))]
+    fn run(&self, py: Python<'_>, direction: u32, frame: &[u8], hook: &str) -> PyResult<u32> {
+        let hook = hook_of(hook)?;
+        detached(py, || locked(&self.0).run(hook, direction, frame))
     }
 
     fn read_names<'py>(

@@ -277,9 +277,9 @@ class Loader:
         each direction wait. As attach(): {"hold-outbound": "attached"|…}. A later attach() puts its new program behind
         these links too."""
 
-    def run(self, direction: Direction, frame: bytes) -> int:
-        """One unmarked frame through the loaded TCX program as if it had come in at a port: counted, and held, like a
-        packet; nothing is sent. For tests. What the program returned."""
+    def run(self, direction: Direction, frame: bytes, hook: str = "tcx") -> int:
+        """One unmarked frame through the loaded program as if it had come in at a port: counted, and held, like a packet;
+        nothing is sent. For tests. What the program returned."""
 
     def read_names(self, direction: Direction, frames: list[bytes]) -> list[tuple[str, str, str, bytes, int]]:
         """run() for each, and what the program's reader said: answer, protocol, class (words of abi.h), the name as it

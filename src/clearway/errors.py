@@ -569,6 +569,11 @@ CATALOG: dict[str, ErrorKind] = {
         "Run it by hand to see why; leave its figure out with --only meanwhile.",
         MACHINE_CANNOT,
     ),
+    "bench.E005": ErrorKind(
+        "this kernel has no reader of names: they are held for the inspector instead",
+        "Boot a kernel of 6.9 or later; `clearway doctor` says how.",
+        MACHINE_CANNOT,
+    ),
     "lab.E009": ErrorKind("a lab cannot last for {value}", "Write 30m or 2h; 7d at most.", MISUSE),
     "lab.E010": ErrorKind("there is no program {program} here", "Write a program and its arguments.", MISUSE),
     # inspect, replay: captures

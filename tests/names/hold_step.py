@@ -47,14 +47,29 @@ class Gateway:
     """Its outbound packets come in at lo, the inbound ones at `outside`, a port of another namespace."""
 
     def __init__(
-        self, outside: End, *, observe: bool = False, names_held: bool = False, tcx_object: str | None = None
+        self,
+        outside: End,
+        *,
+        observe: bool = False,
+        names_held: bool = False,
+        xdp_forward: bool | None = None,
+        turned: bool = False,
+        tcx_object: str | None = None,
     ) -> None:
+        """`xdp_forward`: None leaves the program of XDP out. `turned`: lo is the outside port. XDP's packets come in at
+        lo only."""
+        inside_ifindex, outside_ifindex = (outside.index(), 1) if turned else (1, outside.index())
         self._namespace = outside.namespace
         self.loader = engine.Loader(None, tcx_object=tcx_object)
         made = engine.Settings(
-            inside_ifindex=1, outside_ifindex=outside.index(), observe=observe, names_held=names_held
+            inside_ifindex=inside_ifindex,
+            outside_ifindex=outside_ifindex,
+            observe=observe,
+            names_held=names_held,
+            xdp_forward=bool(xdp_forward),
         )
-        self.loader.load(made, engine.Capacity(1, 2, 1, 1 << 10), xdp=False)
+        room = engine.Capacity(1, 2, 1, 1 << 10)
+        self._namespace.call(lambda: self.loader.load(made, room, xdp=xdp_forward is not None))
         self.maps = self.loader.map_fds()
         self.tables = engine.Tables(self.maps, self.loader.capacity())
         self._control = mmap.mmap(self.maps["hold_control"], 192)
@@ -106,9 +121,9 @@ class Gateway:
         """Entries that the programs look for."""
         return sum(struct.unpack_from("=I", self._marks, 8 * n)[0] for n in range(engine.LIMITS["HELD_MARKS"]))
 
-    def send(self, *frames: bytes, direction: engine.Direction = OUT) -> list[int]:
+    def send(self, *frames: bytes, direction: engine.Direction = OUT, hook: str = "tcx") -> list[int]:
         """What the program returned of each. A test run looks its port up by number, so it happens where that is."""
-        return self._namespace.call(lambda: [self.loader.run(direction, frame) for frame in frames])
+        return self._namespace.call(lambda: [self.loader.run(direction, frame, hook) for frame in frames])
 
     def forwarded(self) -> int:
         """Packets that were counted as forwarded, both directions."""

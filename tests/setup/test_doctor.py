@@ -47,11 +47,13 @@ def test_debian_12_with_its_own_kernel_is_told_the_backports_package() -> None:
     assert "bookworm-backports" in refused.value.fix
 
 
-def test_ubuntu_24_04_lacks_may_goto_only_and_is_told_its_newer_kernel() -> None:
+def test_ubuntu_24_04_lacks_may_goto_only_so_names_are_held_and_it_is_told_its_newer_kernel() -> None:
     checks = doctor.diagnose(recorded("ubuntu-24.04"))
     assert finding(checks, "kernel, TCX").level is Level.OK
     check = finding(checks, "kernel, may_goto")
     assert check.level is Level.NOTE
+    assert "6.8." in check.found
+    assert "Names are held for the inspector instead of read in the kernel" in check.found
     assert "linux-generic-hwe-24.04" in check.mend
 
 
@@ -98,6 +100,13 @@ def test_one_thing_spoilt_is_one_finding_with_its_way_out(
 def test_the_way_to_a_newer_kernel_is_the_distributions_own(distribution: str, version: str, mend: str) -> None:
     answer = KernelAnswer("5.10.0", "aarch64", distribution, version)
     assert mend in finding(judge(answer), "kernel, TCX").mend
+
+
+def test_from_linux_6_9_on_names_are_read_in_the_kernel() -> None:
+    for release, read in [("6.8.12-generic", False), ("6.9.0", True), ("6.12.57+deb13-amd64", True), ("7.0.0", True)]:
+        check = finding(judge(replace(ABLE, release=release)), "kernel, may_goto")
+        assert (check.level is Level.OK) is read
+        assert (check.found == "names are read in the kernel") is read
 
 
 def test_every_finding_that_is_not_well_says_what_to_do() -> None:

@@ -14,6 +14,7 @@ from clearway.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from clearway.bench.name_reader import ReaderReport
     from clearway.bench.oracle import OracleReport
     from clearway.bench.report import Run
 
@@ -176,6 +177,30 @@ def oracle(
     return 1 if report.differences else 0
 
 
+@app.command()
+def reader(
+    cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="First packets to read.")] = 1_000_000,
+    seed: Annotated[str, typer.Option("--seed", metavar="TEXT", help="The same seed gives the same packets.")] = "1",
+    json: JsonOption = False,
+) -> int:
+    """Hold the kernel's reader of names to the inspector's: generated hellos, requests and queries, read by both.
+
+    What the kernel reads must be what the inspector reads; what it leaves to the inspector is no difference.
+
+    Example: sudo clearway bench reader --cases 10000
+    """
+    from clearway.bench import name_reader
+
+    with _Bars(not json) as bars:
+        bars.begin("packets", cases)
+        report = name_reader.run(cases, seed, bars.reach)
+    if json:
+        show.document({**vars(report), "seconds": round(report.seconds, 1)})
+    else:
+        _tell_reader(report)
+    return 1 if report.differences else 0
+
+
 class _Bars:
     """Progress on standard error, where that is a terminal; one line a step elsewhere would drown a log."""
 
@@ -212,7 +237,7 @@ class _Bars:
             self._progress.update(self._task, advance=1, said=show.plain(text))
 
     def reach(self, done: int, differences: int) -> None:
-        """As clearway.bench.oracle tells it."""
+        """As clearway.bench.oracle and name_reader tell it."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, said=f"{differences} differences")
 
@@ -232,6 +257,22 @@ def _tell_oracle(report: OracleReport, seed: str) -> None:
     print(
         f"\n{show.count(report.cases)} cases, {show.count(report.probes)} probes of the loaded programs, seed {seed}, "
         f"{report.seconds:.0f} s: {show.count(report.differences)} differences"
+    )
+
+
+def _tell_reader(report: ReaderReport) -> None:
+    """What the kernel said, and each difference with the bytes to see it again."""
+    from clearway.bench.name_reader import ANSWERS
+
+    table = show.table("the kernel said", "packets", right=("packets",))
+    for answer in ANSWERS:
+        table.add_row(answer, show.count(report.answers[answer]))
+    show.put(table)
+    for example in report.examples:
+        print(f"\n{example}")
+    print(
+        f"\n{show.count(report.cases)} packets, seed {report.seed}, {report.seconds:.0f} s: "
+        f"{show.count(report.differences)} differences"
     )
 
 

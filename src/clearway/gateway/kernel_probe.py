@@ -19,7 +19,7 @@ from typing import Any
 from clearway.errors import ClearwayError
 
 TCX_KERNEL = (6, 6)
-MAY_GOTO_KERNEL = (6, 9)  # loops of unknown length in BPF; what reads names will need it, addresses do not
+MAY_GOTO_KERNEL = (6, 9)  # loops of unknown length in BPF; what reads names needs it, addresses do not
 # Both copies of the IPv4 table take 132 MB at any size of list (V4_CELL_LINES in abi.h); grants, overlay, fragments
 # and a list of a million come on top.
 MEMORY_BYTES_LEAST = 256 << 20
@@ -140,10 +140,11 @@ def _judge_tcx(answer: KernelAnswer) -> Check:
 
 
 def _judge_may_goto(answer: KernelAnswer) -> Check:
+    name = "kernel, may_goto"
     if answer.version >= MAY_GOTO_KERNEL:
-        return Check("kernel, may_goto", Level.OK, answer.release)
-    found = f"{answer.release}; came with 6.9. Address rules do not use it, reading names will"
-    return Check("kernel, may_goto", Level.NOTE, found, newer_kernel(answer))
+        return Check(name, Level.OK, "names are read in the kernel")
+    found = f"{answer.release}; came with 6.9. Names are held for the inspector instead of read in the kernel"
+    return Check(name, Level.NOTE, found, newer_kernel(answer))
 
 
 def _judge_grace(answer: KernelAnswer) -> Check:
