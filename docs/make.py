@@ -1,5 +1,5 @@
-"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md) or what a run measured
-(figures.md, figures-names.md).
+"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md) or what a run
+measured (figures.md, figures-names.md).
 
     python docs/make.py [PAGE…]
 
@@ -20,6 +20,8 @@ from clearway.bench.page import markdown
 from clearway.cli.app import COMMANDS, call, load
 from clearway.config import SETTINGS
 from clearway.errors import ANSWER_IS_NO, CATALOG, MACHINE_CANNOT, MISUSE
+from clearway.feeds.readers.rules import RULES
+from clearway.feeds.readers.table import READERS, SYNONYMS
 
 HERE = Path(__file__).parent
 COLUMNS = "80"
@@ -85,6 +87,7 @@ def commands_page() -> str:
         "# Commands",
         "",
         "Exit codes: 0 done, 1 the answer is no, 2 misuse, 3 the machine cannot (each error says the way out).",
+        "What `--format` of a list may be: [formats.md](formats.md).",
     ]
     for title, group in COMMANDS.items():
         lines += ["", f"## {title}"]
@@ -110,6 +113,35 @@ def subcommands(name: str) -> list[str]:
     return list(getattr(load(name), "commands", {}))
 
 
+def formats_page() -> str:
+    """The table of readers, and the rules by which a line gives no entry."""
+    synonyms = "; ".join(f"`{word}` is `{reader}`" for word, reader in SYNONYMS.items())
+    lines = [
+        "# Formats of lists",
+        "",
+        "What `--format` takes. Without it the format is found from the look of a list, and shown. Compression (gzip,",
+        f"zip, zstd) is found by itself. {synonyms}; `csv:COLUMN` names the column that holds the entries.",
+        "",
+        "Each line of a list is one of four: it says nothing, is an entry, is *unsupported* (it means what is not",
+        "enforced) or *malformed* (it is none of its format). The last two are counted by the rules below, and listed",
+        "by `clearway feed parse FILE --rejects`. A list's exceptions act inside that list alone.",
+        "",
+        "| format | one line | an entry is about | defined by | gives no entry |",
+        "|---|---|---|---|---|",
+    ]
+    for word, each in READERS.items():
+        cells = (f"`{word}`", code_of(each.looks_like), each.covers, each.source, each.unsupported or "–")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    lines += ["", "## Rules", "", "| id | class | what it refuses |", "|---|---|---|"]
+    lines += [f"| {rule.id} | {rule.kind} | {rule.sentence} |" for rule in RULES]
+    return "\n".join(lines) + "\n"
+
+
+def code_of(looks_like: str) -> str:
+    """As it stands, but no mark-up is seen in it."""
+    return "".join(f"\\{each}" if each in "*<>[]_" else each for each in looks_like)
+
+
 def figures_page() -> str:
     """What the last published run of `clearway bench wire --json` printed, kept in figures.json."""
     document: dict[str, Any] = json.loads((HERE / "figures.json").read_text())
@@ -126,6 +158,7 @@ PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
+    "formats.md": formats_page,
     "figures.md": figures_page,
     "figures-names.md": figures_names_page,
 }

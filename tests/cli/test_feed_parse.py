@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -84,3 +85,9 @@ def test_formats_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> N
     assert app.call(["feed", "formats"]) == 0
     shown = capsys.readouterr().out
     assert all(f"\n{word} " in shown for word in READERS)
+
+
+def test_the_page_of_formats_is_the_table(root: Path) -> None:
+    page = runpy.run_path(str(root / "docs" / "make.py"))["formats_page"]()
+    assert (root / "docs" / "formats.md").read_text() == page, "run: python docs/make.py"
+    assert all(each.source and each.covers for each in READERS.values())

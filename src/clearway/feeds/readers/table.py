@@ -133,7 +133,8 @@ READERS: dict[str, Reader] = {
         "Spamhaus' page on DROP", "", "json-lines",
     ),
     "csv-urlhaus": _csv(
-        tables.urlhaus, "id,dateadded,url,… a line", "the header of the file", "every row: they are URLs", "nothing",
+        tables.urlhaus, "id,dateadded,url,… a line", "the header of the file", "URLs with a path, as nearly all are",
+        "the host of a URL without a path",
     ),
     "csv-feodo": _csv(tables.feodo, "first_seen_utc,dst_ip,dst_port,… a line", "the header of the file", ""),
     "csv-sslbl": _csv(tables.sslbl, "Firstseen,DstIP,DstPort a line", "the header of the file", ""),
