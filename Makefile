@@ -27,7 +27,8 @@ ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env $(foreach v,PATH CARGO_HOME
 # Root, or sudo that asks for nothing, or that has somebody to ask.
 MAY_BE_ROOT = [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; }
 C_FILES := $(wildcard bpf/*.[ch] engine/bpf/*.[ch])
-RUST_FILES := $(wildcard engine/*.rs engine/build/*.rs engine/src/*.rs)
+RUST_FILES := $(wildcard engine/*.rs engine/build/*.rs engine/src/*.rs \
+	engine/inspector/Cargo.toml engine/inspector/src/*.rs engine/inspector/src/*/*.rs)
 
 setup: $(STAMPS)/engine
 
