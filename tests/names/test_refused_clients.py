@@ -206,7 +206,8 @@ def test_chromium_falls_back_from_quic_to_tcp_and_stops_there(
     assert initial and opened and reset, f"no QUIC, no fall-back or no end: {said}"
     # over QUIC the server may have acknowledged the first part of a hello in two datagrams, and nothing else
     assert not [p for p in seen if p.source_port == 443 and p.protocol == "tcp" and p.payload]
-    assert "ERR_CONNECTION_RESET" in said, said
+    # it tries both at a time and tells of the one that failed last
+    assert "ERR_CONNECTION_RESET" in said or "ERR_QUIC_PROTOCOL_ERROR" in said, said
     fall_back_s, end_s = ((at - initial.time_ns) / 1e9 for at in (opened.time_ns, reset.time_ns))
     assert end_s < FALL_BACK_S_MAX
     with capsys.disabled():
