@@ -278,16 +278,17 @@ class Loader:
         these links too."""
 
     def run(self, direction: Direction, frame: bytes, hook: str = "tcx") -> int:
-        """One unmarked frame through the loaded program as if it had come in at a port: counted, and held, like a packet;
-        nothing is sent. For tests. What the program returned."""
+        """One unmarked frame through the loaded program as if it had come in at a port: counted, and held, like a
+        packet; nothing is sent. For tests. What the program returned."""
 
     def read_names(self, direction: Direction, frames: list[bytes]) -> list[tuple[str, str, str, bytes, int]]:
         """run() for each, and what the program's reader said: answer, protocol, class (words of abi.h), the name as it
         stood, its tagged key. For tests."""
 
     def check_names(self, frames: list[bytes]) -> tuple[dict[str, int], list[str]]:
-        """Each frame as the first of its flow: what the program's reader says against the inspector's readers. Frames by
-        the program's answer ("clean", "listed", "none", "not-here"), and "different"; examples of those, ten at most."""
+        """Each frame as the first of its flow: what the program's reader says against the inspector's readers. Frames
+        by the program's answer ("clean", "listed", "none", "not-here"), and "different"; examples of those, ten at
+        most."""
 
     def check_generated_names(self, seed: int, count: int) -> tuple[dict[str, int], list[str]]:
         """The same of as many generated frames."""
