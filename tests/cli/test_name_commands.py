@@ -39,13 +39,12 @@ def test_help_says_what_a_name_covers(cli: Call) -> None:
 
 def test_a_list_of_names_is_found_from_its_look_enforced_updated_and_removed(cli: Call, names: Path) -> None:
     told = cli("feed", "add", "phish", names, "--reason", "phishing")
-    assert told.out.startswith("added phish · 3 names · phishing · until ")
-    assert "1 unsupported lines, left out" in told.out
+    assert told.out.startswith("added phish · 3 names · 1 addresses · phishing · until ")
     row = cli("feed", "list", "--json").json["lists"][0]
-    assert (row["format"], row["addresses"], row["names"], row["entries"]) == ("domains", 0, 3, 3)
+    assert (row["format"], row["addresses"], row["names"], row["entries"]) == ("domains", 1, 3, 4)
     assert [part.split()[:4] for part in cli("feed", "list").out.splitlines()] == [
         ["list", "reason", "addresses", "names"],
-        ["phish", "phishing", "0", "3"],
+        ["phish", "phishing", "1", "3"],
     ]
     assert cli("explain", "login.bad.example", "--json").json["decided_by"]["list"] == "phish"
     names.write_text("new.example\n")

@@ -47,7 +47,7 @@ def found(path: Path, name: str) -> str | None:
 def test_names_go_the_way_of_addresses_to_the_snapshot(state: StateDirectory, source: Path, now: datetime) -> None:
     change = add(state, source, now)
     counts = change.answer["counts"]
-    assert (counts["names"], counts["unsupported"], counts["v4"]) == (3, 1, 0)
+    assert (counts["names"], counts["unsupported"], counts["v4"]) == (3, 0, 1)
     assert (change.base_changed, change.answer["format"]) == (True, "domains")
     assert FeedVersion.objects.get().counts == counts
     path = lists.compile_wanted(state, now)
@@ -90,9 +90,9 @@ def test_lists_of_names_and_of_addresses_stand_beside_each_other(
     add(state, source, now)
     path = lists.compile_wanted(state, now)
     assert found(path, "bad.example") == "phish"
-    assert snapshot.load(path).compiled.counts["v4_prefixes"] == 1
+    assert snapshot.load(path).compiled.counts["v4_prefixes"] == 2  # an address among names is one too
     shown = {row["feed"]: (row["addresses"], row["names"]) for row in overview.feeds(now)}
-    assert shown == {"drop": (1, 0), "phish": (0, 3)}
+    assert shown == {"drop": (1, 0), "phish": (1, 3)}
 
 
 def test_entries_that_a_command_stored_are_held_to_the_same_rules(

@@ -231,7 +231,7 @@ def _tell(verb: str, answer: dict[str, Any], directory: StateDirectory, now: dat
     names = counts.get("names", 0)
     held = [f"{show.count(names)} names"] if names else []
     if addresses or not names:
-        held.append(f"{show.count(addresses)} entries")
+        held.append(f"{show.count(addresses)} {'addresses' if names else 'entries'}")
     words = [f"{verb} {answer['feed']}", *held, answer["reason"]]
     words.append(f"until {show.moment(answer['until'])} ({show.left(answer['until'], now)})")
     words.append(f"decision {answer['decision']}")

@@ -73,7 +73,7 @@ def _unbound_reader() -> Callable[[str], Meaning]:
                 return Rule.EVERYTHING
             if kind == "redirect" and len(redirected) < 1_000_000:
                 redirected.add(name.lower().rstrip("."))
-            return subtree_of(name) if kind in (*UNBOUND_REFUSES, "deny") else Rule.OPTION
+            return subtree_of(name) if kind in (*UNBOUND_REFUSES, "deny", "inform_deny") else Rule.OPTION
         if data := _UNBOUND_DATA.fullmatch(text):
             if data[3] not in LOOPBACKS:
                 return Rule.REDIRECT
@@ -103,10 +103,30 @@ BIND_USUAL = (
 )
 
 
-def _bind_line(line: str) -> Meaning:
-    text = re.split(r"\s(?:#|//)", line.strip(), maxsplit=1)[0].strip()
-    if not text or text.startswith(("#", "//", "/*", "*", ";")):
-        return []
+BIND_STATEMENT_CHARACTERS_MAX = 4096
+
+
+def _bind_reader() -> Callable[[str], Meaning]:
+    statement = ""  # what earlier lines began: a zone may go over several, and counts where it ends
+
+    def line_reader(line: str) -> Meaning:
+        nonlocal statement
+        text = re.split(r"\s(?:#|//)", line.strip(), maxsplit=1)[0].strip()
+        if not text or text.startswith(("#", "//", "/*", "*/", "* ")):
+            return []
+        whole = text if text.startswith("zone") else f"{statement} {text}".strip()
+        statement = ""
+        if whole.startswith("zone") and (whole.count("{") > whole.count("}") or "{" not in whole):
+            if len(whole) > BIND_STATEMENT_CHARACTERS_MAX:
+                return Rule.NOT_A_LINE
+            statement = whole
+            return []
+        return _bind_statement(whole)
+
+    return line_reader
+
+
+def _bind_statement(text: str) -> Meaning:
     zone = _BIND_ZONE.fullmatch(text)
     if not zone:
         return Rule.ELSEWHERE if text.startswith("include") else Rule.NOT_A_LINE
@@ -119,4 +139,4 @@ def _bind_line(line: str) -> Meaning:
 def bind_zone(text: bytes) -> Content:
     """Zones that this server answers itself, from a file that holds nothing: each name with all below it."""
     frames = [Frame('zone "', behind, SUBTREE, addresses=False) for behind in BIND_USUAL]
-    return lines.read(text, Shape(frames, ("#", "//")), _bind_line)
+    return lines.read(text, Shape(frames, ("#", "//")), _bind_reader())

@@ -110,7 +110,7 @@ READERS: dict[str, Reader] = {
     "bind-zone": Reader(
         resolvers.bind_zone, 'zone "bad.example" { type master; file "null.zone.file"; }; a line',
         "the name and all below it", "BIND's reference manual",
-        "zones over several lines, include, zones of another type",
+        "include, zones of another type",
     ),
     "dnscrypt-names": Reader(
         plain.dnscrypt_names, "bad.example a line; =bad.example: that name alone", "the name and all below it",
