@@ -22,6 +22,8 @@ from clearway.feeds.readers.rules import RULES
 from clearway.feeds.readers.table import READERS, read
 
 SAMPLES = Path(__file__).parent / "samples"
+"""A folder for each format: list.* and expected.txt. All lines were written for this project, with names and addresses
+that documentation may use."""
 
 
 def sample(word: str) -> bytes:
@@ -130,3 +132,29 @@ def test_any_bytes_are_read_or_refused_with_an_id(word: str, data: bytes, cut: i
         assert error.id.startswith("feeds.")
     else:
         assert content.counts["lines"] >= len(content.rejects)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("evil.example", "domains"),
+        ("192.0.2.1", "ip-plain"),
+        ("*.evil.example", "wildcard-domains"),
+        ("||evil.example^", "adblock"),
+        ("[Adblock Plus]\n||evil.example^\n", "adblock"),
+        ("evil.example CNAME .", "rpz"),
+        ("rpz.x.\t60\tIN\tSOA\ta. b. 1 2 3 4 5\nevil.example.rpz.x.\t60\tIN\tCNAME\t.\n", "rpz"),
+        ('server:\n    local-zone: "evil.example." always_nxdomain\n', "unbound"),
+        ("server=/evil.example/", "dnsmasq"),
+        ('zone "evil.example" { type master; file "x"; };', "bind-zone"),
+        ("127.0.0.1 localhost\n0.0.0.0 evil.example", "hosts"),
+        ("domain\nevil.example", "csv"),
+        ("ip;note\n192.0.2.1;x", "csv"),
+        ('{"cidr":"192.0.2.0/24","sblid":"SBL1"}', "spamhaus-json"),
+        ('{"list":["192.0.2.0/24"],"type":"cidr","name":"x"}', "misp-warninglist"),
+        ("192.0.2.1\nevil.example", "domains"),
+        ("# nothing", "ip-plain"),
+    ],
+)
+def test_a_few_lines_are_enough_to_find_a_format(text: str, word: str) -> None:
+    assert table.detect(text.encode()) == word

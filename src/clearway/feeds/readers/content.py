@@ -218,6 +218,8 @@ def entries_of(lines: ListLines) -> Entries:
     )
 
 
+RANGE_PREFIXES_MAX = 500_000
+"""That ranges may make which the engine did not read: each can stand for 254. Those after them are refused."""
 BATCH_ITEMS = 1 << 14
 """Items that say one thing are read by the engine, so many at a time."""
 
@@ -232,6 +234,7 @@ class Gatherer:
         self.declared: int | None = None
         self.published: str | None = None
         self._labels_min = labels_min
+        self._range_room = RANGE_PREFIXES_MAX
         self._piles = {False: _Pile(), True: _Pile()}
         self._batches: dict[tuple[NameScope, bool], list[Item]] = {}
 
@@ -319,7 +322,8 @@ class Gatherer:
             return address if isinstance(address, Rule) else [address]
         first, dash, last = text.partition("-")
         if dash and values.looks_like_address(first.strip()) and values.looks_like_address(last.strip()):
-            made = values.range_of(first.strip(), last.strip())
+            made = values.range_of(first.strip(), last.strip()) if self._range_room > 0 else Rule.RANGE
+            self._range_room -= 0 if isinstance(made, Rule) else len(made)
             return made if isinstance(made, Rule) else [*made]
         name = values.name_of(text, labels_min=self._labels_min)
         if name is Rule.SINGLE_LABEL and said.scope == NameScope.BELOW:

@@ -23,7 +23,7 @@ class Rule(Enum):
         "an address that is not four plain decimals or RFC 4291, or a length out of range",
     )
     MAPPED = "G9.mapped", MALFORMED, "IPv4 written as IPv6 (::ffff:…), which systems read differently"
-    RANGE = "G9.range", MALFORMED, "a range that ends before it begins, or is far too wide"
+    RANGE = "G9.range", MALFORMED, "a range that ends before it begins, or one of too many"
     CHARACTER = "G9.character", MALFORMED, "a name with another character than letters, digits, hyphen, underscore"
     LABEL = "G9.label", MALFORMED, "a label that is empty, longer than 63 bytes, or has a hyphen at its end"
     LENGTH = "G9.length", MALFORMED, "a name longer than 253 bytes"

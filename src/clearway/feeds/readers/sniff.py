@@ -89,7 +89,7 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
 
 
 def _of_json(start: bytes) -> str | None:
-    if re.match(rb"\s*\{[^{}\n]*\"cidr\"[^{}\n]*\}[ \t]*\r?(?:\n|\Z)", start):
+    if re.match(rb"\s*\{[^{}\n]*\"cidr\"\s*:[^{}\n]*\}[ \t]*\r?(?:\n|\Z)", start):
         return "spamhaus-json"
     return next((word for word, look in _JSON_KEYS if re.search(look, start)), None)
 
@@ -98,7 +98,10 @@ def _score(content: Content, word: str, sample: bytes) -> float:
     """Lines that were understood, less those that were not. Those of no use speak for a format no more than entries."""
     counts = content.counts
     score = counts["entries"] + min(counts["unsupported"], counts["entries"] + 1) / 2 - counts["malformed"]
-    if word == "wildcard-domains" and sample.count(b"\n*.") * 2 < counts["entries"] + counts["unsupported"]:
+    if (
+        word == "wildcard-domains"
+        and len(re.findall(rb"^\*\.", sample, re.MULTILINE)) * 2 < counts["entries"] + counts["unsupported"]
+    ):
         return score - 1
     return score + 0.5 if word == "wildcard-domains" else score
 
