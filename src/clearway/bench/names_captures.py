@@ -6,7 +6,6 @@ which tells no names without telling much more: it gets its quiet mode, the fast
 """
 
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -15,14 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from clearway.bench.machine import Cpus
 from clearway.bench.measurement import Measurement
-from clearway.bench.names_hellos import HELLO_BYTES, capture, hello, tcp_frame
+from clearway.bench.names_hellos import HELLO_BYTES, LARGE_HELLO_BYTES, capture, hello, tcp_frame
 from clearway.bench.topology import PREFIX
 from clearway.errors import ClearwayError
 
 READ_S_MAX = 300
+SEGMENT_BYTES = 1448
 PORTS = 50_000
 """Flows of one client address."""
 _FIRST_PORT = 1025
@@ -44,7 +45,7 @@ class Reader:
 
 
 READERS = (
-    Reader("inspect", lambda path: [sys.executable, "-m", "clearway.cli.app", "inspect", str(path), "--json"], True),
+    Reader("inspect", lambda path: [sys.executable, "-m", "clearway.cli.app", "inspect", str(path)], True),
     Reader("ndpiReader", lambda path: ["ndpiReader", "-q", "-i", str(path)], False),
     Reader(
         "tshark",
@@ -59,16 +60,14 @@ READERS = (
 
 @contextmanager
 def files(names: Sequence[bytes]) -> Iterator[tuple[Path, Path]]:
-    """A capture with one hello a flow, and one without a packet."""
-    drawn = random.Random(1)
-    frames = [
-        tcp_frame(
-            hello(name, HELLO_BYTES, drawn),
-            _FIRST_PORT + number % PORTS,
-            source=_CLIENTS + bytes([1 + number // PORTS]),
-        )
-        for number, name in enumerate(names)
-    ]
+    """A capture with one hello a flow, every second one post-quantum in two packets; and one without a packet."""
+    drawn = Random(1)
+    frames = []
+    for number, name in enumerate(names):
+        port, source = _FIRST_PORT + number % PORTS, _CLIENTS + bytes([1 + number // PORTS])
+        sent = hello(name, LARGE_HELLO_BYTES if number % 2 else HELLO_BYTES, drawn)
+        for at in range(0, len(sent), SEGMENT_BYTES):
+            frames.append(tcp_frame(sent[at : at + SEGMENT_BYTES], port, source=source, sequence=1 + at))
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         full, empty = Path(folder, "hellos.pcap"), Path(folder, "empty.pcap")
         full.write_bytes(capture(frames))

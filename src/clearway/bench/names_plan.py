@@ -17,7 +17,7 @@ class NamesPlan(Plan):
     first_data_turns: int = 9
     cost_repeat: int = 400_000
     cost_turns: int = 5
-    capture_hellos: int = 120_000
+    capture_hellos: int = 150_000
     capture_turns: int = 3
     build_turns: int = 3
 
