@@ -88,11 +88,13 @@ static __always_inline void count_name(__u32 index)
 		*count += 1;
 }
 
-/* In the slot of the same flow, else an empty one, else the oldest. */
+/* In front; the others move up to the first empty slot, or the last of them, the oldest, is pushed out. So a full line
+ * keeps each flow for as long as it can, however many come within one tick of the clock. */
 __noinline int young_put(__u64 directed, __u32 sequence, __u64 now_ns)
 {
-	__u32 n = young_line_of(directed), age, oldest = 0, chosen = 0;
-	__u64 tag = young_tag_of(directed), slot, clock = now_ns >> YOUNG_CLOCK_SHIFT & 0xff;
+	__u32 n = young_line_of(directed);
+	__u64 tag = young_tag_of(directed), clock = now_ns >> YOUNG_CLOCK_SHIFT & 0xff, slot;
+	__u64 moved = tag << 40 | clock << 32 | sequence;
 	volatile struct young_line *line = bpf_map_lookup_elem(&young_flows, &n);
 
 	if (!line)
@@ -100,20 +102,16 @@ __noinline int young_put(__u64 directed, __u32 sequence, __u64 now_ns)
 	for (__u32 i = 0; i < YOUNG_SLOTS; i++) {
 		slot = line->slot[i];
 		if (slot >> 40 == tag) {
-			chosen = i;
-			oldest = 0;
-			break;
+			slot = 0; /* an earlier SYN of the same flow */
+			line->slot[i] = 0;
 		}
-		age = slot ? (__u8)(clock - (slot >> 32)) : 256;
-		if (age >= oldest) {
-			oldest = age;
-			chosen = i;
+		if (moved) {
+			line->slot[i] = moved;
+			moved = slot;
 		}
 	}
-	slot = line->slot[chosen & (YOUNG_SLOTS - 1)];
-	if (slot && slot >> 40 != tag && oldest <= YOUNG_FRESH)
+	if (moved && (__u8)(clock - (moved >> 32)) <= YOUNG_FRESH)
 		count_name(NAMES_PUSHED_OUT);
-	line->slot[chosen & (YOUNG_SLOTS - 1)] = tag << 40 | clock << 32 | sequence;
 	return 0;
 }
 
@@ -184,8 +182,14 @@ static __always_inline void send_to_tap(struct packet *p, struct decision *d, vo
 		fail(p, d, (struct hold_control *)hold, FACT_INSPECTOR_AWAY);
 		return;
 	}
-	if (hold->held_total - hold->released_total >= TAP_PACKETS_MAX ||
-	    (slot && slot->held[direction] - slot->released[direction] >= FLOW_PACKETS_MAX)) {
+	if (slot && slot->held[direction] - slot->released[direction] >= FLOW_PACKETS_MAX) {
+		fail(p, d, (struct hold_control *)hold, FACT_HOLD_FULL);
+		/* or the rest of a name would pass the inspector in one burst; its sender sends it again */
+		if (p->protocol == IPPROTO_TCP && slot->state == HOLD_HELD)
+			drop(d, DROP_NOT_INSPECTED);
+		return;
+	}
+	if (hold->held_total - hold->released_total >= TAP_PACKETS_MAX) {
 		fail(p, d, (struct hold_control *)hold, FACT_HOLD_FULL);
 		return;
 	}

@@ -337,11 +337,22 @@ def test_one_flow_has_so_many_packets_in_the_tap(gateway: Gateway, policy: str) 
     gateway.tables.set_on_failure(policy)
     gateway.send(syn(), LISTED, *[tcp(b"more", at=518)] * (most - 1))
     assert (gateway.slot().held, gateway.facts()) == ((most, 0), {"HELD": most})
+    assert gateway.send(tcp(b"more", at=518)) == [DROP]  # it comes again
+    gateway.set_state(PASSING)
     assert gateway.send(tcp(b"more", at=518)) == [REDIRECT if policy == "open" else DROP]
-    assert (gateway.slot().held, gateway.facts()) == ((most, 0), {"HELD": most, "HOLD_FULL": 1})
+    assert (gateway.slot().held, gateway.facts()) == ((most, 0), {"HELD": most, "HOLD_FULL": 2})
+    assert gateway.dropped("NOT_INSPECTED") == (1 if policy == "open" else 2)
     gateway.set_slot(16, "=I", 1)
     gateway.send(tcp(b"more", at=518))
     assert gateway.slot().held == (most + 1, 0)
+
+
+@pytest.mark.parametrize("policy", ["open", "closed"])
+def test_datagrams_over_the_bound_follow_the_failure_policy(gateway: Gateway, policy: str) -> None:
+    most = engine.LIMITS["FLOW_PACKETS_MAX"]
+    gateway.tables.set_on_failure(policy)
+    assert gateway.send(*[udp(initial(), 443)] * (most + 1))[-1] == (REDIRECT if policy == "open" else DROP)
+    assert gateway.facts() == {"HELD": most, "HOLD_FULL": 1}
 
 
 def test_all_flows_together_have_so_many(gateway: Gateway) -> None:
@@ -372,6 +383,24 @@ def test_young_flows_that_are_pushed_out_are_counted(gateway: Gateway) -> None:
     pushed = gateway.tables.names_pushed_out()
     assert room / 20 < pushed < room / 5
     assert (gateway.facts(), gateway.forwarded()) == ({}, room)
+
+
+def test_a_full_table_of_young_flows_keeps_the_youngest(gateway: Gateway) -> None:
+    """However many came at once: what is pushed out is the oldest of a line."""
+    room, last = engine.LIMITS["YOUNG_LINES"] * engine.LIMITS["YOUNG_SLOTS"], 4096
+    gateway.send(*(syn(ports=(number & 0xFFFF, 443 + (number >> 16))) for number in range(3 * room // 2)))
+    gateway.send(*(syn(ports=(number, 9000)) for number in range(1, last + 1)))
+    gateway.send(*(tcp(hello("clean.example"), ports=(number, 9000)) for number in range(1, last + 1)))
+    assert gateway.seen() == {"tls seen": last}
+
+
+def test_a_syn_that_comes_twice_leaves_one_trace(gateway: Gateway) -> None:
+    gateway.send(*(syn(ports=(number, 443)) for number in range(1, 12_001)))
+    gateway.send(*(tcp(hello("clean.example"), ports=(number, 443)) for number in range(6001, 12_001)))
+    gateway.send(*(syn(ports=(number, 443)) for number in range(1, 2001)))
+    gateway.send(*(tcp(hello("clean.example"), ports=(number, 443)) for number in range(1, 2001)))
+    gateway.send(*(tcp(hello("clean.example"), at=518, ports=(number, 443)) for number in range(1, 2001)))
+    assert (gateway.facts(), gateway.seen()) == ({}, {"tls seen": 8000})
 
 
 def test_the_acknowledgement_of_a_syn_begins_nothing(gateway: Gateway) -> None:
