@@ -93,7 +93,8 @@ static __always_inline __u64 fingerprint_at(__u32 first, __u32 place)
 	return word ? *word >> (place & 3) * 16 : 0;
 }
 
-static __always_inline bool in_filter(const struct name_meta *meta, __u32 copy, __u64 key)
+/* 1 or 0, without a branch: a guess at one would wait for memory. */
+static __always_inline __u64 in_filter(const struct name_meta *meta, __u32 copy, __u64 key)
 {
 	__u64 hash = fuse_mix(key + meta->filter_seed), print = hash ^ hash >> 32;
 	/* the high half of hash × segment_count_length, which has 32 bits */
@@ -106,7 +107,7 @@ static __always_inline bool in_filter(const struct name_meta *meta, __u32 copy, 
 	print ^= fingerprint_at(first, place ^ ((__u32)(hash >> 18) & meta->segment_length_mask));
 	place += meta->segment_length;
 	print ^= fingerprint_at(first, place ^ ((__u32)hash & meta->segment_length_mask));
-	return !(print & 0xffff);
+	return ((print & 0xffff) - 1) >> 63;
 }
 
 static __always_inline __u64 name_step(__u64 state, __u8 byte, __u64 multiplier)
@@ -128,8 +129,30 @@ static __always_inline struct name_window *own_window(void)
 	return bpf_map_lookup_elem(&name_window, &zero);
 }
 
-/* The name from its end, once: each label's start gives the key of what follows it. Listed already for a suffix: the
- * rest needs no look. enum name_answer. */
+/* Keys stand behind the copied bytes, by the dots in their suffix, of which there are 126 at most. */
+#define KEYS_AT (NAME_COPY_MAX + 8)
+#define KEYS_MAX 128
+
+static __always_inline __u64 *key_place(struct name_window *w, __u64 dots)
+{
+	dots &= KEYS_MAX - 1;
+	barrier_var(dots);
+	return (__u64 *)(w->bytes + KEYS_AT) + dots;
+}
+
+/* Is one of the keys from `first` to `last` in the filter? All are asked, whatever the first says: the memory of ten
+ * million keys is cold, and so they wait for it together. */
+static __always_inline bool any_in_filter(struct name_window *w, const struct name_meta *meta, __u32 copy, __u64 first,
+					  __u64 last)
+{
+	__u64 at = forgotten(w, first) & (KEYS_MAX - 1), end = (last + 1) & (KEYS_MAX - 1), listed = 0;
+
+	for (; at != end && MAY_GO_ON; at = (at + 1) & (KEYS_MAX - 1))
+		listed |= in_filter(meta, copy, *key_place(w, at));
+	return listed || at != end;
+}
+
+/* The name from its end, once: each label's start gives the key of what follows it. enum name_answer. */
 __noinline int ask_name(__u32 copy)
 {
 	__u64 start, length, at, label_end, labels, state, multiplier, key;
@@ -166,12 +189,11 @@ __noinline int ask_name(__u32 copy)
 			if (!labels && is_digit(next))
 				return NAME_NOT_HERE; /* an address, perhaps */
 			if (labels) {
-				if (entries && in_filter(meta, copy, v6_mix(state)))
-					return NAME_LISTED;
+				*key_place(w, labels) = v6_mix(state);
 				if (overlay && in_overlay(v6_mix(overlay_state)))
 					return NAME_LISTED;
 			}
-			labels++;
+			labels = forgotten(w, labels + 1);
 		} else if (!byte) {
 			return NAME_NOT_HERE;
 		}
@@ -185,7 +207,8 @@ __noinline int ask_name(__u32 copy)
 		return NAME_NOT_HERE;
 	key = v6_mix(state) ^ TAGGED;
 	w->read.key = key;
-	if (entries && in_filter(meta, copy, key))
+	*key_place(w, labels) = key;
+	if (entries && any_in_filter(w, meta, copy, labels != 0, labels))
 		return NAME_LISTED;
 	if (overlay && in_overlay(v6_mix(overlay_state) ^ TAGGED))
 		return NAME_LISTED;
