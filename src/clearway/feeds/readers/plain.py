@@ -168,10 +168,14 @@ def hosts(text: bytes) -> Content:
 
 
 _PORT = re.compile(r"(.+):\d{1,5}")
+_ADDRESS_PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d{1,5}", re.ASCII)
 _EXPRESSION = re.compile(r"[\[\]()\\^$|]")
 
 
 def _trail_line(line: str) -> Meaning:
+    usual = _ADDRESS_PORT.fullmatch(line)
+    if usual:
+        return [Said(usual[1])]
     trail = line.split(" #")[0].split("\t#")[0].strip()
     if trail.startswith("/") or not trail:
         return Rule.PATH if trail else []
