@@ -98,7 +98,9 @@ def holds_by_the_grace_period_alone(run: Callable[[bool, int], tuple[int, int]])
 @pytest.fixture(scope="module")
 def slow_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("bpf") / "slow_reader.bpf.o"
-    includes = [f"-I{HERE.parents[1] / 'bpf'}", f"-I/usr/include/{platform.machine()}-linux-gnu"]
+    root = HERE.parents[1]
+    includes = [f"-I{root / 'bpf'}", f"-I/usr/include/{platform.machine()}-linux-gnu"]
+    includes += [f"-I{found}" for found in root.glob("target/*/build/libbpf-sys-*/out/include")]  # not every system's
     flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3"]
     subprocess.run(["clang-19", *flags, *includes, "-c", HERE / "slow_reader.bpf.c", "-o", made], check=True)
     return made
