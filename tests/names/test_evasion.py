@@ -84,13 +84,26 @@ def test_a_hello_in_segments_of_any_size_is_refused(between: Between, size: int,
 
 
 def test_a_hello_byte_by_byte_is_refused(between: Between) -> None:
-    """At a pace that leaves fewer than 64 of its packets waiting; a faster burst meets the failure policy."""
+    """At a pace that leaves fewer than 64 of its packets waiting."""
 
     def scenario(flow: Flow) -> None:
         flow.open()
         for at in range(len(HELLO)):
             flow.data(HELLO[at : at + 1], at=at)
             time.sleep(0.001)
+
+    is_refused(play(between, scenario))
+
+
+def test_a_burst_that_is_too_large_to_hold_is_refused_when_it_comes_again(between: Between) -> None:
+    """What is over the bound of a held flow is dropped, as any TCP sender is used to."""
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        for _ in range(8):
+            for at in range(len(HELLO)):
+                flow.data(HELLO[at : at + 1], at=at)
+            time.sleep(0.1)
 
     is_refused(play(between, scenario))
 
