@@ -8,7 +8,7 @@ use crate::dns::{self, Query, TcpQueries};
 use crate::http::{self, Host, Request};
 use crate::http2;
 use crate::observation::{Absence, Observation, Protocol};
-use crate::quic::{self, Initials};
+use crate::quic::{self, Initials, EARLY_DATAGRAMS_MAX};
 use crate::reader::Parsed;
 use crate::reassembly::{Growth, Stream, STREAM_BYTES_MAX};
 use crate::tls::{self, ClientHello};
@@ -19,8 +19,6 @@ pub const DNS_PORT: u16 = 53;
 pub const PIPELINED_MAX: usize = 16;
 /// Segments of a flow that nobody saw begin, that are kept in wait for an earlier one.
 pub const MIDSTREAM_SEGMENTS_MAX: u8 = 4;
-/// Datagrams with a long header that may precede the first Initial: a window full of 0-RTT overtakes it. A look each.
-pub const EARLY_DATAGRAMS_MAX: u8 = 32;
 /// Bytes of TLS records that are parsed anew as further records complete them. A hello in 16 records costs 9 times its
 /// length; what costs more has records of a few bytes, which no client sends. 2 ms at 1 GB/s.
 pub const REREAD_BYTES_MAX: usize = 2 << 20;
@@ -178,14 +176,15 @@ impl Flow {
                     Parsed::No(absence) => self.give_up(absence, found),
                 }
             }
-            _ if quic::could_be_initial(payload) => {
+            _ if quic::could_be_client(payload) => {
                 self.reading = Reading::Quic(Box::default());
                 self.datagram(payload, found)
             }
             _ => {
                 self.untold += 1;
+                // What begins with a long header is waited for, whatever comes between: one decoy must not end the look.
                 let long_header = payload.first().is_some_and(|first| first & 0x80 != 0);
-                if long_header && self.untold < EARLY_DATAGRAMS_MAX {
+                if (long_header || self.untold > 1) && u32::from(self.untold) < EARLY_DATAGRAMS_MAX {
                     return Step::More;
                 }
                 self.say(Observation::new(Protocol::Other, Err(Absence::OtherProtocol)), found)
@@ -388,6 +387,7 @@ impl Flow {
         if found.len() == before && !self.said {
             let absence = match &self.reading {
                 Reading::Quic(initials) if absence == Absence::Incomplete => initials.absence(),
+                Reading::Start if whole.is_empty() && self.untold > 0 => Absence::OtherProtocol, // datagrams
                 Reading::Start if whole.is_empty() && absence == Absence::Incomplete => Absence::Empty,
                 Reading::Start if self.midstream => Absence::Unseen,
                 _ => absence,

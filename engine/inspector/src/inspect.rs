@@ -21,6 +21,9 @@ pub const FLOWS_MAX: usize = 1 << 18;
 pub const READING_BYTES_MAX: usize = 64 << 20;
 /// Names of one flow that are remembered to say each once, 8 bytes each; of more, the newest.
 pub const NAMES_MAX: usize = 1024;
+/// The same of all flows that have several: 16 MB at most, since a list grows by doubling. Beyond, a flow's new name
+/// takes the place of its oldest.
+pub const NAMES_KEPT_MAX: usize = 1 << 20;
 
 const DNS_PORT: u16 = crate::flow::DNS_PORT;
 
@@ -31,6 +34,7 @@ pub struct Inspection {
     hasher: Keyed,
     frames: u64,
     reading_bytes: usize,
+    names_kept: usize,
     said: Vec<Observation>,
     findings: Vec<Finding>,
     counts: bool,
@@ -111,6 +115,7 @@ impl Inspection {
             hasher: Keyed::drawn(),
             frames: 0,
             reading_bytes: 0,
+            names_kept: 0,
             said: Vec::new(),
             findings: Vec::new(),
             counts,
@@ -159,6 +164,11 @@ impl Inspection {
         self.findings.len()
     }
 
+    /// Names that are remembered of flows with several.
+    pub fn names_kept(&self) -> usize {
+        self.names_kept
+    }
+
     /// Frames so far.
     pub fn frames(&self) -> u64 {
         self.frames
@@ -194,9 +204,11 @@ impl Inspection {
                 continue;
             }
             let hash = self.hasher.hash_one((observation.protocol, &observation.name));
-            if entry.names.add(hash) {
+            let kept_before = entry.names.kept();
+            if entry.names.add(hash, self.names_kept < NAMES_KEPT_MAX) {
                 self.findings.push(finding(&key, place, observation, self.frames));
             }
+            self.names_kept = self.names_kept.saturating_sub(kept_before) + entry.names.kept();
             entry.told = true;
         }
         // A flow that is sure to have no name is told where it stands, if it is sure which side asks.
@@ -214,6 +226,7 @@ impl Inspection {
 
     /// The name of a message that never became whole is not told: nobody answers it, and other readers don't name it.
     fn end_flow(&mut self, key: FlowKey, mut entry: Entry) {
+        self.names_kept = self.names_kept.saturating_sub(entry.names.kept());
         let asks = entry.client.unwrap_or(if key.lower_port >= key.higher_port {
             Place::Lower
         } else {
@@ -385,21 +398,30 @@ fn held(side: &Side) -> usize {
 }
 
 impl Names {
-    /// True if it was not among them.
-    fn add(&mut self, hash: u64) -> bool {
+    /// True if it was not among them. Without `room` the oldest makes way.
+    fn add(&mut self, hash: u64, room: bool) -> bool {
         match self {
             Names::None => *self = Names::One(hash),
             Names::One(one) if *one == hash => return false,
+            Names::One(one) if !room => *one = hash,
             Names::One(one) => *self = Names::Many(vec![*one, hash]),
             Names::Many(many) if many.contains(&hash) => return false,
             Names::Many(many) => {
-                if many.len() == NAMES_MAX {
+                if many.len() == NAMES_MAX || !room {
                     many.remove(0);
                 }
                 many.push(hash);
             }
         }
         true
+    }
+
+    /// Those that count towards the bound.
+    fn kept(&self) -> usize {
+        match self {
+            Names::Many(many) => many.len(),
+            _ => 0,
+        }
     }
 }
 

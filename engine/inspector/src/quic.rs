@@ -12,10 +12,15 @@ use crate::quic_keys::{Keys, Version};
 use crate::reader::{Parsed, Reader};
 use crate::tls::{client_hello, unfinished, ClientHello};
 
-/// Datagrams of a flow that are looked at. A post-quantum hello takes two or three; ten of a splitter still fit.
+/// Datagrams of a flow that are looked at, beside those with Initials that no key opens. A post-quantum hello takes two
+/// or three; ten of a splitter still fit.
 pub const DATAGRAMS_MAX: u32 = 32;
-/// Packets of a datagram that are looked at: Initial, 0-RTT, Handshake and 1-RTT are one each as a rule.
-pub const PACKETS_MAX: usize = 8;
+/// The same before the first Initial that a key opens: a window full of 0-RTT, ten datagrams, may overtake it. A flow
+/// whose beginning was not seen ends here.
+pub const EARLY_DATAGRAMS_MAX: u32 = 16;
+/// Packets of a datagram that are looked at: four as a rule, and no more with tags fit into 1,500 bytes. To step over
+/// one takes some 20 ns.
+pub const PACKETS_MAX: usize = 64;
 /// Packets opened or tried, and keys derived, of a flow: 2 µs each at most.
 pub const ATTEMPTS_MAX: u32 = 96;
 /// Connection ids of a flow with keys and a stream (19 KiB at most) each; a Retry makes two, a Version Negotiation one
@@ -32,8 +37,10 @@ pub struct Initials {
     connections: Vec<Connection>,
     /// The packet being opened.
     scratch: Vec<u8>,
+    /// Without those whose Initials no key opened: `attempts` bounds these.
     datagrams: u32,
     attempts: u32,
+    /// Something of a version that is known came, and no key opened it.
     sealed: bool,
     other_version: bool,
     /// Of connections that are forgotten.
@@ -54,27 +61,32 @@ impl Initials {
         Self::default()
     }
 
-    /// One more datagram of the client. Once a bound is reached: what there is, or `No`; a datagram that can't be read (another version,
-    /// no key fits) is `More`, since one that can may follow.
+    /// One more datagram of the client. Once a bound is reached: what there is, or `No`; a datagram that can't be read
+    /// (another version, no key fits) is `More`, since one that can may follow.
     pub fn datagram(&mut self, datagram: &[u8]) -> Parsed<ClientHello> {
         let mut rest = Reader::new(datagram);
+        let servers_read_it = datagram.len() >= INITIAL_DATAGRAM_BYTES_MIN;
+        let (mut opened, mut tried) = (false, false);
         for _ in 0..PACKETS_MAX {
             if self.attempts >= ATTEMPTS_MAX {
                 break;
             }
             match Packet::next(&mut rest) {
-                Packet::Initial(initial) => {
-                    if let Parsed::Done(hello) = self.initial(&initial) {
-                        return Parsed::Done(hello);
-                    }
-                }
+                Packet::Initial(initial) if servers_read_it => match self.initial(&initial) {
+                    Some(Parsed::Done(hello)) => return Parsed::Done(hello),
+                    Some(_) => opened = true,
+                    None => (tried, self.sealed) = (true, true),
+                },
                 Packet::OtherVersion => self.other_version = true,
-                Packet::Skipped => {}
+                Packet::Initial(_) | Packet::Skipped => self.sealed = true,
                 Packet::End => break,
             }
         }
-        self.datagrams += 1;
-        if self.datagrams >= DATAGRAMS_MAX || self.attempts >= ATTEMPTS_MAX {
+        if opened || !tried {
+            self.datagrams += 1;
+        }
+        let most = if self.connections.is_empty() { EARLY_DATAGRAMS_MAX } else { DATAGRAMS_MAX };
+        if self.datagrams >= most || self.attempts >= ATTEMPTS_MAX {
             return self.given_up();
         }
         Parsed::More
@@ -123,13 +135,11 @@ impl Initials {
         }
     }
 
-    fn initial(&mut self, packet: &Initial<'_>) -> Parsed<ClientHello> {
-        let Some((connection, frames)) = self.open(packet) else {
-            self.sealed = true;
-            return Parsed::More;
-        };
+    /// None: no key opens it.
+    fn initial(&mut self, packet: &Initial<'_>) -> Option<Parsed<ClientHello>> {
+        let (connection, frames) = self.open(packet)?;
         read_frames(frames, &mut connection.crypto);
-        client_hello(connection.crypto.contiguous())
+        Some(client_hello(connection.crypto.contiguous()))
     }
 
     /// The frames of a packet and the connection that they belong to: one whose keys are known (a server's connection
@@ -170,17 +180,33 @@ impl Initials {
     }
 }
 
-/// Whether a datagram may be QUIC that a client opens, of any version. To be asked of each datagram of a flow that is
-/// not known to be something else: 0-RTT packets may overtake the Initial.
+/// Whether an Initial may stand in a datagram, of any version, in front or behind other packets.
 pub fn could_be_initial(datagram: &[u8]) -> bool {
     if datagram.len() < INITIAL_DATAGRAM_BYTES_MIN {
         return false;
     }
+    let mut rest = Reader::new(datagram);
+    for _ in 0..PACKETS_MAX {
+        let Some(header) = Header::read(&mut Reader::new(rest.rest())) else { return false };
+        match Version::of(header.number) {
+            None => return header.number != 0, // Version Negotiation: a server's
+            Some(version) if header.kind == version.initial_type() => return true,
+            Some(_) => {}
+        }
+        if let Packet::End = Packet::next(&mut rest) {
+            return false;
+        }
+    }
+    false
+}
+
+/// Whether a flow that begins with this datagram is to be read as QUIC: an Initial may be here, or follow what overtook
+/// it. To be asked of each datagram of a flow that is not known to be something else.
+pub fn could_be_client(datagram: &[u8]) -> bool {
     let Some(header) = Header::read(&mut Reader::new(datagram)) else { return false };
-    match (header.number, Version::of(header.number)) {
-        (0, _) => false, // Version Negotiation: a server's
-        (_, None) => true,
-        (_, Some(version)) => header.kind == version.initial_type(),
+    match Version::of(header.number) {
+        Some(version) => header.kind != version.retry_type(),
+        None => could_be_initial(datagram),
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use clearway_inspector::capture::{Broken, Capture, Record, FRAME_BYTES_MAX};
 use clearway_inspector::frame::{self, LinkType, Unread};
-use clearway_inspector::inspect::invariant;
+use clearway_inspector::inspect::{invariant, Inspection, NAMES_KEPT_MAX, NAMES_MAX};
 use proptest::prelude::*;
 
 const HOST: &[u8] = b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
@@ -153,6 +153,41 @@ fn lengths_that_contradict_each_other_are_malformed_and_cut_frames_are_told_apar
     let mut unfilled = whole;
     unfilled[2..4].fill(0); // captured before segmentation offload filled it in
     assert_eq!(frame::read(LinkType::Raw, &unfilled).unwrap().payload, HOST);
+}
+
+/// A query of 32 questions to port 53, from a client port of its own, as raw IP.
+fn queries(client_port: u16, number: usize) -> Vec<u8> {
+    let mut message = vec![0, 7, 1, 0, 0, 32, 0, 0, 0, 0, 0, 0];
+    for question in 0..32 {
+        let label = format!("{:05}", number * 32 + question);
+        message.push(label.len() as u8);
+        message.extend(label.bytes());
+        message.extend(b"\x01a\0\0\x01\0\x01");
+    }
+    let builder = etherparse::PacketBuilder::ipv4([192, 0, 2, 1], [198, 51, 100, 2], 64).udp(client_port, 53);
+    let mut packet = Vec::new();
+    builder.write(&mut packet, &message).unwrap();
+    packet
+}
+
+#[test]
+fn the_names_that_are_remembered_are_bounded_over_all_flows() {
+    let mut inspection = Inspection::new(false);
+    for client_port in 1000..(1000 + NAMES_KEPT_MAX / NAMES_MAX + 20) as u16 {
+        for number in 0..NAMES_MAX / 32 {
+            let frame = queries(client_port, number);
+            inspection.frame(Some(LinkType::Raw), 0, &frame);
+            assert_eq!(inspection.findings().count(), 32);
+        }
+        inspection.frame(Some(LinkType::Raw), 0, &queries(999, 0));
+        inspection.findings();
+        assert!(inspection.names_kept() <= NAMES_KEPT_MAX);
+    }
+    assert_eq!(inspection.names_kept(), NAMES_KEPT_MAX);
+    inspection.frame(Some(LinkType::Raw), 0, &queries(999, 0));
+    assert_eq!(inspection.findings().count(), 0, "what a flow has said, it still knows");
+    inspection.end();
+    assert_eq!(inspection.names_kept(), 0);
 }
 
 proptest! {

@@ -7,9 +7,11 @@ mod hellos;
 mod initials;
 
 use clearway_inspector::crypto_stream::{CryptoStream, CRYPTO_BYTES_MAX};
-use clearway_inspector::observation::Absence;
+use clearway_inspector::flow::{Flow, Step, Transport};
+use clearway_inspector::observation::{Absence, Observation, Protocol};
 use clearway_inspector::quic::{
-    could_be_initial, read_frames, Initials, CONNECTIONS_MAX, DATAGRAMS_MAX, INITIAL_DATAGRAM_BYTES_MIN,
+    could_be_initial, read_frames, Initials, ATTEMPTS_MAX, CONNECTIONS_MAX, DATAGRAMS_MAX,
+    EARLY_DATAGRAMS_MAX, INITIAL_DATAGRAM_BYTES_MIN, PACKETS_MAX,
 };
 use clearway_inspector::reader::Parsed;
 use clearway_inspector::tls::{client_hello, ClientHello};
@@ -197,8 +199,90 @@ fn datagrams_attempts_and_memory_of_a_flow_are_bounded() {
 
     let mut sealed = Initials::new();
     let noise = Initial { destination: OTHER_ID.to_vec(), ..Initial::new(VERSION_1, ID) }.datagram(&[PING]);
-    let answers: Vec<_> = (0..DATAGRAMS_MAX).map(|_| sealed.datagram(&noise)).collect();
-    assert_eq!(answers.last(), Some(&Parsed::No(Absence::Undecipherable)));
+    let answers: Vec<_> = (0..ATTEMPTS_MAX).map(|_| sealed.datagram(&noise)).collect();
+    let (last, before) = answers.split_last().unwrap();
+    assert!(before.iter().all(|answer| *answer == Parsed::More));
+    assert_eq!(*last, Parsed::No(Absence::Undecipherable));
+}
+
+/// What `flow.rs` says of a flow of these datagrams, and whether it was done before its end.
+fn said(datagrams: &[Vec<u8>]) -> (Observation, bool) {
+    let mut flow = Flow::new(Transport::Udp, 443, None);
+    let mut found = Vec::new();
+    let done = datagrams.iter().any(|datagram| flow.datagram(datagram, &mut found) == Step::Done);
+    flow.end(&mut found);
+    assert_eq!(found.len(), 1);
+    (found.remove(0), done)
+}
+
+fn padded(mut datagram: Vec<u8>) -> Vec<u8> {
+    datagram.resize(datagram.len().max(INITIAL_DATAGRAM_BYTES_MIN), 0);
+    datagram
+}
+
+#[test]
+fn an_initial_is_seen_behind_other_packets_of_its_datagram() {
+    let message = of_a_browser(b"a.example");
+    for version in [VERSION_1, VERSION_2] {
+        let hello = whole(version, ID, &message);
+        for packet in [zero_rtt(version, ID), handshake_packet(version, ID)] {
+            for count in [1, 2, PACKETS_MAX - 1] {
+                let datagram = [packet.repeat(count), hello.clone()].concat();
+                assert!(could_be_initial(&datagram));
+                let (observation, done) = said(&[datagram]);
+                assert_eq!(observation.name.map(|name| name.as_str().to_owned()), Ok("a.example".to_owned()));
+                assert!(done);
+            }
+            assert!(!could_be_initial(&[packet.repeat(PACKETS_MAX), hello.clone()].concat()));
+        }
+    }
+}
+
+#[test]
+fn datagrams_in_front_of_the_hello_hide_it_only_beyond_the_bounds() {
+    let hello = whole(VERSION_1, ID, &of_a_browser(b"a.example"));
+    let unknown = Initial { destination: OTHER_ID.to_vec(), ..Initial::new(VERSION_1, ID) }.datagram(&[PING]);
+    let opened = Initial::new(VERSION_1, OTHER_ID).datagram(&[PING]);
+    let odd = [&[0xc0, 0, 0, 0, 1, 255][..], &[0; 1300]].concat(); // the kernel takes it for an Initial
+    for (front, count) in [
+        (padded(zero_rtt(VERSION_1, ID)), EARLY_DATAGRAMS_MAX - 1),
+        (padded(handshake_packet(VERSION_1, ID)), EARLY_DATAGRAMS_MAX - 1),
+        (unknown, ATTEMPTS_MAX - 1),
+        (opened, DATAGRAMS_MAX - 1),
+        (odd, EARLY_DATAGRAMS_MAX - 1),
+    ] {
+        let mut datagrams = vec![front.clone(); count as usize];
+        datagrams.push(hello.clone());
+        assert!(said(&datagrams).0.name.is_ok());
+        datagrams.insert(0, front.clone());
+        assert!(said(&datagrams).0.name.is_err());
+        let between = [front, b"short and no QUIC".to_vec(), hello.clone()];
+        assert!(said(&between).0.name.is_ok(), "what comes between ends nothing");
+    }
+}
+
+#[test]
+fn a_flow_without_an_initial_is_undecipherable_and_soon_decided() {
+    for packet in [zero_rtt(VERSION_1, ID), handshake_packet(VERSION_2, ID)] {
+        let none = Observation::new(Protocol::Quic, Err(Absence::Undecipherable));
+        let datagram = padded(packet);
+        assert_eq!(said(&[datagram.clone()]), (none.clone(), false));
+        assert_eq!(said(&vec![datagram; EARLY_DATAGRAMS_MAX as usize]), (none, true));
+    }
+    let other = Observation::new(Protocol::Other, Err(Absence::OtherProtocol));
+    assert_eq!(said(&[vec![0x80; 40]]), (other, false), "not empty: a datagram came");
+}
+
+/// RFC 9000 §14.1: a server throws it away, so a clean name there decides nothing.
+#[test]
+fn an_initial_in_a_small_datagram_is_not_believed() {
+    let small =
+        Initial::new(VERSION_1, OTHER_ID).packet(&crypto(0, &handshake(&[server_name(b"decoy.example")])));
+    assert!(small.len() < INITIAL_DATAGRAM_BYTES_MIN);
+    let message = of_a_browser(b"a.example");
+    assert_eq!(fed(&[small.clone(), whole(VERSION_1, ID, &message)]).0, client_hello(&message));
+    let (observation, _) = said(&[small, whole(VERSION_1, ID, &message)]);
+    assert_eq!(observation.name.map(|name| name.as_str().to_owned()), Ok("a.example".to_owned()));
 }
 
 #[test]
@@ -210,8 +294,7 @@ fn an_initial_is_known_by_size_bits_and_type() {
     let mut negotiation = hello;
     negotiation[1..5].fill(0);
     assert!(!could_be_initial(&negotiation));
-    let overtaking = [zero_rtt(VERSION_1, ID), vec![0; 1200]].concat();
-    assert!(!could_be_initial(&overtaking));
+    assert!(!could_be_initial(&padded(zero_rtt(VERSION_1, ID))));
 }
 
 /// A hello cut at `cuts`, as frames.
@@ -249,7 +332,7 @@ proptest! {
             let frames: Vec<u8> = frames.iter().zip(noise.iter().cycle()).flat_map(|(frame, noise)| [&frame[..], noise].concat()).collect();
             Initial { number, ..Initial::new(version, &id) }.packet(&frames)
         }).collect();
-        let datagrams: Vec<_> = packets.chunks(if coalesced { 4 } else { 1 }).map(|packets| [&packets.concat()[..], &tail].concat()).collect();
+        let datagrams: Vec<_> = packets.chunks(if coalesced { 4 } else { 1 }).map(|packets| padded([&packets.concat()[..], &tail].concat())).collect();
         let (answer, initials) = fed(&datagrams);
         prop_assert_eq!(answer, client_hello(&message));
         prop_assert_eq!(initials.ambiguous(), 0);
