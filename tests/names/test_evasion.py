@@ -1,7 +1,7 @@
 """What docs/evasion.md claims: each way to hide a refused name from the gateway, and what becomes of it.
 
 Raw frames through a running gateway. A test named `…_passes…` or `…_is_believed` holds the page to what it admits: a
-gateway that does better one day has to say so there.
+gateway that does better one day has to say so there. Long because each row of that one page is a test here.
 """
 
 from __future__ import annotations
