@@ -286,6 +286,38 @@ static __always_inline struct hold_slot *take_slot(const struct packet *p, struc
 	return NULL;
 }
 
+/* It has to be held, and an entry of its flow stands already: another packet was first, or what stands there is over
+ * and not swept yet. So it follows that one, or comes again. */
+__noinline int follow_entry(struct packet *p, struct decision *d)
+{
+	volatile struct hold_control *hold;
+	volatile struct hold_slot *slot;
+	struct held_flow *flow;
+	struct flow_key key;
+	__u32 zero = 0, n;
+
+	if (!p || !d)
+		return 0;
+	flow_key_of(&key, p);
+	flow = bpf_map_lookup_elem(&held_flows, &key);
+	hold = bpf_map_lookup_elem(&hold_control, &zero);
+	if (!flow || !hold) {
+		drop(d, DROP_NOT_INSPECTED); /* swept just now */
+		return 0;
+	}
+	n = flow->slot;
+	slot = bpf_map_lookup_elem(&hold_slots, &n);
+	if (!slot)
+		return 0;
+	if (slot->state == HOLD_REFUSED)
+		drop(d, DROP_REFUSED_NAME);
+	else if (slot->state == HOLD_PASSING && p->protocol == IPPROTO_TCP)
+		drop(d, DROP_NOT_INSPECTED); /* of an earlier connection between these ports */
+	else
+		send_to_tap(p, d, hold, slot);
+	return 0;
+}
+
 /* The packet has to be held. */
 static __always_inline void hold_packet(struct packet *p, struct decision *d, const struct name_query *q)
 {
@@ -311,6 +343,8 @@ static __always_inline void hold_packet(struct packet *p, struct decision *d, co
 		if (!slot) {
 			if (full)
 				fail(p, d, hold, FACT_HOLD_FULL);
+			else
+				follow_entry(p, d);
 			return;
 		}
 	}
@@ -393,8 +427,9 @@ static __always_inline void name_of_tcp(context *skb, const struct frame *f, str
 	judge_name(skb, p, d, &q);
 }
 
-/* A long header of an Initial packet of version 1 or 2, RFC 9000 section 17.2.2, RFC 9369 section 3.2. */
-static __always_inline bool is_quic_initial(context *skb, __u32 at)
+/* A long header of version 1 or 2 that is no Retry, RFC 9000 section 17.2, RFC 9369 section 3.2: an Initial may stand
+ * behind another packet in the same datagram. */
+static __always_inline bool may_hold_initial(context *skb, __u32 at)
 {
 	__u8 start[5];
 	__u32 version;
@@ -402,7 +437,9 @@ static __always_inline bool is_quic_initial(context *skb, __u32 at)
 	if (bpf_skb_load_bytes(skb, at, start, sizeof(start)))
 		return false;
 	version = (__u32)start[1] << 24 | start[2] << 16 | start[3] << 8 | start[4];
-	return (version == 1 && (start[0] & 0xf0) == 0xc0) || (version == 0x6b3343cf && (start[0] & 0xf0) == 0xd0);
+	if ((start[0] & 0xc0) != 0xc0)
+		return false;
+	return (version == 1 && (start[0] & 0x30) != 0x30) || (version == 0x6b3343cf && (start[0] & 0x30) != 0);
 }
 
 static __always_inline void name_of_udp(context *skb, const struct frame *f, struct packet *p, struct decision *d,
@@ -424,7 +461,7 @@ static __always_inline void name_of_udp(context *skb, const struct frame *f, str
 		if (!q.length)
 			return;
 	} else {
-		if (q.length < QUIC_INITIAL_BYTES_MIN || !is_quic_initial(skb, q.at))
+		if (q.length < QUIC_INITIAL_BYTES_MIN || !may_hold_initial(skb, q.at))
 			return;
 		q.unread = 1;
 	}

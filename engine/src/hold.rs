@@ -23,7 +23,7 @@ use clearway_inspector::observation::{Observation, Protocol};
 use crate::abi::{hold_state, inspector_count, limit, name_class};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::hold_answers::answer;
+use crate::hold_answers::{answer, spoken};
 use crate::hold_events::{key_of, Refusals, Refused};
 use crate::hold_flows::{bytes_of, Between, Flows, KeyBytes, Kind, REFUSED_NS};
 use crate::hold_packet::{ends, read_packet, segments, Held};
@@ -409,7 +409,9 @@ impl<'a> Turn<'a> {
             self.drop_refused(held);
             if answering.on {
                 let so_far = (so_far.0, so_far.1.as_slice());
-                let told = answer(held.frame, packet, seen.protocol, name, so_far, &hit.told, &answering);
+                let told = spoken(held.direction, packet.transport, seen.protocol).and_then(|protocol| {
+                    answer(held.frame, packet, protocol, name, so_far, &hit.told, &answering)
+                });
                 answered = self.send(held.direction, told);
             }
         }

@@ -10,7 +10,7 @@ use clearway_inspector::frame::Packet;
 use clearway_inspector::observation::Protocol;
 use clearway_inspector::reader::Parsed;
 
-use crate::abi::inspector_count;
+use crate::abi::{direction, inspector_count};
 use crate::hold_rules::{Answering, Told};
 
 /// Frames to both ends, and what they are counted as.
@@ -22,6 +22,15 @@ pub struct Answer {
     pub counted: u32,
     /// As events say it.
     pub word: &'static str,
+}
+
+/// In which protocol a client is answered; None: not at all. From outside anybody's address may stand as the source, and
+/// whoever forges it is not to have the gateway write more to its owner than was sent to the gateway: a reset at most.
+pub fn spoken(direction: usize, transport: Transport, protocol: Protocol) -> Option<Protocol> {
+    if direction == direction::OUTBOUND as usize {
+        return Some(protocol);
+    }
+    (transport == Transport::Tcp).then_some(Protocol::Tls)
 }
 
 /// What a refused client is told. `so_far`: where both ends stand, and how the client's stream begins (of DNS over TCP,

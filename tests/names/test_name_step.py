@@ -172,7 +172,8 @@ def test_dns_over_tcp_is_held_unread(gateway: Gateway) -> None:
         (initial(), True),
         (initial(0x6B3343CF, 0xD3), True),
         (initial(size=1199), False),
-        (initial(first=0xE3), False),  # Handshake
+        (initial(first=0xE3), True),  # Handshake: an Initial may stand behind it in the same datagram
+        (initial(first=0xF3), False),  # Retry
         (initial(0x6B3343CF, 0xC3), False),  # Retry of version 2
         (initial(0xFF00001D), False),
         (initial(first=0x43), False),  # short header
@@ -272,6 +273,14 @@ def test_a_new_flow_between_the_same_ends_is_judged_anew(gateway: Gateway) -> No
     assert gateway.seen() == {"tls seen": 1}
 
 
+def test_what_must_be_held_while_an_earlier_entry_of_its_ends_stands_comes_again(gateway: Gateway) -> None:
+    gateway.send(syn(), LISTED)
+    gateway.set_state(PASSING)
+    gateway.set_slot(16, "=I", 1)
+    assert gateway.send(syn(), LISTED, LISTED) == [REDIRECT, DROP, DROP]
+    assert (gateway.dropped("NOT_INSPECTED"), gateway.facts(), gateway.marks()) == (2, {"HELD": 1}, 1)
+
+
 def test_a_refused_flow_is_dropped_both_ways_until_its_time(gateway: Gateway) -> None:
     gateway.send(syn(), LISTED)
     gateway.set_state(REFUSED, FAR_NS)
@@ -281,6 +290,20 @@ def test_a_refused_flow_is_dropped_both_ways_until_its_time(gateway: Gateway) ->
     gateway.set_state(REFUSED, 1)
     assert gateway.send(syn(), CLEAN) == [REDIRECT] * 2
     assert (gateway.seen(), gateway.dropped("REFUSED_NAME")) == ({"tls seen": 1}, 3)
+
+
+def test_a_refused_name_that_comes_again_before_its_entry_is_swept_does_not_pass(gateway: Gateway) -> None:
+    gateway.send(syn(), LISTED)
+    gateway.set_state(REFUSED, 1)
+    assert gateway.send(syn(), LISTED, LISTED) == [REDIRECT, DROP, DROP]
+    assert (gateway.dropped("REFUSED_NAME"), gateway.facts(), gateway.marks()) == (2, {"HELD": 1}, 1)
+
+
+def test_an_initial_that_comes_again_before_its_entry_is_swept_does_not_pass(gateway: Gateway) -> None:
+    gateway.send(udp(initial(), 443))
+    gateway.set_state(REFUSED, 1)
+    assert gateway.send(udp(initial(), 443)) == [DROP]
+    assert (gateway.dropped("REFUSED_NAME"), gateway.facts()) == (1, {"HELD": 1})
 
 
 def test_a_refused_name_is_told_by_the_inspector_alone(gateway: Gateway) -> None:

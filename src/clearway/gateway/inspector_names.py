@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 Blocked = tuple[str, str]
 """A name that has keys in the kernel's overlay, and its scope."""
 PUBLIC_ECH = name_limits.PUBLIC_ECH_NAMES
+OPERATOR = "the operator of this network"
+"""The source of a person's block, as strangers are told it: `explain` and `history` name who it was."""
 RETRY_S = 5.0
 """An inspector that could not be had is asked for again so often."""
 PROTOCOLS = ("dns", "http", "tls", "quic", "other")
@@ -353,4 +355,4 @@ def _is_live(each: NameWanted, now: datetime) -> bool:
 def _told_of_single(each: NameWanted) -> Told:
     reason = parse_word(Reason, each.reason) if each.reason else Reason.NONE
     until = stamp(each.block_until) if each.block_until is not None else ""
-    return each.rule, each.reason, int(reason), each.source, until
+    return each.rule, each.reason, int(reason), OPERATOR, until
