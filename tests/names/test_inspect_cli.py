@@ -177,6 +177,8 @@ def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     done = inspect(tmp_path / "none.pcap")
     assert done.returncode == 2
     assert "inspect.E003" in done.stderr
+    assert "No such file or directory" in done.stderr
+    assert "os error" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

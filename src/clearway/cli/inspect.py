@@ -52,7 +52,12 @@ def opened(file: Path, *, sums: bool = False) -> Inspection:
     try:
         return Inspection(file, sums)
     except OSError as error:
-        raise ClearwayError.of("inspect.E003", path=file, detail=error.strerror or error) from None
+        raise unreadable(file, error) from None
+
+
+def unreadable(file: Path, error: OSError) -> ClearwayError:
+    """inspect.E003, without the number that the engine puts behind the sentence: it tells nobody more."""
+    return ClearwayError.of("inspect.E003", path=file, detail=error.strerror or str(error).partition(" (os error")[0])
 
 
 def ended(inspection: Inspection, file: Path) -> int:
@@ -83,7 +88,7 @@ def _read(inspection: Inspection, file: Path, json: bool) -> bytes | None:
     try:
         return inspection.json() if json else inspection.fields()
     except OSError as error:
-        raise ClearwayError.of("inspect.E003", path=file, detail=error.strerror or error) from None
+        raise unreadable(file, error) from None
 
 
 def _show_tables(inspection: Inspection) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clearway.cli import ask, progress, show
-from clearway.cli.inspect import PROGRESS_BYTES_MIN, FileArgument, ended, endpoint, opened
+from clearway.cli.inspect import PROGRESS_BYTES_MIN, FileArgument, ended, endpoint, opened, unreadable
 from clearway.cli.options import JsonOption, StateOption
-from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +37,8 @@ def replay(
 ) -> int:
     """Judge a capture's flows by the reference matcher: forwarded or dropped, by which rule, and in sum.
 
-    Without --policy by the state directory: its current lists, blocks, exceptions and grants.
+    Without --policy by the state directory: its current lists, blocks, exceptions and grants. A gateway may have judged
+    some flows otherwise: one whose hello or request never became whole, fragments, and what it was too late for.
 
     Example: clearway replay traffic.pcap --state /var/lib/clearway
     """
@@ -54,7 +54,7 @@ def replay(
             try:
                 found = inspection.findings()
             except OSError as error:
-                raise ClearwayError.of("inspect.E003", path=file, detail=error.strerror or error) from None
+                raise unreadable(file, error) from None
             if found is None:
                 break
             judging.read(found)
