@@ -195,7 +195,7 @@ class NameSet:
         ValueError for names that are none. The same input gives the same bytes.
         """
     def find(self, name: str) -> NameMatch | None:
-        """The longest suffix that is listed decides; there an exception, then the lower number, then the wider scope."""
+        """The longest listed suffix decides; there an exception, then the lower number, then the wider scope."""
     @property
     def names(self) -> int: ...
     @property
@@ -352,8 +352,9 @@ class Tables:
     def __init__(self, map_fds: dict[str, int], capacity: Capacity) -> None: ...
     # base
     def fill(self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()) -> None:
-        """Writes the idle copy of both whole; None: no name is listed. public_ech: names that providers give hellos whose own
-        name is hidden, LIMITS["PUBLIC_ECH_MAX"] at most. Raises CapacityExceeded when it does not fit; nothing is written then."""
+        """Writes the idle copy of both whole; None: no name is listed. public_ech: names that providers give hellos whose
+        own name is hidden, LIMITS["PUBLIC_ECH_MAX"] at most. Raises CapacityExceeded when it does not fit; nothing is
+        written then."""
 
     def flip(self, *, grace: bool = True) -> int:
         """Publishes the idle copy; waits the grace period, after which the other copy may be filled. New epoch.
@@ -381,7 +382,7 @@ class Tables:
         """names_active, on_failure, overlay_names, held, released, live, heartbeat_ns, tap_ifindex."""
 
     def names_seen(self) -> list[tuple[str, str, int, int]]:
-        """Protocol, class, flows (of DNS, queries) decided in the kernel, decided by the inspector. Rows that are not 0."""
+        """Protocol, class, flows (of DNS, queries) decided in the kernel, by the inspector. Rows that are not 0."""
 
     def names_pushed_out(self) -> int:
         """Flows that passed unread since too many newer ones began before their first data came."""
@@ -511,7 +512,7 @@ class FlowSum:
     frame: int
 
 class Inspection:
-    """A capture file, read front to back a few hundred kilobytes at a call; memory doesn't grow with it. OSError as open().
+    """A capture file, read front to back a few hundred kilobytes at a call; memory is bounded. OSError as open().
 
     Each of json, fields and findings gives what the next part of the file made known, and None after its end.
     """

@@ -266,7 +266,7 @@ fn a_flow_without_an_initial_is_undecipherable_and_soon_decided() {
     for packet in [zero_rtt(VERSION_1, ID), handshake_packet(VERSION_2, ID)] {
         let none = Observation::new(Protocol::Quic, Err(Absence::Undecipherable));
         let datagram = padded(packet);
-        assert_eq!(said(&[datagram.clone()]), (none.clone(), false));
+        assert_eq!(said(std::slice::from_ref(&datagram)), (none.clone(), false));
         assert_eq!(said(&vec![datagram; EARLY_DATAGRAMS_MAX as usize]), (none, true));
     }
     let other = Observation::new(Protocol::Other, Err(Absence::OtherProtocol));
