@@ -352,8 +352,8 @@ class Tables:
     def __init__(self, map_fds: dict[str, int], capacity: Capacity) -> None: ...
     # base
     def fill(self, base: Base, names: NameFilter | None = None, public_ech: Sequence[str] = ()) -> None:
-        """Writes the idle copy of both whole; None: no name is listed. public_ech: names that providers give hellos whose
-        own name is hidden, LIMITS["PUBLIC_ECH_MAX"] at most. Raises CapacityExceeded when it does not fit; nothing is
+        """Writes the idle copy of both whole; None: no name is listed. public_ech: names of providers, given to hellos
+        whose own is hidden, LIMITS["PUBLIC_ECH_MAX"] at most. Raises CapacityExceeded when it does not fit; nothing is
         written then."""
 
     def flip(self, *, grace: bool = True) -> int:

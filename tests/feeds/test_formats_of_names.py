@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def names(parsed: Parsed) -> set[str]:
     }
 
 
-def refused(data: bytes, id: str, **options: str) -> ClearwayError:
+def refused(data: bytes, id: str, **options: Any) -> ClearwayError:
     with pytest.raises(ClearwayError) as error:
         read(data, **options)
     assert error.value.id == id, error.value
