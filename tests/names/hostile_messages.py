@@ -92,10 +92,19 @@ def crypto_frame(offset: int, data: bytes) -> bytes:
     return b"\x06" + _varint(offset) + _varint(len(data)) + data
 
 
-def initial(frames: bytes, number: int, connection: bytes, version: int = VERSION_1) -> bytes:
-    """A datagram with one Initial packet of those frames, padded."""
+def sealed_packet(word: str, connection: bytes = b"evasive!", version: int = VERSION_1, size: int = 30) -> bytes:
+    """A packet of 0-RTT or Handshake with so many bytes that nobody can open."""
+    kind = ("0-RTT", "Handshake").index(word) + (1 if version == VERSION_1 else 2)  # RFC 9369 section 3.2
+    head = bytes([0xC3 | kind << 4]) + struct.pack("!I", version) + _length(connection, 1) + b"\0"
+    return head + _varint(size) + b"\xaa" * size
+
+
+def initial(
+    frames: bytes, number: int, connection: bytes, version: int = VERSION_1, size: int = INITIAL_BYTES
+) -> bytes:
+    """A datagram with one Initial packet of those frames, padded to that size."""
     head = bytes([FIRST_BYTES[version]]) + struct.pack("!I", version) + _length(connection, 1) + b"\0" + b"\0"
-    room = INITIAL_BYTES - len(head) - 2 - 4 - 16
+    room = size - len(head) - 2 - 4 - 16
     frames += bytes(room - len(frames))
     head += _varint(4 + len(frames) + 16)
     at = len(head)

@@ -32,6 +32,7 @@ from hostile_messages import (
     query,
     records,
     request,
+    sealed_packet,
 )
 from raw_flow import ADDRESSES, CLIENT_MAC, SERVER_MAC, Flow, Outcome, play
 
@@ -538,9 +539,65 @@ def test_shuffled_initials_and_frames_are_refused(between: Between) -> None:
     assert len(outcome.arrived) < len(sent)
 
 
-def test_datagrams_in_front_of_the_initial_change_nothing(between: Between) -> None:
+EARLY = sealed_packet("0-RTT", size=1200)
+FOREIGN = initials(GOOD, 1)[0].replace(b"evasive!", b"evasion!")
+"""No key opens it: the id that its keys follow from is another."""
+PING = initial(b"\x01", 0, b"decoy id")
+IN_FRONT = {
+    "something short": (b"first of all something else", 3),
+    "0-RTT": (EARLY, 14),
+    "Initials that no key opens": (FOREIGN, 40),
+    "Initials without a hello": (PING, 20),
+}
+TOO_MANY_IN_FRONT = {"0-RTT": (EARLY, 16), "Initials that no key opens": (FOREIGN, 96), "PINGs": (PING, 32)}
+
+
+def in_front(flow: Flow, datagram: bytes, count: int) -> None:
+    """At a pace that leaves few of them waiting."""
+    for _ in range(count):
+        flow.datagram(datagram)
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("kind", IN_FRONT)
+def test_datagrams_in_front_of_the_initial_change_nothing(between: Between, kind: str) -> None:
     def scenario(flow: Flow) -> None:
-        flow.datagram(b"first of all something else")
+        in_front(flow, *IN_FRONT[kind])
+        flow.datagram(b"something short between them")
+        flow.datagram(initials(BAD, 1)[0])
+
+    outcome = play(between, scenario)
+    assert outcome.moved["refused"] == {"quic": 1}
+
+
+@pytest.mark.parametrize("kind", TOO_MANY_IN_FRONT)
+def test_an_initial_behind_many_datagrams_passes_and_is_counted(between: Between, kind: str) -> None:
+    def scenario(flow: Flow) -> None:
+        in_front(flow, *TOO_MANY_IN_FRONT[kind])
+        time.sleep(0.1)
+        flow.datagram(initials(BAD, 1)[0])
+
+    outcome = play(between, scenario)
+    assert outcome.arrived[-1].payload == initials(BAD, 1)[0]
+    assert outcome.moved["flows"] == {"quic": {"none": 1}}
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2], ids=["v1", "v2"])
+@pytest.mark.parametrize("kind", ["0-RTT", "Handshake"])
+def test_an_initial_behind_other_packets_of_its_datagram_is_refused(between: Between, kind: str, version: int) -> None:
+    datagram = sealed_packet(kind, version=version) * 3 + initials(BAD, 1, version)[0]
+    outcome = play(between, lambda flow: flow.datagram(datagram))
+    assert outcome.arrived == []
+    assert outcome.unreachable == 1
+    assert outcome.moved["refused"] == {"quic": 1}
+
+
+def test_a_clean_initial_in_a_small_datagram_is_not_believed(between: Between) -> None:
+    """RFC 9000 section 14.1: a server throws it away, and believes the one behind."""
+
+    def scenario(flow: Flow) -> None:
+        flow.datagram(PING)
+        flow.datagram(initial(crypto_frame(0, handshake(GOOD)), 0, b"evasive!", size=600))
         flow.datagram(initials(BAD, 1)[0])
 
     outcome = play(between, scenario)
