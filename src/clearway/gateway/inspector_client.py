@@ -31,6 +31,8 @@ ANSWER_S = 10.0
 CLOSE_S = 2.0
 STUCK_NS = 2_000_000_000
 """A heart that has stood still for so long is ended and begun anew. The failure policy acted long before."""
+LISTS_A_MESSAGE_MAX = 16
+"""Lists told at once. A source has 2,048 characters at most, each of six bytes in JSON at most."""
 SINGLE_A_MESSAGE_MAX = 200
 _SEND_BYTES = 4 << 20
 _LOOK_AGAIN_S = 0.001
@@ -90,6 +92,8 @@ class InspectorClient:
         self.pid = 0
         """Of the inspector; the process that keeps it is `keeper`."""
         self.restarts = 0
+        self.untaken = ""
+        """Why a new inspector could not take in what it was told, while that is so."""
         self._process: subprocess.Popen[bytes]
         self._channel: socket.socket
         self._start()
@@ -140,7 +144,8 @@ class InspectorClient:
     def publish_lists(self, names: str | None, lists: list[Told]) -> None:
         """What it judges by from now on; returns once it does. `names`: the file of the snapshot. gateway.E027."""
         self._lists = (names, lists)
-        self._ask("lists", names=names, lists=lists)
+        for message in self._list_messages():
+            self._ask(**message)
 
     def replace_single(self, entries: dict[str, list[SingleEntry]]) -> None:
         """All single names. gateway.E027."""
@@ -239,21 +244,30 @@ class InspectorClient:
                 waiting.failure = message.get("why", "")
                 waiting.answered.set()
             elif "failed" in message:
-                log.error("the inspector could not take in what it was told: %s", message.get("why"))
+                self.untaken = message.get("why", "")
+                log.error("the inspector could not take in what it was told: %s", self.untaken)
 
     def _tell_everything(self) -> None:
         """To an inspector that knows nothing. Who waits for an answer of its predecessor has it with this."""
         with self._turn:
-            names, lists = self._lists
             waiting, self._waiting = self._waiting, {}
+            self.untaken = ""
             self._post({"do": "answering", **self._answering.__dict__})
-            self._post({"do": "lists", "names": names, "lists": lists})
-            for message in self._single_messages():
+            for message in (*self._list_messages(), *self._single_messages()):
                 self._post({"do": message.pop("what"), **message})
             self._post({"do": "begin"})
             self._begun.set()
         for each in waiting.values():
             each.answered.set()
+
+    def _list_messages(self) -> list[dict[str, Any]]:
+        names, lists = self._lists
+        parts = [lists[first : first + LISTS_A_MESSAGE_MAX] for first in range(0, len(lists), LISTS_A_MESSAGE_MAX)]
+        parts = parts or [[]]
+        return [
+            {"what": "lists", "names": names, "lists": part, "last": number == len(parts) - 1}
+            for number, part in enumerate(parts)
+        ]
 
     def _single_messages(self) -> list[dict[str, Any]]:
         flat = [(name, entry) for name, entries in self._single.items() for entry in entries]

@@ -187,7 +187,7 @@ class NamesInForce:
         document: dict[str, Any] = {
             "active": tables is not None and tables.hold_state()["names_active"],
             "listed": self._listed,
-            "single": sum(len(entries) for entries in self._single.values()),
+            "single": sum(len(entries) for entries in list(self._single.values())),
             "on_failure": self.on_failure,
             "answers": options.answers if options is not None else None,
             "failure": self.failure.message if self.failure is not None else None,
@@ -211,6 +211,8 @@ class NamesInForce:
     def problems(self) -> list[str]:
         """Sentences for people."""
         found = [f"names are not enforced: {self.failure.message}"] if self.failure is not None else []
+        if self.inspector is not None and self.inspector.untaken:
+            found.append(f"names may not be enforced: the inspector could not take them in ({self.inspector.untaken})")
         if self.inspector is not None and not self.inspector.alive:
             found.append("the inspector, which reads names, is away: --on-failure decides meanwhile")
         return found

@@ -96,6 +96,7 @@ class _Inspector:
         self._inspector = inspector
         self._channel = channel
         self._single: list[Any] = []
+        self._told_lists: list[Any] = []
         self.requests: dict[str, Callable[..., None]] = {
             "lists": self._lists,
             "single": self._all_single,
@@ -131,8 +132,12 @@ class _Inspector:
     def send(self, message: dict[str, Any], flags: int = 0) -> None:
         self._channel.send(json.dumps(message).encode(), flags)
 
-    def _lists(self, names: str | None, lists: list[Any]) -> None:
-        self._inspector.set_lists(names, [tuple(each) for each in lists])
+    def _lists(self, names: str | None, lists: list[Any], last: bool) -> None:
+        """In several messages; with the last one it judges by them."""
+        self._told_lists += [tuple(each) for each in lists]
+        if last:
+            told, self._told_lists = self._told_lists, []
+            self._inspector.set_lists(names, told)
 
     def _all_single(self, names: list[Any], last: bool) -> None:
         """In several messages; the last one puts them in force, together."""
