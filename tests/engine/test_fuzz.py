@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = 3
+SECONDS = 1
 """For each target."""
 
 ROW = re.compile(r"^(\w+) +(\d+) +\d+ +(\d+) +(\d+)$", re.MULTILINE)
