@@ -1,6 +1,7 @@
 # Every way into the project. `make demo` and `make test` set the machine up by themselves; a second run takes seconds.
 #   make demo    a small internet in namespaces, a real gateway, a million addresses and names listed
 #   make test    cargo test, pytest (its closing line is the last)      make lint    formatters, linters, types
+#                CLEARWAY_TESTS=all: every real client over every wire, every mutant, a run of each fuzz target
 #   make setup   system packages, .venv, the extension                  make bench   what the figures come from
 #   make bpf     compiles the kernel's programs                         make lock    renews requirements.lock
 #   make wheel   one wheel in target/wheels                             make docs    renews the pages made from the code
@@ -23,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 BIN := .venv/bin
 STAMPS := .venv/stamps
 # The kernel's gate: what needs it runs as root, by sudo where one is not.
-ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env $(foreach v,PATH CARGO_HOME RUSTUP_HOME CI,$v="$${$v-}"))
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env $(foreach v,PATH CARGO_HOME RUSTUP_HOME CI CLEARWAY_TESTS,$v="$${$v-}"))
 # Root, or sudo that asks for nothing, or that has somebody to ask.
 MAY_BE_ROOT = [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }; }; }
 C_FILES := $(wildcard bpf/*.[ch] engine/bpf/*.[ch])
