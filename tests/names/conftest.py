@@ -6,15 +6,28 @@ way, and some over each of the others.
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import own_namespaces
 import pytest
+
+from clearway.lab.namespace import End, wire
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from certificates import make_certificates
 from clients import LABELS, build_go_client
 from host_pair import sweep_leftovers, write_hosts
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[End]:
+    """A port for programs that are run by test and never get a packet."""
+    with own_namespaces.fresh("cws", "near", "far") as (near, far):
+        port = End(near, "outside")
+        wire(port, End(far, "far"), index=100)
+        yield port
 
 
 @pytest.fixture(scope="session")

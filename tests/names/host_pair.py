@@ -7,7 +7,6 @@ is needed before the conversation that a test is about. Names of the namespaces 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import subprocess
 import sys
@@ -15,7 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
+from clearway.lab.namespace import End, Namespace, wire
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for programs that are started here by themselves
+
+import own_namespaces
 
 PREFIX = "cwn"
 DOMAIN = "clients.example"
@@ -23,7 +26,6 @@ REFUSED_DOMAIN = "refused.example"
 """What the gateway of a test is told to refuse, with everything below it."""
 MTU_DEFAULT = 1500
 CLIENT_END_S = 90.0
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -110,25 +112,13 @@ def write_hosts(folder: Path, labels: Sequence[str]) -> None:
 
 
 def sweep_leftovers() -> None:
-    """Removes namespaces of test processes that are gone. Another's that still runs are left alone."""
-    for path in NETNS_DIRECTORY.glob(f"{PREFIX}-*") if NETNS_DIRECTORY.exists() else []:
-        owner = path.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            Namespace(path.name).remove()
+    """Removes namespaces of test processes that are gone."""
+    own_namespaces.sweep(PREFIX)
 
 
-@contextlib.contextmanager
-def fresh_namespaces(*names: str) -> Iterator[list[Namespace]]:
+def fresh_namespaces(*names: str) -> contextlib.AbstractContextManager[list[Namespace]]:
     """Removed at the end whatever happens."""
-    stem = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
-    made = [Namespace(f"{stem}-{name}") for name in names]
-    try:
-        for namespace in made:
-            namespace.create()
-        yield made
-    finally:
-        for namespace in made:
-            namespace.remove()
+    return own_namespaces.fresh(PREFIX, *names)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 import mutants
 
 from clearway import _engine as engine
-from clearway.lab.namespace import End, Namespace, wire
+from clearway.lab.namespace import End
 
 MUTANTS = mutants.mutants_of(Path(__file__).parent / "mutants-names.patch")
 ASKED = MUTANTS if os.environ.get("CLEARWAY_TESTS") == "all" else MUTANTS[::3]
@@ -40,20 +39,6 @@ LISTS = [
     (1, engine.NameScope.BELOW, False, b"below.example\n"),
 ]
 HOSTS = ["exact.example", "EXACT.Example.", "a.exact.example", "below.example", "a.b.below.example", "clean.example"]
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[End]:
-    near, far = (Namespace(f"cwm-{os.getpid()}-{side}") for side in ("near", "far"))
-    try:
-        near.create()
-        far.create()
-        port = End(near, "outside")
-        wire(port, End(far, "far"), index=100)
-        yield port
-    finally:
-        near.remove()
-        far.remove()
 
 
 def what_is_said(outside: End, program: str | None) -> list[object]:

@@ -6,9 +6,6 @@ that really wait: tests/wire/test_holding.py.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 from hold_step import (
     ACK,
@@ -36,27 +33,12 @@ from hold_step import (
 )
 
 from clearway import _engine as engine
-from clearway.lab.namespace import End, Namespace, wire
+from clearway.lab.namespace import End
 
 pytestmark = pytest.mark.kernel
 
 LISTED = tcp(hello("a.listed.example"))
 CLEAN = tcp(hello("clean.example"))
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[End]:
-    """A port that inbound packets come in at."""
-    near, far = (Namespace(f"cwn-{os.getpid()}-{side}") for side in ("near", "far"))
-    try:
-        near.create()
-        far.create()
-        port = End(near, "outside")
-        wire(port, End(far, "far"), index=100)
-        yield port
-    finally:
-        near.remove()
-        far.remove()
 
 
 def lists(made: Gateway) -> Gateway:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
 from hold_step import CLIENT, CLIENT6, FAR_NS, IN, OUT, SERVER, SERVER6, SYN, Gateway, hello, packet, syn, tcp, udp
 
 from clearway import _engine as engine
-from clearway.lab.namespace import End, Namespace, wire
+from clearway.lab.namespace import End
 
 pytestmark = pytest.mark.kernel
 
@@ -26,20 +24,6 @@ MAY_HOLD_A_NAME = [
     udp(b"game", 3074),
 ]
 HOLDS_NONE = [packet(b"\x08\x00\xf7\xfe\x00\x01\x00\x00", ICMP), bytes(12) + b"\x08\x06" + bytes(46)]
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[End]:
-    near, far = (Namespace(f"cwx-{os.getpid()}-{side}") for side in ("near", "far"))
-    try:
-        near.create()
-        far.create()
-        port = End(near, "outside")
-        wire(port, End(far, "far"), index=100)
-        yield port
-    finally:
-        near.remove()
-        far.remove()
 
 
 @pytest.fixture

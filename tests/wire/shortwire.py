@@ -5,19 +5,16 @@ test run that was killed are removed by the next one.
 """
 
 import contextlib
-import itertools
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
+import own_namespaces
+
+from clearway.lab.namespace import End, Namespace, wire
 from clearway.lab.numbered import Address
 
 PREFIX = "cww"
-_numbers = itertools.count()
-
 LEFT = Address("02:c1:ea:00:00:01", "192.0.2.1", "2001:db8:1::1")
 RIGHT = Address("02:c1:ea:00:00:02", "198.51.100.1", "2001:db8:64::1")
 
@@ -35,25 +32,13 @@ class ShortWire:
 
 
 def sweep_leftovers() -> None:
-    """Removes namespaces of test processes that are gone. Another's that still runs are left alone."""
-    for path in NETNS_DIRECTORY.glob(f"{PREFIX}-*") if NETNS_DIRECTORY.exists() else []:
-        owner = path.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            Namespace(path.name).remove()
+    """Removes namespaces of test processes that are gone."""
+    own_namespaces.sweep(PREFIX)
 
 
-@contextlib.contextmanager
-def namespaces(*names: str) -> Iterator[list[Namespace]]:
+def namespaces(*names: str) -> contextlib.AbstractContextManager[list[Namespace]]:
     """Fresh ones, removed at the end whatever happens."""
-    stem = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
-    made = [Namespace(f"{stem}-{name}") for name in names]
-    try:
-        for namespace in made:
-            namespace.create()
-        yield made
-    finally:
-        for namespace in made:
-            namespace.remove()
+    return own_namespaces.fresh(PREFIX, *names)
 
 
 def quiet(namespace: Namespace) -> None:
