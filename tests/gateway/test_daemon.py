@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +241,21 @@ def replace_port(wire: Wire, there: bool = True) -> None:
     ip("link", "add", "outside", "netns", wire.gateway, "type", "veth", "peer", "name", "eth0", "netns", wire.outer)
     ip("address", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0", namespace=wire.outer)
     ip("link", "set", "eth0", "up", namespace=wire.outer)
+
+
+def test_a_signal_amid_an_import_is_no_end_by_signal() -> None:
+    """Python ends itself by SIGINT once KeyboardInterrupt has crossed an exec() of text, as dataclasses make them."""
+    program = (
+        "import os, signal\n"
+        "from clearway.gateway import daemon\n"
+        "signal.signal(signal.SIGTERM, daemon._stop_starting)\n"
+        "try:\n"
+        "    exec('os.kill(os.getpid(), signal.SIGTERM)\\nfor _ in range(1000): pass')\n"
+        "except daemon._ToldToEnd:\n"
+        "    print('told')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr
 
 
 def test_a_start_that_is_interrupted_leaves_no_process(wire: Wire, tmp_path: Path) -> None:

@@ -197,7 +197,8 @@ def test_a_name_of_a_list_is_refused_and_its_list_is_hit(root: None, tmp_path: P
 
         until(lambda: hits() == 1, 2, "the list was not hit")
         assert str(names) not in (running.state / "eve.json").read_text()
-        assert running.status()["wanted"] == running.status()["enforced"]
+        checked = running.status()
+        assert checked["wanted"] == checked["enforced"]
         running.clearway("feed", "remove", "names")
         assert not running.status()["names"]["active"]
         assert answer_to(running, "n7.listed.example") == b""

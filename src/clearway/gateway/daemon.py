@@ -49,7 +49,7 @@ def run(options: RunOptions, kernel: KernelAnswer | None = None) -> int:
     gc.disable()  # thousands of objects are made while modules are imported, and all of them stay
     try:
         started = start(options, kernel)
-    except KeyboardInterrupt:
+    except _ToldToEnd:
         return 0
     _say_ready()
     started.notifier.ready()
@@ -59,7 +59,7 @@ def run(options: RunOptions, kernel: KernelAnswer | None = None) -> int:
     lifecycle.step("load")
     try:
         asyncio.run(_serve(started, lifecycle))
-    except KeyboardInterrupt:  # told to end before the loop could hear it
+    except _ToldToEnd:  # told to end before the loop could hear it
         started.notifier.stopping()
         started.state.socket.unlink(missing_ok=True)
     finally:
@@ -298,8 +298,16 @@ def _say_ready() -> None:
         pass
 
 
-def _stop_starting(number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt(number)
+class _ToldToEnd(SystemExit):
+    """SIGTERM or SIGINT before the loop hears of it.
+
+    Not KeyboardInterrupt: where one crosses an exec() of text, as dataclasses have, Python remembers it and kills
+    itself by SIGINT at its end, caught or not. asyncio lets both through wherever they are raised.
+    """
+
+
+def _stop_starting(_number: int, _frame: Any) -> None:
+    raise _ToldToEnd(0)
 
 
 def _log_to_stderr() -> None:
