@@ -1,10 +1,11 @@
-"""Tables. Decision and FeedVersion only grow: triggers in the database refuse anything else, and so do their classes.
+"""Tables. Decision, FeedVersion and Quarantine only grow: triggers in the database refuse anything else, and so do
+their classes.
 
-StandingRow and StandingNameRow are a reading of Decision kept at hand (what is in force now, by prefix and by name),
-written in the same transaction; replaying all decisions gives the same rows. A thief of the database learns what the
-public is told anyway, notes, and the keys that stand in Feed.source, the one column that has them; a removed list keeps
-its row. Whoever could write to it could change what is enforced at the next start: it is not readable or writable by
-others.
+StandingRow, StandingNameRow, ExcludedRow and ProtectedRow are a reading of Decision kept at hand (what is in force
+now), written in the same transaction; replaying all decisions gives the same rows. A thief of the database learns what
+the public is told anyway, notes, and the keys that stand in Feed.source and Feed.settings (a proxy's), the columns that
+have them; a removed list keeps its row. Whoever could write to it could change what is enforced at the next start: it
+is not readable or writable by others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ class Kind(models.TextChoices):
     FEED_ADD = "feed-add"
     FEED_VERSION = "feed-version"
     FEED_REMOVE = "feed-remove"
+    FEED_QUARANTINE = "feed-quarantine"
+    FEED_RELEASE = "feed-release"
+    FEED_DISCARD = "feed-discard"
+    FEED_ENFORCE = "feed-enforce"
+    FEED_OBSERVE = "feed-observe"
+    FEED_ROLLBACK = "feed-rollback"
+    FEED_EXCLUDE = "feed-exclude"
+    FEED_INCLUDE = "feed-include"
+    FEED_SETTINGS = "feed-settings"
+    PROTECT = "protect"
+    UNPROTECT = "unprotect"
     BYPASS = "bypass"
 
 
@@ -120,6 +132,9 @@ class StandingNameRow(models.Model):
 
     kind: models.CharField[str, str] = models.CharField(max_length=16)  # block or exception
     name: models.CharField[str, str] = models.CharField(max_length=253)  # canonical
+    backwards: models.CharField[str, str] = models.CharField(
+        max_length=506
+    )  # the name from its end, two hexadecimal digits a byte: all below a name begin alike, in every collation
     scope: models.CharField[str, str] = models.CharField(max_length=8)  # exact, below or subtree
     until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
@@ -129,15 +144,45 @@ class StandingNameRow(models.Model):
     class Meta:
         db_table = "standing_name"
         constraints: ClassVar = [models.UniqueConstraint(fields=["name", "kind"], name="standing_name_once")]
-        indexes: ClassVar = [models.Index(fields=["kind", "until"], name="standing_name_until")]
+        indexes: ClassVar = [
+            models.Index(fields=["kind", "until"], name="standing_name_until"),
+            models.Index(fields=["kind", "backwards"], name="standing_name_backwards"),
+        ]
+
+
+class ExcludedRow(models.Model):
+    """An address, prefix or name that no list may refuse until then; an expired one stays until it is swept."""
+
+    target: models.CharField[str, str] = models.CharField(max_length=255, unique=True)
+    scope: models.CharField[str, str] = models.CharField(max_length=8, blank=True)  # of a name; "" of a prefix
+    until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
+        Decision, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    class Meta:
+        db_table = "excluded"
+
+
+class ProtectedRow(models.Model):
+    """A prefix or name of the operator's that no list may hold, beside those that come with the package."""
+
+    target: models.CharField[str, str] = models.CharField(max_length=255, unique=True)
+    decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
+        Decision, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+
+    class Meta:
+        db_table = "protected"
 
 
 class Feed(models.Model):
-    """A list from elsewhere. Only removed_at is ever written again; a name may come back as another row."""
+    """A list from elsewhere. Written again, after a decision that says so: removed_at, observe, every_s, life_s and
+    settings; a name may come back as another row."""
 
     name: models.CharField[str, str] = models.CharField(max_length=64)
     source: models.CharField[str, str] = models.CharField(max_length=2048)
-    format: models.CharField[str, str] = models.CharField(max_length=32)
+    format: models.CharField[str, str] = models.CharField(max_length=255)
     reason: models.CharField[str, str] = models.CharField(max_length=32)
     every_s: models.PositiveBigIntegerField[int | None, int | None] = models.PositiveBigIntegerField(
         null=True
@@ -145,6 +190,8 @@ class Feed(models.Model):
     life_s: models.PositiveBigIntegerField[int, int] = models.PositiveBigIntegerField()
     added_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     removed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+    settings: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)  # FeedSettings
+    observe: models.BooleanField[bool, bool] = models.BooleanField(default=False)
 
     class Meta:
         db_table = "feed"
@@ -169,9 +216,54 @@ class FeedVersion(AppendOnly):
     origin: models.CharField[str, str] = models.CharField(max_length=2048)
     etag: models.CharField[str, str] = models.CharField(max_length=255, blank=True)
     last_modified: models.CharField[str, str] = models.CharField(max_length=64, blank=True)
+    parts: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(
+        default=dict
+    )  # reason → content, where a table of reasons divides the list; `content` has all of them
+    judgement: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)  # change.Judged
+    first: models.BigIntegerField[int | None, int | None] = models.BigIntegerField(
+        null=True
+    )  # decision of the first of the rows, one behind the other, that have this content
 
     objects = AppendOnlyRows.as_manager()
 
     class Meta:
         db_table = "feed_version"
         indexes: ClassVar = [models.Index(fields=["feed", "-id"], name="feed_version_newest")]
+
+
+class Quarantine(AppendOnly):
+    """What a list would have become, and the rule that kept it from that. What people said of it stands in Decision."""
+
+    feed: models.ForeignKey[Feed, Feed] = models.ForeignKey(
+        Feed, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    decision: models.OneToOneField[Decision, Decision] = models.OneToOneField(
+        Decision, on_delete=models.PROTECT, related_name="+"
+    )
+    at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    content: models.CharField[str, str] = models.CharField(max_length=64, blank=True)  # "": it has no entries to keep
+    parts: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(default=dict)
+    counts: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    origin: models.CharField[str, str] = models.CharField(max_length=2048)
+    sha256: models.CharField[str, str] = models.CharField(max_length=64)  # of the bytes as they came
+    judgement: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+
+    objects = AppendOnlyRows.as_manager()
+
+    class Meta:
+        db_table = "feed_quarantine"
+        indexes: ClassVar = [models.Index(fields=["feed", "-id"], name="feed_quarantine_newest")]
+
+
+class FetchTrouble(models.Model):
+    """A list whose last fetch failed; gone with the next one that does not. No decision: what the network did."""
+
+    feed: models.OneToOneField[Feed, Feed] = models.OneToOneField(Feed, on_delete=models.CASCADE, related_name="+")
+    since: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    failures: models.PositiveIntegerField[int, int] = models.PositiveIntegerField()
+    error: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    next_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "feed_trouble"
