@@ -1,10 +1,15 @@
 """block and unblock of names: what is refused, what is stored, and what the gateway is told to look at."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from clearway._engine import NameScope
 from clearway.errors import ClearwayError
@@ -142,6 +147,54 @@ def test_a_name_that_ends_like_another_is_not_below_it(now: datetime) -> None:
     block(now, "bad.example")
     refused("store.E027", lambda: unblock(now, "notbad.example"))
     assert "spared_within" not in block(now, "x.example", scope="exact").answer
+
+
+def test_what_lies_below_a_name_is_one_range_of_an_index(now: datetime) -> None:
+    for name in (
+        "a.bad.example",
+        "b.bad.example",
+        "bad.example",
+        "a.notbad.example",
+        "bad-example.example",
+        "q.example",
+    ):
+        block(now, name)
+    assert StandingNameRow.objects.exclude(backwards="").count() == 6
+    with CaptureQueriesContext(connection) as asked:
+        found = standing_names.within(standing_names.KINDS, "bad.example", now, 10)
+    assert [each.entry.name for each in found] == ["a.bad.example", "b.bad.example"]
+    assert [each.entry.name for each in standing_names.within(["block"], "example", now, 3)] == [
+        "a.bad.example",
+        "a.notbad.example",
+        "b.bad.example",
+    ]
+    plans = []
+    for query in asked.captured_queries:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            plans += [row[3] for row in cursor.fetchall() if "standing_name" in row[3]]
+    assert plans and not any(plan.startswith("SCAN") for plan in plans), plans
+    assert any("standing_name_backwards" in plan for plan in plans), plans
+
+
+def test_names_that_stood_before_the_column_did_are_found_from_their_end(tmp_path: Path, now: datetime) -> None:
+    """In a process of its own, that takes the tables back and forth."""
+    code = f"""
+import sys, pathlib
+from clearway import store
+store.setup(pathlib.Path(sys.argv[1]))
+from datetime import datetime
+from django.core.management import call_command
+from clearway.store import decide, standing_names
+from clearway.store.requests import BlockRequest
+now = datetime.fromisoformat({now.isoformat()!r})
+decide.block(BlockRequest(target="a.bad.example", reason="malware", until="1h"), now, "alice")
+call_command("migrate", "store", "0003", verbosity=0)
+call_command("migrate", "store", verbosity=0)
+print([each.entry.name for each in standing_names.within(["block"], "bad.example", now, 5)])
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "['a.bad.example']\n", done.stderr
 
 
 def test_names_run_out(now: datetime) -> None:

@@ -23,13 +23,25 @@ NAMES_MAX = LIMITS["OVERLAY_NAMES_MAX"] // 2
 
 def put(kind: str, entry: NameEntry, until: datetime, decision: Decision) -> None:
     """Stands from now on in place of what stood at that name of that kind."""
-    row = StandingNameRow(kind=kind, name=entry.name, scope=word(entry.scope), until=until, decision=decision)
+    row = StandingNameRow(
+        kind=kind,
+        name=entry.name,
+        backwards=backwards(entry.name),
+        scope=word(entry.scope),
+        until=until,
+        decision=decision,
+    )
     StandingNameRow.objects.bulk_create(
         [row],
         update_conflicts=True,
         unique_fields=["name", "kind"],
         update_fields=["scope", "until", "decision"],
     )
+
+
+def backwards(name: str) -> str:
+    """As the column of that name has it."""
+    return name[::-1].encode().hex()
 
 
 def lift(kind: str, name: str) -> None:
@@ -67,7 +79,9 @@ def covering(name: str, now: datetime) -> list[StandingName]:
 
 def within(kinds: Iterable[str], name: str, now: datetime, limit: int) -> list[StandingName]:
     """At most `limit` live entries at names below it, or about what is below it alone, in order of name."""
-    rows = StandingNameRow.objects.filter(kind__in=list(kinds), name__endswith=f".{name}", until__gt=now)
+    first, behind = backwards(f".{name}"), backwards(f"/{name}")  # "/" is the next character after "."
+    rows = StandingNameRow.objects.filter(backwards__gte=first, backwards__lt=behind)
+    rows = rows.filter(kind__in=list(kinds), until__gt=now)
     below = StandingNameRow.objects.filter(kind__in=list(kinds), name=name, scope=word(NameScope.BELOW), until__gt=now)
     return [*_read(below), *_read(rows.order_by("name", "kind")[:limit])][:limit]
 
