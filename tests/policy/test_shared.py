@@ -118,6 +118,28 @@ def test_a_union_holds_what_all_hold(parts: list[list[Prefix]]) -> None:
     assert union == Ranges.of_prefixes(prefix for each in parts for prefix in each)
 
 
+def _first_last(ranges: Ranges) -> list[Prefix]:
+    """Addresses at which something may change."""
+    rows = [(4, bound) for row in ranges.v4.tolist() for bound in row]
+    rows += [(6, high << 64 | low) for a, b, c, d in ranges.v6.tolist() for high, low in ((a, b), (c, d))]
+    return [
+        Prefix(version, at, 32 if version == 4 else 128)
+        for version, bound in rows
+        for at in (bound - 1, bound, bound + 1)
+        if at in range(1 << (32 if version == 4 else 128))
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(near(), max_size=6), st.lists(near(), max_size=6))
+def test_a_difference_holds_what_only_the_first_holds(kept: list[Prefix], taken: list[Prefix]) -> None:
+    first, second = Ranges.of_prefixes(kept), Ranges.of_prefixes(taken)
+    left = first.minus(second)
+    assert left.union() == left
+    for address in [each for ranges in (first, second, left) for each in _first_last(ranges)]:
+        assert left.covers(address) == (first.covers(address) and not second.covers(address)), address
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(near(), max_size=6), st.lists(near(), max_size=6), near())
 def test_a_front_end_wins_over_a_single_tenant(fronts: list[Prefix], tenants: list[Prefix], asked: Prefix) -> None:

@@ -63,6 +63,12 @@ class Ranges:
         v4, v6 = np.concatenate([each.v4 for each in sets]), np.concatenate([each.v6 for each in sets])
         return Ranges(_rows4(*_merged(v4[:, 0], v4[:, 1])), _rows6(*_merged(_keys6(v6[:, :2]), _keys6(v6[:, 2:]))))
 
+    def minus(self, other: Ranges) -> Ranges:
+        """Addresses of this set that are none of `other`."""
+        v4 = _merged(*_joined(_outside(*self._bounds4, _ENDS4), other._bounds4))
+        v6 = _merged(*_joined(_outside(*self._bounds6, _ENDS6), other._bounds6))
+        return Ranges(_rows4(*_outside(*v4, _ENDS4)), _rows6(*_outside(*v6, _ENDS6)))
+
     def touching(self, v4: U64, v6: U64) -> tuple[Mask, Mask]:
         """For each prefix: does any of its addresses lie here? It may lie within, or cover."""
         return _touching(*self._bounds4, *_ends4(v4)), _touching(*self._bounds6, *_ends6(v6))
@@ -194,6 +200,33 @@ def _merged(first: _Keys, last: _Keys) -> tuple[_Keys, _Keys]:
     begins[1:] = (first[1:] > reached[:-1]) & (first[1:] != _after(reached[:-1]))
     ends = np.append(begins[1:], True)
     return first[begins], reached[ends]
+
+
+def _before(keys: _Keys) -> _Keys:
+    """The address before each; of the first one there is none, and the last comes."""
+    if keys.dtype.kind == "u":
+        return keys - np.uint64(1)
+    numbers = _numbers6(keys)
+    return _keys6(np.column_stack([numbers[:, 0] - (numbers[:, 1] == 0), numbers[:, 1] - np.uint64(1)]))
+
+
+def _joined(*intervals: tuple[_Keys, _Keys]) -> tuple[_Keys, _Keys]:
+    return np.concatenate([first for first, _ in intervals]), np.concatenate([last for _, last in intervals])
+
+
+def _outside(first: _Keys, last: _Keys, ends: tuple[_Keys, _Keys]) -> tuple[_Keys, _Keys]:
+    """The gaps between disjoint intervals that ascend, up to the ends of the version."""
+    if not len(first):
+        return ends
+    begins, closes = np.concatenate([ends[0], _after(last)]), np.concatenate([_before(first), ends[1]])
+    kept = np.ones(len(begins), dtype=bool)
+    kept[0], kept[-1] = first[0] != ends[0][0], last[-1] != ends[1][0]
+    return begins[kept], closes[kept]
+
+
+_ENDS4 = np.zeros(1, dtype=np.uint64), np.full(1, (1 << 32) - 1, dtype=np.uint64)
+_ENDS6 = _keys6(np.zeros((1, 2), dtype=np.uint64)), _keys6(np.full((1, 2), _FULL))
+"""The first and the last address."""
 
 
 def _touching(firsts: _Keys, lasts: _Keys, first: _Keys, last: _Keys) -> Mask:
