@@ -153,13 +153,14 @@ class InspectorClient:
         for message in self._single_messages():
             self._ask(**message)
 
-    def put_single(self, name: str, entries: list[SingleEntry]) -> None:
-        """What stands at one name from now on; empty: nothing. gateway.E027."""
-        if entries:
-            self._single[name] = entries
-        else:
-            self._single.pop(name, None)
-        self._ask("one", name=name, entries=entries)
+    def put_single(self, names: dict[str, list[SingleEntry]]) -> None:
+        """What stands at a few names from now on; empty: nothing. gateway.E027."""
+        for name, entries in names.items():
+            if entries:
+                self._single[name] = entries
+            else:
+                self._single.pop(name, None)
+        self._ask("some", names=list(names.items()))
 
     def look(self) -> None:
         """Ends an inspector whose heart stands still though it lives; its keeper forks another. Now and then."""

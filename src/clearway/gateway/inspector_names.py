@@ -33,6 +33,9 @@ Blocked = tuple[str, str]
 PUBLIC_ECH = name_limits.PUBLIC_ECH_NAMES
 OPERATOR = "the operator of this network"
 """The source of a person's block, as strangers are told it: `explain` and `history` name who it was."""
+SWEPT_AT_ONCE = 64
+"""Names that are taken out together: their message stays far below what a packet of the inspector's socket holds."""
+_BREATH_S = 0.001
 RETRY_S = 5.0
 """An inspector that could not be had is asked for again so often."""
 PROTOCOLS = ("dns", "http", "tls", "quic", "other")
@@ -61,6 +64,8 @@ class NamesInForce:
         self._maps: dict[str, int] = {}
         self._single: dict[str, list[NameWanted]] = {}
         self._lists: tuple[str | None, list[Told]] = (None, [])
+        self._soonest: datetime | None = None
+        """No single name ends before; None: none stands."""
         self._listed = 0
         self._retry_at = 0.0
         self.tables: _engine.Tables | None = None
@@ -103,6 +108,7 @@ class NamesInForce:
             self._single = {}
             for each in names:
                 self._single.setdefault(each.name, []).append(each)
+            self._soonest = min(map(_end, names), default=None)
             if self.inspector is None and not names:
                 self._write_overlay()
                 self._switch()
@@ -119,21 +125,25 @@ class NamesInForce:
     def put_single(self, name: str, entries: list[NameWanted]) -> None:
         """What stands at one name from now on. gateway.E026, E027: it is remembered, and not enforced yet."""
         with self._turn:
-            before = self._single.pop(name, [])
-            if entries:
-                self._single[name] = entries
-            if self.inspector is None and not entries:
+            self._put({name: entries})
+
+    def _put(self, names: dict[str, list[NameWanted]]) -> None:
+        before = [each for name in names for each in self._single.pop(name, [])]
+        self._single |= {name: entries for name, entries in names.items() if entries}
+        after = [each for entries in names.values() for each in entries]
+        self._soonest = min(filter(None, (self._soonest, *map(_end, after))), default=None)
+        if self.inspector is None and not after:
+            return
+        try:
+            if self.failure is not None:  # it may lack more than these
+                self._tell_all()
                 return
-            try:
-                if self.failure is not None:  # it may lack more than this name
-                    self._tell_all()
-                    return
-                self._running().put_single(name, self._entries(entries))
-            except ClearwayError as error:
-                self._fail(error)
-                raise
-            self._change_overlay(_blocked(before), _blocked(entries))
-            self._switch()
+            self._running().put_single({name: self._entries(entries) for name, entries in names.items()})
+        except ClearwayError as error:
+            self._fail(error)
+            raise
+        self._change_overlay(_blocked(before), _blocked(after))
+        self._switch()
 
     def renew(self) -> None:
         """The wall clock stepped: ends on the boot clock are computed anew."""
@@ -142,17 +152,27 @@ class NamesInForce:
                 self.replace_single([each for entries in self._single.values() for each in entries])
 
     def sweep(self) -> int:
-        """Takes out what has expired, which the inspector has ignored since; how many names."""
+        """Takes out what has expired, which the inspector has ignored since; how many names. Who blocks a name
+        meanwhile waits for a few of them, however many stand or end."""
+        now = self._clock.now()
         with self._turn:
-            now = self._clock.now()
-            expired = {
-                name: [each for each in entries if _is_live(each, now)]
-                for name, entries in self._single.items()
-                if not all(_is_live(each, now) for each in entries)
-            }
-            for name, left in expired.items():
-                self.put_single(name, left)
-            return len(expired)
+            if self._soonest is None or self._soonest > now:
+                return 0
+            standing, self._soonest = list(self._single.items()), None  # what is put from here on is counted in again
+        ends = [_end(each) for _, entries in standing for each in entries]
+        expired = [name for name, entries in standing if any(_end(each) <= now for each in entries)]
+        left = ends
+        try:
+            for first in range(0, len(expired), SWEPT_AT_ONCE):
+                with self._turn:
+                    some = {name: self._single.get(name, []) for name in expired[first : first + SWEPT_AT_ONCE]}
+                    self._put({name: [each for each in found if _end(each) > now] for name, found in some.items()})
+                time.sleep(_BREATH_S)  # or the lock would be taken again before who waits for it wakes
+            left = [end for end in ends if end > now]
+        finally:  # what could not be taken out is looked at again
+            with self._turn:
+                self._soonest = min(filter(None, (self._soonest, *left)), default=None)
+        return len(expired)
 
     def look(self) -> None:
         """Now and then: an inspector that stands still is begun anew, one whose TAP somebody took away gets another,
@@ -350,8 +370,9 @@ def _blocked(entries: list[NameWanted]) -> list[Blocked]:
     return [(each.name, each.scope) for each in entries if each.block_until is not None]
 
 
-def _is_live(each: NameWanted, now: datetime) -> bool:
-    return any(until is not None and until > now for until in (each.block_until, each.exception_until))
+def _end(each: NameWanted) -> datetime:
+    """From then on it says nothing."""
+    return max(until for until in (each.block_until, each.exception_until) if until is not None)
 
 
 def _told_of_single(each: NameWanted) -> Told:

@@ -100,7 +100,7 @@ class _Inspector:
         self.requests: dict[str, Callable[..., None]] = {
             "lists": self._lists,
             "single": self._all_single,
-            "one": self._one_single,
+            "some": self._some_single,
             "answering": inspector.set_answering,
             "begin": inspector.begin,
         }
@@ -146,8 +146,9 @@ class _Inspector:
             self._inspector.set_single(self._single)
             self._single = []
 
-    def _one_single(self, name: str, entries: list[Any]) -> None:
-        self._inspector.put_single(name, [_entry(entry) for entry in entries])
+    def _some_single(self, names: list[Any]) -> None:
+        for name, entries in names:
+            self._inspector.put_single(name, [_entry(entry) for entry in entries])
 
 
 def _entry(entry: list[Any]) -> tuple[str, int, int, tuple[str, str, int, str, str]]:
