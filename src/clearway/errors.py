@@ -254,6 +254,69 @@ CATALOG: dict[str, ErrorKind] = {
         "Block the names that are meant; of an encrypted hello only this shared one can be seen.",
         MISUSE,
     ),
+    "store.E040": ErrorKind(
+        "the new version of list {name} is quarantined by rule {rule}: {sentence}; the one of {at} stands until {until}",
+        "Look at it: clearway feed quarantine show {name}. Then take it (… release {name}), or not (… discard {name}); "
+        "feed set {name} --set changes what the rule allows.",
+        ANSWER_IS_NO,
+    ),
+    "store.E041": ErrorKind(
+        "nothing of list {name} waits in quarantine",
+        "`clearway feed quarantine list` shows what does; --all, what was decided.",
+        ANSWER_IS_NO,
+    ),
+    "store.E042": ErrorKind(
+        "what list {name} got cannot be released: by rule {rule} there is nothing in it that could be enforced",
+        "Wait for the next fetch, or look at the source: clearway feed update {name}.",
+        ANSWER_IS_NO,
+    ),
+    "store.E043": ErrorKind(
+        "the source of list {name} still gives the version that decision {decision} rolled back from; it is not taken",
+        "The version before it stands until {until}. To go forward all the same: clearway feed rollback {name} {version}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "store.E044": ErrorKind(
+        "the source of list {name} still gives what decision {decision} discarded; it is not taken",
+        "The version before it stands until {until}. Look at the source, or change it: clearway feed set {name}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "store.E045": ErrorKind(
+        "list {name} has no version {version}",
+        "`clearway feed versions {name}` shows those that are kept.",
+        ANSWER_IS_NO,
+    ),
+    "store.E046": ErrorKind(
+        "version {version} of list {name} is what is wanted already",
+        "`clearway feed versions {name}` shows the others.",
+        ANSWER_IS_NO,
+    ),
+    "store.E047": ErrorKind(
+        "list {name} is {state} already", "`clearway feed list` shows how each list stands.", ANSWER_IS_NO
+    ),
+    "store.E048": ErrorKind(
+        "{target} is not excluded from lists", "`clearway feed excluded` shows what is.", ANSWER_IS_NO
+    ),
+    "store.E049": ErrorKind(
+        "{limit} addresses and names are {what} already, as many as can be",
+        "Take out what is over, or one prefix in place of many.",
+        ANSWER_IS_NO,
+    ),
+    "store.E050": ErrorKind(
+        "{target} is not protected by a decision of yours{near}",
+        "`clearway feed protected list` shows what is, and whence.",
+        ANSWER_IS_NO,
+    ),
+    "store.E051": ErrorKind(
+        "{target} is protected already, by decision {decision}",
+        "`clearway feed protected list` shows what is.",
+        ANSWER_IS_NO,
+    ),
+    "store.E052": ErrorKind(
+        "{key} is nothing that can be set for a list", "Choose one of {known}: --set KEY=VALUE.", MISUSE
+    ),
+    "store.E053": ErrorKind("{pair} is not of the form {form}", "Write it so: {option} {form}.", MISUSE),
     # policy: what a person writes
     "policy.E001": ErrorKind(
         "{value} is no address and no prefix", "Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32.", MISUSE
@@ -403,6 +466,31 @@ CATALOG: dict[str, ErrorKind] = {
         "`clearway feed formats` shows those there are; name one with --format. Nothing of it is applied.",
         ANSWER_IS_NO,
         True,
+    ),
+    "feeds.E024": ErrorKind(
+        "{origin} is quarantined by rule {rule}: {sentence}: {detail}",
+        "Nothing of it is applied; `clearway feed check {source}` shows all that was found. {way_out}",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E025": ErrorKind(
+        "{key} is no number that a list can be judged by",
+        "Choose one of {known}, as KEY=VALUE.",
+        MISUSE,
+    ),
+    "feeds.E026": ErrorKind("{key} cannot be {value}: it is {means}", "Give {span}.", MISUSE),
+    "feeds.E027": ErrorKind(
+        "{path} cannot stand for the last good list: {why}",
+        "Name a file that was read before, or leave --last-good out.",
+        MISUSE,
+    ),
+    "feeds.E028": ErrorKind(
+        "there is no list at {path}: {detail}", "Name a file, a URL, or - for standard input.", MISUSE
+    ),
+    "feeds.E029": ErrorKind(
+        "{value} is neither a prefix nor a name",
+        "Give --protect an address, ADDRESS/LENGTH, or a name of two labels or more.",
+        MISUSE,
     ),
     # setup: what this machine is
     "setup.E001": ErrorKind(
