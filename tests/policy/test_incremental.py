@@ -1,16 +1,24 @@
 """A base compiled from the one before it has the bytes of the one that is compiled of all lists."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import astuple
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clearway.policy import snapshot
 from clearway.policy.arrays import v4_array, v6_array
 from clearway.policy.compile import CompiledBase, ListEntries, compile_base
 from clearway.policy.incremental import recompile
 from clearway.policy.model import Reason
+from clearway.policy.names import ListNames, StoredNames, compile_names
+
+NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
+NAMES = StoredNames(subtree=np.frombuffer(b"a.example\nb.example\n", dtype=np.uint8))
 
 ROOMS = (0x0A0000, 0x0A0001, 0x0AFFFF, 0x0B0000, 0x000000, 0xFFFFFF)
 """A few /24s, so that entries meet."""
@@ -84,3 +92,23 @@ def test_a_large_list_with_few_changes_is_not_compiled_anew() -> None:
 def test_ipv4_within_ipv6_is_left_to_the_full_compilation() -> None:
     mapped = ListEntries("mapped", Reason.SCANNER, v4_array([]), v6_array([(0xFFFF << 32 | 0x08080808, 128)]))
     assert recompile(compile_base, [], compile_base([]), [mapped]) is None
+
+
+def test_parts_that_stay_the_same_are_linked_and_the_snapshot_has_the_bytes_of_one_that_is_written_whole(
+    tmp_path: Path,
+) -> None:
+    lists = made([([(0x08080800, 24), (0x09090909, 32)], [(0x20010DB8 << 96, 32)], False)])
+    names = compile_names([ListNames("list-0", Reason.SCANNER, NAMES)], bytes(16))
+    one, other = tmp_path / "one", tmp_path / "other"
+    first = snapshot.load(snapshot.write(one, compile_base(lists), [], created=NOW, names=names))
+    more = [*lists, *made([([(0x07070707, 32)], [], False)])]
+    base = recompile(compile_base, lists, first.compiled, more, share_max=1)
+    assert base is not None
+    linked = snapshot.write(one, base, [], created=NOW, names=first.names, before=first)
+    whole = snapshot.write(other, compile_base(more), [], created=NOW, names=names)
+    files = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert {path.name: path.read_bytes() for path in linked.iterdir()} == files
+    same = {path.name for path in linked.iterdir() if path.stat().st_nlink > 1}
+    assert same == {"v6_buckets.bin", "v6_slots.bin", "names.bin", "name_filter.bin"}
+    shutil.rmtree(first.path)
+    assert snapshot.load(linked).names.counts == names.counts

@@ -39,16 +39,24 @@ class Damaged(Exception):
 
 
 def write(
-    directory: Path, name: Callable[[bytes], str], document: Mapping[str, Any], parts: Mapping[str, Array]
+    directory: Path,
+    name: Callable[[bytes], str],
+    document: Mapping[str, Any],
+    parts: Mapping[str, Array],
+    *,
+    taken: Mapping[str, Path] | None = None,
 ) -> Path:
     """Writes a folder below `directory`; `name` makes its name from the manifest's bytes. Lets OSError through.
 
-    A folder of that name that is whole already stays as it is; a damaged one is replaced.
+    A folder of that name that is whole already stays as it is; a damaged one is replaced. `taken`: parts that stand
+    the same in other folders, which were read and checked: they are linked, neither hashed nor written again. Raises
+    Damaged where such a folder is none.
     """
     buffers = {part: np.ascontiguousarray(array).data.cast("B") if array.size else b"" for part, array in parts.items()}
     described = {
         part: {"bytes": len(buffer), "sha256": hashlib.sha256(buffer).hexdigest()} for part, buffer in buffers.items()
     }
+    described |= {part: read_manifest(folder)[0]["parts"][part] for part, folder in (taken or {}).items()}
     manifest = (json.dumps({**document, "parts": described}, indent=1, sort_keys=True) + "\n").encode()
     path = directory / name(manifest)
     if path.exists():
@@ -65,6 +73,8 @@ def write(
         unfinished.mkdir()
         for part, buffer in buffers.items():
             _write_file(unfinished / f"{part}.bin", buffer)
+        for part, folder in (taken or {}).items():
+            (unfinished / f"{part}.bin").hardlink_to(folder / f"{part}.bin")
         _write_file(unfinished / MANIFEST, manifest)
         sync_directory(unfinished)
         if path.exists():

@@ -101,6 +101,7 @@ class Snapshot:
     """Where the entries of the lists are."""
     left_out: tuple[LeftOut, ...] = ()
     names: CompiledNames = field(default_factory=CompiledNames)
+    format: int = FORMAT
 
     def base(self) -> _engine.Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
@@ -144,11 +145,12 @@ def write(
     epoch: int = 0,
     left_out: Sequence[LeftOut] = (),
     names: CompiledNames | None = None,
+    before: Snapshot | None = None,
 ) -> Path:
     """Writes a snapshot and makes it current; older ones but KEPT are removed. Its folder. Lets OSError through.
 
     Only for the one writer of the directory. `created` carries its offset from UTC. Nothing changes unless all is
-    written and synced.
+    written and synced. `before`: a snapshot in the directory, as `load` gave it; arrays that are its own are linked.
     """
     time = created.astimezone(UTC)
     document = {
@@ -166,22 +168,35 @@ def write(
     }
     stamp = time.strftime("%Y%m%dT%H%M%S.%fZ")
     parts.remove_unfinished(directory)
+    arrays = _arrays_of(compiled, names)
+    held = _arrays_of(before.compiled, before.names) if before else {}
+    taken = {part for part, array in arrays.items() if array is held.get(part)}
     path = parts.write(
         directory,
         lambda manifest: f"{stamp}-{hashlib.sha256(manifest).hexdigest()[:12]}",
         document,
         {
-            "v4_cell_numbers": compiled.v4_cell_numbers,
-            "v4_cells": compiled.v4_cells,
-            "v4_bitmaps": compiled.v4_bitmaps,
-            "v6_buckets": compiled.v6_buckets,
-            "v6_slots": compiled.v6_slots.view(np.uint8),
-            **({"names": names.names, "name_filter": names.name_filter} if names else {}),
+            part: array.view(np.uint8) if array.dtype == SLOT else array
+            for part, array in arrays.items()
+            if part not in taken
         },
+        taken=dict.fromkeys(taken, before.path) if before else {},
     )
     make_current(directory, path.name)
     _prune(directory, path.name)
     return path
+
+
+def _arrays_of(compiled: CompiledBase, names: CompiledNames | None) -> dict[str, parts.Array]:
+    """Its parts by their names."""
+    return {
+        "v4_cell_numbers": compiled.v4_cell_numbers,
+        "v4_cells": compiled.v4_cells,
+        "v4_bitmaps": compiled.v4_bitmaps,
+        "v6_buckets": compiled.v6_buckets,
+        "v6_slots": compiled.v6_slots,
+        **({"names": names.names, "name_filter": names.name_filter} if names else {}),
+    }
 
 
 def make_current(directory: Path, name: str) -> None:
@@ -218,6 +233,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
         lists = tuple(_list_of(listed) for listed in document["lists"])
         left_out = tuple(LeftOut(**each) for each in document.get("left_out", ()))
         created, epoch = datetime.fromisoformat(document["created"]), int(document["epoch"])
+        format = int(document["format"])
     except parts.Damaged as damage:
         if damage.part == parts.MANIFEST:
             raise ClearwayError.of("policy.E011", path=folder, detail=damage) from None
@@ -225,7 +241,8 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"its manifest does not read ({type(error).__name__}: {error})"
         raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
-    return Snapshot(folder, compiled, lists, epoch, created, feeds or folder.parent.parent / "feeds", left_out, names)
+    feeds = feeds or folder.parent.parent / "feeds"
+    return Snapshot(folder, compiled, lists, epoch, created, feeds, left_out, names, format)
 
 
 def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:
