@@ -95,3 +95,13 @@ def lengths_of(v4: U64, v6: U64) -> dict[int, list[int]]:
         version: np.flatnonzero(np.bincount(column.astype(np.uint8), minlength=BITS[version] + 1)).tolist()
         for version, column in columns.items()
     }
+
+
+def split_mapped(v6: U64) -> tuple[U64, U64]:
+    """IPv6 rows, and those within ::ffff:0:0/96 as the IPv4 keys that they are."""
+    mapped = (v6[:, 0] == 0) & (v6[:, 1] >> np.uint64(32) == 0xFFFF) & (v6[:, 2] >= 96)
+    if not mapped.any():
+        return v6, np.empty(0, dtype=np.uint64)
+    inner = v6[mapped]
+    keys = (inner[:, 1] & np.uint64(0xFFFFFFFF)) << np.uint64(8) | (inner[:, 2] - np.uint64(96))
+    return v6[~mapped], keys

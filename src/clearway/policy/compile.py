@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clearway._engine import LIMITS, Base
-from clearway.policy.arrays import U64
+from clearway.policy.arrays import U64, split_mapped
 from clearway.policy.model import Reason
+from clearway.policy.shared import NOTHING_SHARED, Shared
+from clearway.policy.shared_mask import masked
 
 U32 = npt.NDArray[np.uint32]
 
@@ -51,6 +53,9 @@ class ListEntries:
     v6: U64
     """Both as policy/arrays.py has them; need not be sorted, and are compiled faster when they are."""
     exception: bool = False
+    cloud_hosts: bool = True
+    """Whether its hosts in single-tenant clouds still count: shared_mask.CLOUD_HOST_LIFE."""
+    observe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,12 @@ class CompiledBase:
         )
 
 
-def compile_base(lists: Sequence[ListEntries]) -> CompiledBase:
-    """Compiles all lists together. ValueError for an array that is not what ListEntries says."""
+def compile_base(lists: Sequence[ListEntries], shared: Shared = NOTHING_SHARED) -> CompiledBase:
+    """Compiles all lists together, without what `shared` takes out. ValueError for an array that is none."""
     for entries in lists:
         _check(entries)
-    mapped = [_split_mapped(entries.v6) for entries in lists]
+    lists = masked(lists, shared)
+    mapped = [split_mapped(entries.v6) for entries in lists]
     v4 = _merge_v4(
         [(np.concatenate([entries.v4, inner]) if len(inner) else entries.v4, entries.exception)
          for entries, (_, inner) in zip(lists, mapped, strict=True)]
@@ -245,16 +251,6 @@ def _paint(words: U64, positions: npt.NDArray[np.intp], masks: U64, *, listed: b
 
 
 # ---- IPv6 ----
-
-
-def _split_mapped(v6: U64) -> tuple[U64, U64]:
-    """IPv6 rows, and those within ::ffff:0:0/96 as the IPv4 keys that they are."""
-    mapped = (v6[:, 0] == 0) & (v6[:, 1] >> np.uint64(32) == 0xFFFF) & (v6[:, 2] >= 96)
-    if not mapped.any():
-        return v6, np.empty(0, dtype=np.uint64)
-    inner = v6[mapped]
-    keys = (inner[:, 1] & np.uint64(0xFFFFFFFF)) << _EIGHT | (inner[:, 2] - np.uint64(96))
-    return v6[~mapped], keys
 
 
 def v6_mix(x: U64) -> U64:

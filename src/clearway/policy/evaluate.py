@@ -6,7 +6,8 @@ The order stands once here and once in bpf/verdict.h, first match wins:
     → name of the flow → forward
 
 For each address the overlay is asked first: its longest live entry decides, a block or an exception, and at one prefix
-a live exception beats a live block. Only where it says nothing is the base asked: the longest prefix over all lists.
+a live exception beats a live block. Only where it says nothing is the base asked: the longest prefix over all lists,
+but for what they may not refuse by address (policy/shared_mask.py).
 For a name likewise: what a person said decides, however long the entries of lists; within each the longest entry, at
 one name an exception. A name is asked once it was read, of the flow or query that `evaluate` lets go on: evaluate_name.
 Pure: no clock, no kernel. Every `now_ns` is on the clock that the policy's own times are on.
@@ -26,6 +27,7 @@ from clearway.policy.model import BITS, Direction, DropReason, Entry, Fact, Lane
 from clearway.policy.name_table import NO_NAMES, NameEntry, NameTable
 from clearway.policy.packet import Address, FragmentKey, Malformed, Packet
 from clearway.policy.prefix_table import PrefixTable
+from clearway.policy.shared import NOTHING_SHARED, Shared
 
 GUARD_INSIDE, GUARD_BOGON, GUARD_LINK = 1, 2, 4
 """enum guard_flag of abi.h; the oracle holds them to it."""
@@ -58,6 +60,8 @@ class ListRules:
     since: datetime | None = None
     until: datetime | None = None
     names: CoveringNames = NO_NAMES
+    cloud_hosts: bool = True
+    """As compile.ListEntries has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class Policy:
     grants: Sequence[GrantRule] = ()
     bypass_until_ns: int = 0
     overlay_names: Sequence[NameRule] = ()
+    shared: Shared = NOTHING_SHARED
 
     @cached_property
     def guard_table(self) -> PrefixTable[int]:
@@ -310,10 +315,18 @@ def overlay_rule(policy: Policy, address: Prefix, now_ns: int) -> OverlayRule | 
 
 
 def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | None:
-    """The base's answer for an address: the longest entry over all lists, an exception before a block."""
+    """The base's answer for an address: the longest entry over all lists, an exception before a block.
+
+    None at a shared front end, whatever lists say; in a single-tenant cloud single hosts alone are heard.
+    """
+    if policy.shared.front_ends.covers(address):
+        return None
+    in_cloud = policy.shared.single_tenant.covers(address)
     found: tuple[ListRules, Prefix] | None = None
     for rules in policy.lists:
         for prefix in rules.entries.covering(address)[:1]:
+            if in_cloud and not (prefix.is_host and (rules.cloud_hosts or rules.exception)):
+                continue
             if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
                 found = rules, prefix
     return found
