@@ -42,6 +42,8 @@ class ClearwayError(Exception):
         self.fix = fix
         self.exit_code = exit_code
         self.retry = retry
+        self.retry_after_s: float | None = None
+        """How long whoever refused asks to wait, in seconds, where it said so."""
 
     @classmethod
     def of(cls, id: str, **values: object) -> ClearwayError:
@@ -56,11 +58,16 @@ class ClearwayError(Exception):
         error = document["error"]
         kind = CATALOG.get(error["id"])
         exit_code = kind.exit_code if kind else MACHINE_CANNOT
-        return ClearwayError(error["id"], error["message"], error["fix"], exit_code, bool(error["retry"]))
+        made = ClearwayError(error["id"], error["message"], error["fix"], exit_code, bool(error["retry"]))
+        made.retry_after_s = error.get("retry_after_s")
+        return made
 
     def as_json(self) -> dict[str, Any]:
         """The one shape in which an error leaves as JSON, from the command line and over HTTP."""
-        return {"error": {"id": self.id, "message": self.message, "fix": self.fix, "retry": self.retry}}
+        error = {"id": self.id, "message": self.message, "fix": self.fix, "retry": self.retry}
+        if self.retry_after_s is not None:
+            error["retry_after_s"] = self.retry_after_s
+        return {"error": error}
 
     def __str__(self) -> str:
         return f"{self.message} [{self.id}]"
@@ -416,7 +423,10 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "feeds.E012": ErrorKind(
-        "{value} is no source of a list", "Name a file, or an address that begins with https:// or http://.", MISUSE
+        "{value} is no source of a list",
+        "Name a file, - for standard input, or an address that begins with https://, http://, axfr://, taxii+https:// "
+        "or misp+https://.",
+        MISUSE,
     ),
     "feeds.E013": ErrorKind("{path} cannot be read: {detail}", "Check the path and its rights.", MACHINE_CANNOT),
     "feeds.E014": ErrorKind(
@@ -490,6 +500,82 @@ CATALOG: dict[str, ErrorKind] = {
     "feeds.E029": ErrorKind(
         "{value} is neither a prefix nor a name",
         "Give --protect an address, ADDRESS/LENGTH, or a name of two labels or more.",
+        MISUSE,
+    ),
+    # feeds: getting a list from where it is published
+    "feeds.E030": ErrorKind(
+        "{origin} leads on to {target}, {why}",
+        "Name the address where the list is now. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E031": ErrorKind(
+        "{origin} does not prove who it is: {detail}",
+        "Nothing was read. Check the name, and this machine's clock and certificates; a private authority of your own "
+        "is named by SSL_CERT_FILE.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E032": ErrorKind(
+        "{origin} is not what was pinned: its SHA-256 is {found}, wanted is {wanted}",
+        "If it is meant to have changed, pin the new one. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E033": ErrorKind(
+        "{origin} announced {announced} bytes and sent {sent}",
+        "It was cut off or put together wrongly. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E034": ErrorKind(
+        "{origin} came in the encoding {encoding}, which nobody asked for",
+        "Ask its publisher for the plain list, or one in gzip. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E035": ErrorKind(
+        "the key in {path} cannot be used: {detail}",
+        'A zone wants BIND\'s `key "name" {{ algorithm hmac-sha256; secret "…"; }};`, a server user:password, '
+        "`Header-Name: value`, or a bare token; in a file that others cannot read.",
+        MISUSE,
+    ),
+    "feeds.E036": ErrorKind(
+        "the key for {origin} would cross the network in clear",
+        "Name an address that begins with https, or leave the key out.",
+        MISUSE,
+    ),
+    "feeds.E037": ErrorKind(
+        "the server of {origin} refuses the transfer: {detail}",
+        "Check the zone's name, the key and whom that server lets transfer. The last good list stays in force until it "
+        "runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E038": ErrorKind(
+        "{origin} gave no whole zone: {detail}",
+        "Nothing of it is applied. The last good list stays in force until it runs out.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E039": ErrorKind(
+        "{origin} has more than {limit} {what}", "Take a smaller source. Nothing of it is applied.", ANSWER_IS_NO
+    ),
+    "feeds.E040": ErrorKind(
+        "{origin} is no TAXII 2.1 collection: {detail}",
+        "Name the collection: taxii+https://HOST/ROOT/collections/ID/. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E041": ErrorKind(
+        "{origin} is no MISP feed: {detail}",
+        "Name the folder that holds manifest.json: misp+https://HOST/PATH/. Nothing of it is applied.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E042": ErrorKind(
+        "{value} is no proxy that lists can be fetched through",
+        "Name one that begins with http:// or https://, or `none`; zones are transferred without one.",
         MISUSE,
     ),
     # setup: what this machine is
