@@ -108,6 +108,11 @@ class StateDirectory:
         return self.path / "feeds"
 
     @property
+    def sources(self) -> Path:
+        """What servers that tell of changes said last, a file for each source, so that they are asked for news only."""
+        return self.path / "sources"
+
+    @property
     def snapshots(self) -> Path:
         """Compiled policies; `current` is a link to the one that should be enforced."""
         return self.path / "snapshots"
@@ -165,7 +170,12 @@ class StateDirectory:
             self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
             if made:
                 self.path.chmod(0o750)
-            for below, mode in ((self.feeds, 0o750), (self.snapshots, 0o750), (self.keys, 0o700)):
+            for below, mode in (
+                (self.feeds, 0o750),
+                (self.sources, 0o750),
+                (self.snapshots, 0o750),
+                (self.keys, 0o700),
+            ):
                 if not below.exists():
                     below.mkdir(mode=mode, exist_ok=True)
                     self.adopt(below)
