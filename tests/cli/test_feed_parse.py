@@ -91,3 +91,14 @@ def test_the_page_of_formats_is_the_table(root: Path) -> None:
     page = runpy.run_path(str(root / "docs" / "make.py"))["formats_page"]()
     assert (root / "docs" / "formats.md").read_text() == page, "run: python docs/make.py"
     assert all(each.source and each.covers for each in READERS.values())
+
+
+def test_categories_are_counted_for_who_writes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("domain,category\na.example,Phishing\nb.example,Phishing\nc.example,Scam\n")
+    assert lines(capsys, str(path), "--categories") == [
+        {"category": "Phishing", "lines": 2},
+        {"category": "Scam", "lines": 1},
+    ]
+    assert app.call(["feed", "parse", str(path), "--categories"]) == 0
+    assert capsys.readouterr().out == "2\tPhishing\n1\tScam\n"

@@ -31,6 +31,14 @@ def parse(
         bool,
         typer.Option("--rejects", help="Show the lines that gave no entry, each with its rule, in place of those."),
     ] = False,
+    categories: Annotated[
+        bool,
+        typer.Option(
+            "--categories",
+            help="Show what the source says that its entries are, and how many lines are of each: what `--map` of "
+            "`clearway feed add` gives a reason to.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the entries of a list as they would be taken, each once, or the lines that give none.
@@ -42,7 +50,10 @@ def parse(
     from clearway.feeds.readers import table
 
     found = table.read(_bytes_of(file), format, origin="standard input" if file == "-" else file)
-    lines = _rejected(found.content, json) if rejects else _entries(found.content, json)
+    if categories:
+        lines = _categories(found.content, json)
+    else:
+        lines = _rejected(found.content, json) if rejects else _entries(found.content, json)
     for block in lines:
         sys.stdout.write(block)
     sys.stdout.flush()
@@ -126,6 +137,16 @@ def _v6_text(high: int, low: int, length: int) -> str:
         return str(Prefix(6, low, length))
     address = socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big") + low.to_bytes(8, "big"))
     return address if length == 128 else f"{address}/{length}"
+
+
+def _categories(content: Content, json: bool) -> Iterator[str]:
+    from json import dumps
+
+    for category, count in sorted(content.categories.items(), key=lambda row: (-row[1], row[0])):
+        if json:
+            yield dumps({"category": category, "lines": count}, ensure_ascii=False) + "\n"
+        else:
+            yield f"{count}\t{show.plain(category)}\n"
 
 
 def _rejected(content: Content, json: bool) -> Iterator[str]:

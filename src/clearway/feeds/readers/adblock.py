@@ -6,7 +6,7 @@ import re
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.values import looks_like_address
@@ -71,11 +71,11 @@ def _fault_of(host: str) -> Rule:
     return Rule.PATTERN
 
 
-def adblock(text: bytes) -> Content:
+def adblock(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Names with all below them; `@@` spares what it covers, inside this list."""
     frames = (
         Frame("||", "^", NameScope.SUBTREE),
         Frame("||", "^$all", NameScope.SUBTREE),
         Frame("||", "^$important", NameScope.SUBTREE),
     )
-    return lines.read(text, Shape(frames, ("!",)), _rule_line)
+    return lines.read(text, Shape(frames, ("!",)), _rule_line, asked)

@@ -7,9 +7,10 @@ its text (200 characters at most) and 18 bytes.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from clearway.policy.arrays import U64
 from clearway.policy.names import StoredNames
 
 REJECT_CHARACTERS_MAX = 200
+CATEGORIES_MAX = 1000
+"""Different categories of one list that are counted."""
+CATEGORY_CHARACTERS_MAX = 255
 
 
 class Unfit(Exception):
@@ -34,12 +38,28 @@ class Unfit(Exception):
         self.fields = fields
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller wants of a reader, besides the entries."""
+
+    now: datetime | None = None
+    """What is past its own time then gives nothing; None: nothing is judged by time."""
+    reasons: Mapping[str, str] | None = None
+    """The source's category, casefolded → the reason of its entries. An entry of no category in it is left out; None:
+    categories are not looked at."""
+
+
+NOTHING_MORE = Asked()
+
+
 class Said(NamedTuple):
     """One thing that a line says, as it is written there: a name with its scope, or an address, by its look."""
 
     text: str
     scope: NameScope = NameScope.EXACT
     exception: bool = False
+    categories: tuple[str, ...] = ()
+    """What the source says that it is, in its own words, the closest first."""
 
 
 Meaning = list[Said] | Rule
@@ -138,6 +158,10 @@ class Content:
     """How many entries the list says that it has, where its format has a place for that."""
     published: str | None = None
     """When it was made, in its own words, where its format has a place for that."""
+    by_reason: dict[str, Entries] = field(default_factory=dict)
+    """`blocked` by the reasons of a table of categories; empty where none was given."""
+    categories: dict[str, int] = field(default_factory=dict)
+    """The source's categories as it writes them, and how many lines are of each; the first CATEGORIES_MAX."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -218,6 +242,9 @@ def entries_of(lines: ListLines) -> Entries:
     )
 
 
+_Heap = tuple[str | None, bool]
+"""Which entries belong together: their reason (None without a table, and of exceptions), whether they are excepted."""
+
 RANGE_PREFIXES_MAX = 500_000
 """That ranges may make which the engine did not read: each can stand for 254. Those after them are refused."""
 BATCH_ITEMS = 1 << 14
@@ -227,42 +254,64 @@ BATCH_ITEMS = 1 << 14
 class Gatherer:
     """Takes meanings one after another, and makes the content of them."""
 
-    def __init__(self, *, labels_min: int = 2) -> None:
+    def __init__(self, asked: Asked = NOTHING_MORE, *, labels_min: int = 2) -> None:
         self.blank = 0
         self.entry_lines = 0
         self.rejects = Rejects()
         self.declared: int | None = None
         self.published: str | None = None
+        self._reasons = asked.reasons
+        self._categories: Counter[str] = Counter()
         self._labels_min = labels_min
         self._range_room = RANGE_PREFIXES_MAX
-        self._piles = {False: _Pile(), True: _Pile()}
-        self._batches: dict[tuple[NameScope, bool], list[Item]] = {}
+        self._piles: dict[_Heap, _Pile] = defaultdict(_Pile)
+        self._batches: dict[tuple[NameScope, _Heap], list[Item]] = {}
 
     def take(self, item: Item) -> None:
         """A line counts once: where one of its values is refused, all of it is."""
         meaning = item.meaning
         if isinstance(meaning, Rule):
             self.rejects.add(item.line, meaning, item.text)
-        elif not meaning:
+            return
+        if not meaning:
             self.blank += 1
+            return
+        said = meaning[0]
+        if said.categories:
+            self._count(said.categories)
+        reason = None if self._reasons is None or said.exception else self._reason_of(said.categories)
+        if reason is None and self._reasons is not None and not said.exception:
+            self.rejects.add(item.line, Rule.CATEGORY, item.text)
         elif len(meaning) == 1:
-            said = meaning[0]
-            batch = self._batches.setdefault((said.scope, said.exception), [])
+            heap = (reason, said.exception)
+            batch = self._batches.setdefault((said.scope, heap), [])
             batch.append(item)
             if len(batch) == BATCH_ITEMS:
-                self._read_batch(said.scope, said.exception)
+                self._read_batch(said.scope, heap)
         else:
-            self._take_slowly(item, meaning)
+            self._take_slowly(item, meaning, reason)
+
+    def _count(self, categories: tuple[str, ...]) -> None:
+        for category in categories:
+            shown = category[:CATEGORY_CHARACTERS_MAX]
+            if shown in self._categories or len(self._categories) < CATEGORIES_MAX:
+                self._categories[shown] += 1
+
+    def _reason_of(self, categories: tuple[str, ...]) -> str | None:
+        """By the first category that the table has."""
+        table = self._reasons or {}
+        keys = (category.strip().casefold() for category in categories)
+        return next((table[key] for key in keys if key in table), None)
 
     def take_read(self, lines: ListLines) -> None:
         """Lines that the engine read; not its others."""
         self.blank += lines.blank
         self.entry_lines += lines.entries
-        self._piles[False].read.append(entries_of(lines))
+        self._piles[None, False].read.append(entries_of(lines))
 
-    def _read_batch(self, scope: NameScope, exception: bool) -> None:
+    def _read_batch(self, scope: NameScope, heap: _Heap) -> None:
         """Most names and addresses are usual: those that are not come out as others, and are looked at one by one."""
-        items = self._batches.pop((scope, exception))
+        items = self._batches.pop((scope, heap))
         texts = [item.meaning[0].text for item in items if not isinstance(item.meaning, Rule)]
         joined = "\n".join(texts)
         usual = joined.count("\n") == len(texts) - 1 and "\r" not in joined and not joined.startswith("\ufeff")
@@ -272,14 +321,14 @@ class Gatherer:
             frame = (b"", b"", int(scope), scope != NameScope.BELOW)
             lines = _engine.parse_list(joined.encode("utf-8", "replace"), [frame], [], [])
             self.entry_lines += lines.entries
-            self._piles[exception].read.append(entries_of(lines))
+            self._piles[heap].read.append(entries_of(lines))
             others = (np.frombuffer(lines.others, dtype=np.uint64)[::3] - np.uint64(1)).tolist()
             for at in (at for at, text in enumerate(texts) if text.isspace()) if lines.blank else ():
-                self._take_slowly(items[at], items[at].meaning)
+                self._take_slowly(items[at], items[at].meaning, heap[0])
         for at in others:
-            self._take_slowly(items[at], items[at].meaning)
+            self._take_slowly(items[at], items[at].meaning, heap[0])
 
-    def _take_slowly(self, item: Item, meaning: Meaning) -> None:
+    def _take_slowly(self, item: Item, meaning: Meaning, reason: str | None) -> None:
         found: list[tuple[bool, Address | tuple[str, NameScope]]] = []
         for said in [] if isinstance(meaning, Rule) else meaning:
             value = self._value_of(said)
@@ -288,7 +337,7 @@ class Gatherer:
                 return
             found += [(said.exception, each) for each in value]
         for exception, each in found:
-            self._piles[exception].add(each)
+            self._piles[None if exception else reason, exception].add(each)
         self.entry_lines += 1
 
     def take_all(self, items: Iterable[Item]) -> Gatherer:
@@ -299,16 +348,22 @@ class Gatherer:
 
     def content(self, *, merge: bool = False) -> Content:
         """All of it. `merge`: a name and what is below it are one entry."""
-        for scope, exception in list(self._batches):
-            self._read_batch(scope, exception)
+        for scope, heap in list(self._batches):
+            self._read_batch(scope, heap)
+        excepted = self._piles.pop((None, True), _Pile()).entries(merge)
+        by_reason = {reason: pile.entries(merge) for (reason, _), pile in self._piles.items() if reason is not None}
+        whole = self._piles[None, False]
+        whole.read += by_reason.values()
         return Content(
-            self._piles[False].entries(merge),
-            self._piles[True].entries(merge),
+            whole.entries(merge),
+            excepted,
             self.blank,
             self.entry_lines,
             self.rejects,
             self.declared,
             self.published,
+            dict(sorted(by_reason.items())),
+            dict(self._categories),
         )
 
     def _value_of(self, said: Said) -> list[Address | tuple[str, NameScope]] | Rule:

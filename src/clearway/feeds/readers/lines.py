@@ -14,7 +14,7 @@ import numpy as np
 
 from clearway import _engine
 from clearway._engine import NameScope
-from clearway.feeds.readers.content import Content, Gatherer, Item, Meaning, Unfit
+from clearway.feeds.readers.content import Asked, Content, Gatherer, Item, Meaning, Unfit
 from clearway.feeds.readers.rules import Rule
 
 LINE_BYTES_MAX = 64 << 10
@@ -44,11 +44,14 @@ class Shape:
     """Last labels of names that are none; such lines are not usual."""
 
 
-def read(text: bytes, shape: Shape, line_reader: LineReader, *, merge: bool = False) -> Content:
+def read(text: bytes, shape: Shape, line_reader: LineReader, asked: Asked, *, merge: bool = False) -> Content:
     """Reads every line. `line_reader`: called for the lines that are none of the shape's, in their order.
 
     Raises feeds.E019 where there are millions of those.
     """
+    if asked.reasons is not None:
+        # Each line has to say its category
+        shape = Shape(comments=shape.comments if shape.separators is None else ("#", ";", "//"))
     found = _engine.parse_list(
         text,
         [(frame.before.encode(), frame.behind.encode(), int(frame.scope), frame.addresses) for frame in shape.frames],
@@ -58,7 +61,7 @@ def read(text: bytes, shape: Shape, line_reader: LineReader, *, merge: bool = Fa
     )
     if found.is_full:
         raise Unfit("feeds.E019", lines=len(found.others) // 24)
-    gatherer = Gatherer()
+    gatherer = Gatherer(asked)
     gatherer.take_read(found)
     return gatherer.take_all(_others(text, found.others, line_reader)).content(merge=merge)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import documents
-from clearway.feeds.readers.content import Content, Gatherer, Item, Meaning, Said, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Said, Unfit
 from clearway.feeds.readers.documents import Places, objects, text_of
 from clearway.feeds.readers.plain import of_url
 from clearway.feeds.readers.rules import Rule
@@ -25,16 +25,22 @@ _OTHERS = {"uri": Rule.PATH, "hostname|port": Rule.PORT}
 _HASH = re.compile(r"[\da-f]{32}|[\da-f]{40}|[\da-f]{64}|[\da-f]{128}", re.ASCII | re.IGNORECASE)
 
 
-def event(text: bytes) -> Content:
+def event(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """One event or several: `Event`, `response[].Event`, or a list of them."""
     document = documents.load(text)
-    gatherer, places = Gatherer(), Places(text)
+    gatherer, places = Gatherer(asked), Places(text)
     found = False
     for each in _events(document):
         found = True
+        of_event = _tags(each)
         for attribute in _attributes(each):
             value = text_of(attribute.get("value"))
-            gatherer.take(Item(places.line_of(value), value, _of_attribute(attribute, value)))
+            meaning = _of_attribute(attribute, value)
+            if isinstance(meaning, list) and meaning:
+                own = (text_of(attribute.get("category")), text_of(attribute.get("type")))
+                categories = (*_tags(attribute), *of_event, *(word for word in own if word))
+                meaning = [said._replace(categories=categories) for said in meaning]
+            gatherer.take(Item(places.line_of(value), value, meaning))
     if not found:
         raise Unfit("feeds.E022", format="misp-event")
     return gatherer.content()
@@ -52,6 +58,10 @@ def _attributes(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for thing in objects(event.get("Object")):
         if thing.get("deleted") is not True:
             yield from objects(thing.get("Attribute"))
+
+
+def _tags(thing: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(name for tag in objects(thing.get("Tag")) if (name := text_of(tag.get("name"))))
 
 
 def _of_attribute(attribute: dict[str, Any], value: str) -> Meaning:
@@ -75,7 +85,7 @@ def _of_attribute(attribute: dict[str, Any], value: str) -> Meaning:
     return [Said(host)] if not kind.startswith("ip-") or looks_like_address(host) else Rule.ADDRESS
 
 
-def manifest(text: bytes) -> Content:
+def manifest(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """The manifest of a feed: an event for each key."""
     document = documents.load(text)
     if not isinstance(document, dict) or not all(isinstance(row, dict) and "info" in row for row in document.values()):
@@ -84,13 +94,13 @@ def manifest(text: bytes) -> Content:
     return Gatherer().take_all(Item(places.line_of(key), f"{key}.json", Rule.ELSEWHERE) for key in document).content()
 
 
-def warning_list(text: bytes) -> Content:
+def warning_list(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A warning list: what is not to be refused. Single labels stand here too, since suffixes are protected."""
     document = documents.load(text)
     if not isinstance(document, dict) or not isinstance(document.get("list"), list):
         raise Unfit("feeds.E022", format="misp-warninglist")
     kind = text_of(document.get("type"))
-    gatherer, places = Gatherer(labels_min=1), Places(text)
+    gatherer, places = Gatherer(asked, labels_min=1), Places(text)
     for value in document["list"]:
         shown = text_of(value)
         gatherer.take(Item(places.line_of(shown), shown, _of_listed(shown, kind)))

@@ -6,7 +6,7 @@ import re
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said, Unfit
 from clearway.feeds.readers.lines import Frame, Shape, without_comment
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.values import looks_like_address
@@ -60,26 +60,26 @@ def of_column(text: str, plain: NameScope, starred: NameScope) -> Meaning:
     return [Said(text, plain)]
 
 
-def _names(text: bytes, plain: NameScope, starred: NameScope) -> Content:
+def _names(text: bytes, plain: NameScope, starred: NameScope, asked: Asked) -> Content:
     def line_reader(line: str) -> Meaning:
         column = without_comment(line, *MARKS)
         return of_column(column, plain, starred) if column else []
 
     frames = (Frame("", "", plain), Frame("*.", "", starred, addresses=False))
-    return lines.read(text, Shape(frames, COMMENTS), line_reader)
+    return lines.read(text, Shape(frames, COMMENTS), line_reader, asked)
 
 
-def domains(text: bytes) -> Content:
+def domains(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name covers itself, `*.name` what is below it."""
-    return _names(text, EXACT, BELOW)
+    return _names(text, EXACT, BELOW, asked)
 
 
-def wildcard_domains(text: bytes) -> Content:
+def wildcard_domains(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name with all below it, whether `*.` stands in front or not."""
-    return _names(text, SUBTREE, SUBTREE)
+    return _names(text, SUBTREE, SUBTREE, asked)
 
 
-def dnscrypt_names(text: bytes) -> Content:
+def dnscrypt_names(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name with all below it; `=name` it alone, `*` elsewhere is a pattern."""
 
     def line_reader(line: str) -> Meaning:
@@ -89,10 +89,10 @@ def dnscrypt_names(text: bytes) -> Content:
         return of_column(column.removeprefix("."), SUBTREE, SUBTREE)
 
     shape = Shape((Frame("", "", SUBTREE), Frame("*.", "", SUBTREE, addresses=False), Frame("=", "", EXACT)), ("#",))
-    return lines.read(text, shape, line_reader)
+    return lines.read(text, shape, line_reader, asked)
 
 
-def ubo_hosts_or_url(text: bytes) -> Content:
+def ubo_hosts_or_url(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name with all below it, or a URL without its scheme, as uBlock Origin takes lists of hosts."""
 
     def line_reader(line: str) -> Meaning:
@@ -101,7 +101,7 @@ def ubo_hosts_or_url(text: bytes) -> Content:
         column = without_comment(line, *MARKS)
         return of_column(column, SUBTREE, SUBTREE) if column else []
 
-    return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS), line_reader)
+    return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS), line_reader, asked)
 
 
 _PREFIX_NOTE = re.compile(r"\s*[;#]|//|\s")
@@ -125,22 +125,22 @@ _HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[\w.-]+\.[a-z
 _LOOK_BYTES = 64 << 10
 
 
-def addresses(text: bytes) -> Content:
+def addresses(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """An address, a prefix or a range; `#`, `;`, `//` or white space end it. Of a hosts file the first column is not
     what is refused: there it raises feeds.E018."""
     if _HOSTS_LOOK.search(text, 0, _LOOK_BYTES):
         raise Unfit("feeds.E018", format="a list of addresses", best="hosts")
-    return lines.read(text, Shape(separators=""), _address_line)
+    return lines.read(text, Shape(separators=""), _address_line, asked)
 
 
-def geofeed(text: bytes) -> Content:
+def geofeed(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """The first column of RFC 8805: a prefix, then where it is."""
 
     def line_reader(line: str) -> Meaning:
         column = line.partition(",")[0].strip()
         return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
 
-    return lines.read(text, Shape(separators=","), line_reader)
+    return lines.read(text, Shape(separators=","), line_reader, asked)
 
 
 LOOPBACKS = frozenset({"0.0.0.0", "127.0.0.1", "::", "::1", "0", "::0"})
@@ -160,11 +160,11 @@ def _hosts_line(line: str) -> Meaning:
     return [Said(name) for name in wanted]
 
 
-def hosts(text: bytes) -> Content:
+def hosts(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """hosts(5): names behind an address that leads nowhere, each by itself."""
     before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
     shape = Shape([Frame(each, "", EXACT) for each in before], ("#",))
-    return lines.read(text, shape, _hosts_line)
+    return lines.read(text, shape, _hosts_line, asked)
 
 
 _PORT = re.compile(r"(.+):\d{1,5}")
@@ -189,6 +189,6 @@ def _trail_line(line: str) -> Meaning:
     return of_column(trail, EXACT, BELOW)
 
 
-def maltrail(text: bytes) -> Content:
+def maltrail(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name or an address (its port is not looked at), each by itself; a path or URL gives none."""
-    return lines.read(text, Shape((Frame("", "", EXACT),), ("#",)), _trail_line)
+    return lines.read(text, Shape((Frame("", "", EXACT),), ("#",)), _trail_line, asked)

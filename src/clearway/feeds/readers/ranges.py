@@ -11,7 +11,7 @@ from typing import Any
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import documents
-from clearway.feeds.readers.content import Content, Gatherer, Item, Meaning, Said, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Said, Unfit
 from clearway.feeds.readers.documents import Places, objects, text_of, texts
 from clearway.feeds.readers.lines import LINE_BYTES_MAX
 from clearway.feeds.readers.plain import of_column
@@ -89,15 +89,16 @@ def tagged(text: bytes, format: str) -> list[tuple[str, str]]:
         raise Unfit("feeds.E022", format=format) from None
 
 
-def vendor(format: str) -> Callable[[bytes], Content]:
+def vendor(format: str) -> Callable[[bytes, Asked], Content]:
     """The reader of a vendor's document."""
 
-    def read(text: bytes) -> Content:
+    def read(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         document = documents.load(text)
-        gatherer, places = Gatherer(), Places(text)
+        gatherer, places = Gatherer(asked), Places(text)
         try:
-            for prefix, _ in VENDORS[format](document):
-                meaning: Meaning = [Said(prefix)] if looks_like_address(prefix) else Rule.ADDRESS
+            for prefix, tag in VENDORS[format](document):
+                said = Said(prefix, categories=(tag,) if tag else ())
+                meaning: Meaning = [said] if looks_like_address(prefix) else Rule.ADDRESS
                 gatherer.take(_placed(places, prefix, meaning))
             published = next((document[key] for key in _PUBLISHED if key in document), None)
         except (KeyError, TypeError, AttributeError):
@@ -112,12 +113,12 @@ def _placed(places: Places, text: str, meaning: Meaning) -> Item:
     return Item(places.line_of(text), text, meaning)
 
 
-def allow_deny(text: bytes) -> Content:
+def allow_deny(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """`{"allow": […], "deny": […]}`: names with all below them; `allow` spares, inside this list."""
     document = documents.load(text)
     if not isinstance(document, dict) or not isinstance(document.get("deny"), list):
         raise Unfit("feeds.E022", format="json-allow-deny")
-    gatherer, places = Gatherer(), Places(text)
+    gatherer, places = Gatherer(asked), Places(text)
     for key, exception in (("allow", True), ("deny", False), ("denySub", False)):
         for value in texts(document.get(key, [])):
             meaning = of_column(value, NameScope.SUBTREE, NameScope.BELOW)
@@ -127,9 +128,9 @@ def allow_deny(text: bytes) -> Content:
     return gatherer.content()
 
 
-def spamhaus_json(text: bytes) -> Content:
+def spamhaus_json(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """An object a line with its `cidr`; the last one is metadata, and says how many there are."""
-    gatherer = Gatherer()
+    gatherer = Gatherer(asked)
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             gatherer.blank += bool(line) or number <= text.count(b"\n")

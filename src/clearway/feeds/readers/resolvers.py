@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
 from clearway.feeds.readers.plain import LOOPBACKS, SUBTREE, subtree_of
 from clearway.feeds.readers.rules import Rule
@@ -36,12 +36,12 @@ def _dnsmasq_line(line: str) -> Meaning:
     return refused or [said for each in wanted if not isinstance(each, Rule) for said in each]
 
 
-def dnsmasq(text: bytes) -> Content:
+def dnsmasq(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Names that are answered with an address that leads nowhere, or with none: each with all below it."""
     targets = ("0.0.0.0", "", "#", "127.0.0.1", "::")
     frames = [Frame("address=/", f"/{target}", SUBTREE) for target in targets]
     frames += [Frame("server=/", "/", SUBTREE), Frame("local=/", "/", SUBTREE)]
-    return lines.read(text, Shape(frames, ("#",)), _dnsmasq_line)
+    return lines.read(text, Shape(frames, ("#",)), _dnsmasq_line, asked)
 
 
 UNBOUND_REFUSES = (
@@ -88,10 +88,10 @@ def _unbound_reader() -> Callable[[str], Meaning]:
     return line_reader
 
 
-def unbound(text: bytes) -> Content:
+def unbound(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that refuse a name with all below it; `local-data` to nowhere refuses one name."""
     frames = [Frame('local-zone: "', f'" {kind}', SUBTREE, addresses=False) for kind in UNBOUND_REFUSES]
-    return lines.read(text, Shape(frames, ("#",)), _unbound_reader())
+    return lines.read(text, Shape(frames, ("#",)), _unbound_reader(), asked)
 
 
 _BIND_ZONE = re.compile(r"zone\s+\"?([^\s\";]+)\"?\s*(?:IN\s*)?\{(.*)\}\s*;", re.IGNORECASE)
@@ -136,7 +136,7 @@ def _bind_statement(text: str) -> Meaning:
     return subtree_of(zone[1]) if kind and kind[1].lower() in ("master", "primary") else Rule.OPTION
 
 
-def bind_zone(text: bytes) -> Content:
+def bind_zone(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that this server answers itself, from a file that holds nothing: each name with all below it."""
     frames = [Frame('zone "', behind, SUBTREE, addresses=False) for behind in BIND_USUAL]
-    return lines.read(text, Shape(frames, ("#", "//")), _bind_reader())
+    return lines.read(text, Shape(frames, ("#", "//")), _bind_reader(), asked)

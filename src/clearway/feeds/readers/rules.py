@@ -53,6 +53,7 @@ class Rule(Enum):
     BENIGN = "G9.benign", UNSUPPORTED, "named by its author as harmless"
     NO_OBSERVABLE = "G9.no-network-observable", UNSUPPORTED, "neither a name nor an address: a hash, a file, a key"
     LANGUAGE = "G9.pattern-type", UNSUPPORTED, "a pattern in another language than STIX"
+    CATEGORY = "G9.category", UNSUPPORTED, "of a category that the list's table of reasons does not have, or of none"
     CONJUNCTION = "G9.conjunction", UNSUPPORTED, "a pattern of more than one thing at a time"
 
     def __init__(self, id: str, kind: str, sentence: str) -> None:

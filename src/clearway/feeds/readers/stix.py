@@ -1,73 +1,69 @@
 """STIX 2.0 and 2.1: what a bundle's indicators name by equality. Bare observables are no indicators, and give nothing.
 
-Of a pattern (STIX 2.1, part 9): comparisons by `=`, `IN` and, of addresses, `ISSUBSET`, joined by OR, each a value of
-its own; with AND, NOT, FOLLOWEDBY or a qualifier it means more than one thing at a time and gives none.
+What a pattern says stands in stix_pattern.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from clearway._engine import NameScope
 from clearway.feeds.readers import documents
-from clearway.feeds.readers.content import Content, Gatherer, Item, Meaning, Said, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Unfit
 from clearway.feeds.readers.documents import Places, objects, text_of, texts
-from clearway.feeds.readers.plain import of_url
 from clearway.feeds.readers.rules import Rule
+from clearway.feeds.readers.stix_pattern import comparisons
 
-PATTERN_CHARACTERS_MAX = 1 << 20
-
-_ADDRESSES = frozenset(
-    {"ipv4-addr:value", "ipv6-addr:value", "network-traffic:dst_ref.value", "network-traffic:src_ref.value"}
-)
-_TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<string>'(?:[^'\\]|\\.)*')
-    | (?P<path>[a-z0-9-]+:[\w.'"\[\]*-]+)
-    | (?P<word>[A-Za-z]+)
-    | (?P<mark>!=|[<>]=?|[\[\](),=])
-    | (?P<other>[^\s\[\](),='<>!]+)
-    )""",
-    re.VERBOSE,
-)
-
-_OPERATORS = frozenset({"IN", "ISSUBSET", "ISSUPERSET", "LIKE", "MATCHES", "=", "!=", "<", ">", "<=", ">="})
+BENIGN = frozenset({"benign", "allowlist"})
 
 
-def stix(text: bytes, now: datetime | None = None) -> Content:
-    """A bundle. `now`: indicators past their `valid_until` then give nothing; None: they are not judged by time."""
+def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
+    """A bundle, what a TAXII server answers, a list of objects, or one. Indicators past their `valid_until` give
+    nothing, where a time is given."""
     document = documents.load(text)
-    if not isinstance(document, dict) or not isinstance(document.get("objects"), list):
+    found = _objects(document)
+    if found is None:
         raise Unfit("feeds.E022", format="stix21")
-    gatherer, places = Gatherer(), Places(text)
-    for item in objects(document["objects"]):
+    gatherer, places = Gatherer(asked), Places(text)
+    for item in found:
         if item.get("type") == "indicator":
             line = places.line_of(text_of(item.get("id")))
-            gatherer.take_all(Item(line, shown, meaning) for shown, meaning in _indicator(item, now))
+            categories = tuple(word for key in ("indicator_types", "labels") for word in texts(item.get(key)) if word)
+            for shown, meaning in _indicator(item, asked.now):
+                if isinstance(meaning, list):
+                    meaning = [said._replace(categories=categories) for said in meaning]
+                gatherer.take(Item(line, shown, meaning))
     return gatherer.content()
+
+
+def _objects(document: Any) -> list[dict[str, Any]] | None:
+    """None: it is no document of STIX."""
+    if isinstance(document, dict):
+        if isinstance(document.get("objects"), list):
+            return objects(document["objects"])
+        is_envelope = "more" in document or document.get("type") == "bundle"  # `objects` may be absent where none are
+        return [document] if document.get("type") == "indicator" else [] if is_envelope else None
+    found = objects(document)
+    return found if found and all("type" in item for item in found) else None
 
 
 def _indicator(item: dict[str, Any], now: datetime | None) -> Iterator[tuple[str, Meaning]]:
     pattern = text_of(item.get("pattern"))
+    said = {word.lower() for word in texts(item.get("indicator_types")) + texts(item.get("labels"))}
     if item.get("revoked") is True:
         yield pattern, Rule.WITHDRAWN
     elif item.get("pattern_type", "stix") != "stix":
         yield pattern, Rule.LANGUAGE
-    elif set(texts(item.get("indicator_types", item.get("labels")))) in ({"benign"}, {"allowlist"}):
+    elif said & BENIGN:
         yield pattern, Rule.BENIGN
     elif now and _is_past(item.get("valid_until"), now):
         yield pattern, Rule.EXPIRED
-    elif not pattern or len(pattern) > PATTERN_CHARACTERS_MAX:
+    elif not pattern:
         yield pattern, Rule.FIELD
     else:
-        values = _comparisons(pattern)
-        if isinstance(values, Rule):
-            yield pattern, values
-        else:
-            yield from values
+        found = comparisons(pattern)
+        yield from [(pattern, found)] if isinstance(found, Rule) else found
 
 
 def _is_past(text: Any, now: datetime) -> bool:
@@ -76,40 +72,3 @@ def _is_past(text: Any, now: datetime) -> bool:
     except ValueError:
         return False
     return (until if until.tzinfo else until.replace(tzinfo=UTC)) <= now
-
-
-def _comparisons(pattern: str) -> list[tuple[str, Meaning]] | Rule:
-    """The values of a pattern, each with what it means."""
-    found: list[tuple[str, Meaning]] = []
-    path, operator, at = "", "", 0
-    while at < len(pattern.rstrip()):
-        token = _TOKEN.match(pattern, at)
-        if not token:
-            return Rule.NOT_A_LINE
-        at = token.end()
-        kind, text = token.lastgroup, token[0].strip()
-        if kind == "path":
-            path, operator = text, ""
-        elif kind == "string" and path and operator:
-            value = re.sub(r"\\(.)", r"\1", text[1:-1])
-            found.append((value, _of_value(path, operator, value)))
-        elif text in _OPERATORS and kind != "string":
-            operator = text
-        elif kind == "word" and text != "OR":
-            return Rule.CONJUNCTION
-        elif kind == "other" and not (path and operator):
-            return Rule.NOT_A_LINE
-    if not found:
-        return Rule.NO_OBSERVABLE if path else Rule.NOT_A_LINE
-    return found
-
-
-def _of_value(path: str, operator: str, value: str) -> Meaning:
-    if operator in ("LIKE", "MATCHES"):
-        return Rule.EXPRESSION
-    is_address = path in _ADDRESSES
-    if operator not in ("=", "IN") and not (is_address and operator == "ISSUBSET"):
-        return Rule.CONJUNCTION
-    if path == "url:value":
-        return of_url(value)
-    return [Said(value, NameScope.EXACT)] if is_address or path == "domain-name:value" else Rule.NO_OBSERVABLE

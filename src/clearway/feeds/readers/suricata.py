@@ -6,7 +6,7 @@ import re
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Shape
 from clearway.feeds.readers.rules import Rule
 
@@ -36,13 +36,16 @@ def _rule_line(line: str) -> Meaning:
     name = contents[0].strip('"')
     if "|" in name:
         return Rule.EXPRESSION
+    categories = tuple(value for option, value in options if option == "classtype" and value)
     if "dotprefix" in words and "endswith" in words and name.startswith("."):
-        return [Said(name[1:], NameScope.SUBTREE)]
+        return [Said(name[1:], NameScope.SUBTREE, categories=categories)]
     # `bsize` says how long the whole name is, so that nothing may stand beside it. Its number is not compared: a maker
     # of lists has written one and the same in all rules
-    return [Said(name)] if "bsize" in words or {"startswith", "endswith"} <= words else Rule.SUBSTRING
+    if "bsize" in words or {"startswith", "endswith"} <= words:
+        return [Said(name, categories=categories)]
+    return Rule.SUBSTRING
 
 
-def suricata_sni(text: bytes) -> Content:
+def suricata_sni(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Rules; each by itself."""
-    return lines.read(text, Shape(comments=("#",)), _rule_line)
+    return lines.read(text, Shape(comments=("#",)), _rule_line, asked)

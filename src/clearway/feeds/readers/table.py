@@ -6,10 +6,9 @@ Syntax alone: what a list may do to a network is for feeds/guard.py. Pure, but f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 from clearway.errors import ClearwayError
 from clearway.feeds.readers import (
@@ -26,9 +25,10 @@ from clearway.feeds.readers import (
     texts,
     zones,
 )  # fmt: skip
-from clearway.feeds.readers.content import Content, Unfit
+from clearway.feeds.readers.content import Asked, Content, Unfit
 
-Read = Callable[[bytes], Content]
+Read = Callable[..., Content]
+"""The text of a list, and what is Asked besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,20 +208,26 @@ def reader_of(word: str) -> Reader:
     bare = word.lower()
     for packing_word in PACKINGS:
         bare = bare.removesuffix(packing_word)
-    bare, _, column = bare.partition(":")
+    bare, _, columns = bare.partition(":")
+    column, _, category = columns.partition(":")
     bare = SYNONYMS.get(bare, bare)
     reader = READERS.get(bare)
-    if reader is None or (column and bare != "csv"):
+    if reader is None or (columns and bare != "csv"):
         raise ClearwayError.of("feeds.E001", value=word, known=", ".join(READERS))
-    if column:
-        return Reader(
-            tables.by_name(column), reader.looks_like, reader.covers, reader.source, reader.unsupported, "table"
-        )
+    if columns:
+        return replace(reader, read=tables.by_name(column or None, category or None))
     return reader
 
 
-def read(data: bytes, format: str | None = None, *, origin: str = "the list", now: datetime | None = None) -> Found:
-    """Reads a list, packed or not. `format` None: found from its look. `now`: what is past its own time gives nothing.
+def read(
+    data: bytes,
+    format: str | None = None,
+    *,
+    origin: str = "the list",
+    now: datetime | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> Found:
+    """Reads a list, packed or not. `format` None: found from its look; `now` and `reasons` as Asked has them.
 
     Raises feeds.E001, E003, E007 to E009, E018 to E023; `origin` names the list in them.
     """
@@ -230,12 +236,8 @@ def read(data: bytes, format: str | None = None, *, origin: str = "the list", no
     texts.check(text, origin)
     word = format or detect(text, origin)
     reader = reader or READERS[word]
-    if now is not None and reader.read is stix.stix:
-        reader_read: Read = partial(stix.stix, now=now)
-    else:
-        reader_read = reader.read
     try:
-        content = reader_read(text)
+        content = reader.read(text, Asked(now, reasons))
     except Unfit as unfit:
         _check_guess(text, word, origin)
         raise ClearwayError.of(unfit.id, origin=origin, **unfit.fields) from None
@@ -258,7 +260,7 @@ def detect(text: bytes, origin: str = "the list") -> str:
 def _check_guess(text: bytes, word: str, origin: str, understood: int = 0) -> None:
     """Refuses a format where another one makes more of the list. Raises feeds.E018."""
     best = sniff.best(text, READERS)
-    if best is None or READERS[best].read is reader_of(word).read:
+    if best is None or best == word.partition(":")[0].lower() or READERS[best].read is reader_of(word).read:
         return
     try:
         counts = READERS[best].read(text).counts

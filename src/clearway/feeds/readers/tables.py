@@ -10,10 +10,11 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Unfit
 from clearway.feeds.readers.lines import Shape
 from clearway.feeds.readers.plain import EXACT, SUBTREE, of_column, of_url
 from clearway.feeds.readers.rules import Rule
@@ -22,6 +23,12 @@ from clearway.feeds.readers.values import looks_like_address
 COLUMNS_MAX = 256
 
 _DELIMITERS = (",", ";", "\t", "|")
+
+
+class Read(Protocol):
+    """A reader of tables."""
+
+    def __call__(self, text: bytes, asked: Asked = ..., /) -> Content: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,17 @@ class Columns:
     """Where one of these is not empty, the value is part of a URL."""
     usual: Sequence[str] = ()
     """The header of files that have none."""
+    categories: Sequence[str] = ()
+    """Hold what the source says that it is, the closest first."""
+
+
+class _Places(NamedTuple):
+    """Columns by number."""
+
+    value: int | None
+    kind: int | None
+    paths: list[int]
+    categories: list[int]
 
 
 class _Header:
@@ -59,11 +77,14 @@ class _Header:
                 return True
         return False
 
-    def places(self) -> tuple[int | None, int | None, list[int]]:
-        """Of the value, of its kind, of all paths."""
-        wanted = (self._columns.values, self._columns.kinds)
-        value, kind = (next((self.names.index(name) for name in each if name in self.names), None) for each in wanted)
-        return value, kind, [self.names.index(name) for name in self._columns.paths if name in self.names]
+    def places(self) -> _Places:
+        """Where the columns are."""
+        columns = self._columns
+        values, kinds, paths, categories = (
+            [self.names.index(name) for name in names if name in self.names]
+            for names in (columns.values, columns.kinds, columns.paths, columns.categories)
+        )
+        return _Places(values[0] if values else None, kinds[0] if kinds else None, paths, categories)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -78,22 +99,26 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
     header = _Header(columns)
-    place, kind_at, paths = header.places()
+    places = header.places()
 
     def line_reader(line: str) -> Meaning:
-        nonlocal place, kind_at, paths
+        nonlocal places
         if not header.found and header.take(line):
-            place, kind_at, paths = header.places()
+            places = header.places()
             return []
         if not line or line.lstrip()[:1] in ("#", ""):
             return []
         fields = _fields(line, header.delimiter)
-        if place is None or place >= len(fields):
+        if places.value is None or places.value >= len(fields):
             return Rule.FIELD
-        if any(at < len(fields) and fields[at] for at in paths):
+        if any(at < len(fields) and fields[at] for at in places.paths):
             return Rule.URL
-        kind = fields[kind_at].lower() if kind_at is not None and kind_at < len(fields) else ""
-        return _of_kind(fields[place], kind, scope)
+        kind = fields[places.kind].lower() if places.kind is not None and places.kind < len(fields) else ""
+        meaning = _of_kind(fields[places.value], kind, scope)
+        categories = tuple(fields[at] for at in places.categories if at < len(fields) and fields[at])
+        if isinstance(meaning, Rule) or not categories:
+            return meaning
+        return [said._replace(categories=categories) for said in meaning]
 
     return line_reader
 
@@ -113,9 +138,9 @@ def _of_kind(value: str, kind: str, scope: NameScope) -> Meaning:
     return of_column(value, scope, scope) if value else Rule.FIELD
 
 
-def _table(columns: Columns, scope: NameScope = EXACT) -> Callable[[bytes], Content]:
-    def read(text: bytes) -> Content:
-        return lines.read(text, Shape(), _reader(columns, scope))
+def _table(columns: Columns, scope: NameScope = EXACT) -> Read:
+    def read(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
+        return lines.read(text, Shape(), _reader(columns, scope), asked)
 
     return read
 
@@ -126,26 +151,41 @@ ANY_COLUMN = (
 )  # fmt: skip
 """What the column with the entry is called in files of many hands, in the order of asking."""
 
-urlhaus = _table(Columns(("url",), usual=("id", "dateadded", "url"), kinds=("-url-",)))
-feodo = _table(Columns(("dst_ip", "ip_address", "dstip"), usual=("first_seen_utc", "dst_ip", "dst_port")))
+CATEGORY_COLUMNS = ("category", "categories", "malware", "family", "threat", "threat_type", "classification")
+"""The same of the column that says what an entry is."""
+
+urlhaus = _table(Columns(("url",), usual=("id", "dateadded", "url"), kinds=("-url-",), categories=("threat",)))
+feodo = _table(
+    Columns(("dst_ip", "ip_address", "dstip"), usual=("first_seen_utc", "dst_ip", "dst_port"), categories=("malware",))
+)
 sslbl = _table(Columns(("dstip", "dst_ip"), usual=("firstseen", "dstip", "dstport")))
 threatfox = _table(
-    Columns(("ioc_value", "ioc"), kinds=("ioc_type",), usual=("first_seen_utc", "ioc_id", "ioc_value", "ioc_type"))
+    Columns(
+        ("ioc_value", "ioc"),
+        kinds=("ioc_type",),
+        usual=("first_seen_utc", "ioc_id", "ioc_value", "ioc_type"),
+        categories=("malware_printable", "fk_malware", "malware", "threat_type"),
+    )
 )
-c2intel = _table(Columns(("ip", "domain"), usual=("ip", "ioc")))
-blackbook = _table(Columns(("domain",), usual=("domain", "malware", "date added", "source")))
+c2intel = _table(Columns(("ip", "domain"), usual=("ip", "ioc"), categories=("ioc",)))
+blackbook = _table(Columns(("domain",), usual=("domain", "malware", "date added", "source"), categories=("malware",)))
 splunk = _table(Columns(("host",), paths=("path",)), SUBTREE)
 
 
-def by_name(column: str | None) -> Callable[[bytes], Content]:
-    """Any table with a header. `column`: the one with the entries; None: the first that is called as they are."""
+def by_name(column: str | None, category: str | None = None) -> Read:
+    """Any table with a header. `column`: the one with the entries; None: the first that is called as they are.
+    `category`: the one that says what an entry is."""
 
-    def read(text: bytes) -> Content:
-        wanted = (column.lower(),) if column else ANY_COLUMN
+    def read(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
+        values = (column.lower(),) if column else ANY_COLUMN
+        categories = (category.lower(),) if category else CATEGORY_COLUMNS
         start = text[: lines.LINE_BYTES_MAX].decode("utf-8", "ignore").removeprefix("\ufeff")
-        if not any(_Header(Columns(wanted)).take(line) for line in start.splitlines()):
+        header = _Header(Columns(values, categories=categories))
+        if not any(header.take(line) for line in start.splitlines()):
             raise Unfit("feeds.E020", wanted=column or "domain, ip, cidr, indicator…")
-        kinds = ("ioc_type", "indicator_type", "type")
-        return lines.read(text, Shape(), _reader(Columns(wanted, kinds=kinds), EXACT))
+        if category and not header.places().categories:
+            raise Unfit("feeds.E020", wanted=category)
+        columns = Columns(values, kinds=("ioc_type", "indicator_type", "type"), categories=categories)
+        return lines.read(text, Shape(), _reader(columns, EXACT), asked)
 
     return read

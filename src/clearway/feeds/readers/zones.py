@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import Content, Meaning, Said
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
 from clearway.feeds.readers.rules import Rule
 
@@ -127,7 +127,7 @@ def _rpz_address(text: str) -> str | None:
     return f"{address}/{length}"
 
 
-def rpz(text: bytes) -> Content:
+def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """CNAME records that refuse, or with rpz-passthru spare; `rpz-ip` gives addresses."""
     frames = (
         Frame("", " CNAME .", NameScope.EXACT, addresses=False),
@@ -135,6 +135,5 @@ def rpz(text: bytes) -> Content:
     )
     # Records that stand below another origin than the zone's mean other names than they show
     origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
-    return lines.read(
-        text, Shape(frames if origins < 2 else (), (";",), special_labels=TRIGGERS), _zone_reader(), merge=True
-    )
+    shape = Shape(frames if origins < 2 else (), (";",), special_labels=TRIGGERS)
+    return lines.read(text, shape, _zone_reader(), asked, merge=True)
