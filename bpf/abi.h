@@ -217,6 +217,8 @@ struct control {
 	__u32 probe_nonce;     /* skb->mark, or the first word of XDP metadata, of a probe; 0: no probes */
 	__u64 bypass_until_ns; /* boot clock; 0: no bypass. Ends without the daemon */
 	__u64 heartbeat_ns;    /* boot clock: the daemon's last turn, for whoever looks from outside */
+	__u32 names_active;    /* 0: the name step is skipped, and nothing of hold_control is read */
+	__u32 unused;
 };
 
 /* 384 /24s: which of them the base says anything about, how many such /24s stand before the line, and how many of the
@@ -356,10 +358,11 @@ struct probe_outcome {
 
 /* ---- names ---- */
 
-/* Switches of the name step, and what is between the programs and the inspector. A cache line for each writer. */
+/* What the name step reads, and what is between the programs and the inspector. A cache line for each writer; whether
+ * the step is taken at all stands in struct control, which is read anyway. */
 struct hold_control {
 	/* daemon */
-	__u32 names_active;   /* 0: the step is skipped */
+	__u32 unused_switch;  /* was names_active */
 	__u32 closed;	      /* what can't be held is dropped, not passed */
 	__u32 tap_ifindex[2]; /* by enum direction: where its packets wait; 0: nowhere */
 	__u64 flow_key0;      /* made once with this map: key of young_flows, held_marks, overlay_names */

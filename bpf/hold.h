@@ -477,12 +477,12 @@ static __always_inline void name_rule(context *skb, struct packet *p, struct dec
 	__u32 zero = 0;
 	__u32 *mark;
 
-	if (d->drop_reason || d->lane != LANE_INSPECTED || d->probe || p->fragment ||
+	if (!d->names_active || d->drop_reason || d->lane != LANE_INSPECTED || d->probe || p->fragment ||
 	    (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) ||
 	    p->facts & (FACT_BIT(FACT_OPAQUE) | FACT_BIT(FACT_BYPASSED)))
 		return;
 	hold = bpf_map_lookup_elem(&hold_control, &zero);
-	if (!hold || !hold->names_active)
+	if (!hold)
 		return;
 	hashes = flow_hashes_of(p, hold);
 	mark = mark_of(hashes.mark);

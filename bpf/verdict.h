@@ -16,7 +16,7 @@ struct decision {
 	__u32 probe;	    /* counted as FACT_PROBE only */
 	__u64 now_ns;	    /* boot clock, read when an entry matched; 0: not yet */
 	__u32 hold_ifindex; /* the TAP that it goes to; 0: it is not held */
-	__u32 unused;
+	__u32 names_active; /* as struct control says */
 };
 
 /* A step of decide(): this reason, or none of its business. */
@@ -301,7 +301,7 @@ static __always_inline __u32 record(struct packet *p, const struct frame *f, str
 
 /* ---- what both spines begin with ---- */
 
-/* Reads the epoch, and whether the gateway is a plain wire just now. */
+/* Reads the epoch and the switches: whether names are read, and whether the gateway is a plain wire just now. */
 static __always_inline bool begin(struct decision *d, __u32 *nonce)
 {
 	__u32 zero = 0;
@@ -312,6 +312,7 @@ static __always_inline bool begin(struct decision *d, __u32 *nonce)
 		return false;
 	d->epoch = c->epoch;
 	*nonce = c->probe_nonce;
+	d->names_active = c->names_active;
 	bypass_until_ns = c->bypass_until_ns;
 	return bypass_until_ns && now_of(d) < bypass_until_ns;
 }

@@ -78,13 +78,8 @@ static __always_inline void answer_probe(struct xdp_md *ctx, __u32 nonce, const 
 /* Names are read by tcx.bpf.c. */
 static __always_inline bool may_have_name(const struct packet *p, const struct decision *d)
 {
-	struct hold_control *hold;
-	__u32 zero = 0;
-
-	if (d->lane != LANE_INSPECTED || (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP))
-		return false;
-	hold = bpf_map_lookup_elem(&hold_control, &zero);
-	return hold && hold->names_active;
+	return d->names_active && d->lane == LANE_INSPECTED &&
+	       (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP);
 }
 
 SEC("xdp.frags")

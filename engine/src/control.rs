@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::mem::offset_of;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::abi;
 use crate::error::{Error, Result};
+use crate::kernel;
 use crate::mapped::{of_fds, Mapped};
 
 /// The map of that name.
@@ -23,6 +24,15 @@ impl Control {
             return Err(Error::Misuse("the map control is too small".to_owned()));
         }
         Ok(control)
+    }
+
+    /// One that an older version pinned: fields were only ever put behind those that were there.
+    pub fn open_older(fd: BorrowedFd<'_>) -> Result<Self> {
+        let bytes = kernel::map_shape(fd)?.value_bytes as usize;
+        if bytes < offset_of!(abi::Control, names_active) {
+            return Err(Error::Misuse(format!("a map control of {bytes} bytes")));
+        }
+        Ok(Control(Mapped::open(fd, "control", bytes, 1)?))
     }
 
     fn half_word(&self, offset: usize) -> &AtomicU32 {
@@ -68,6 +78,17 @@ impl Control {
     /// See bypass_until_ns().
     pub fn set_bypass_until_ns(&self, boot_ns: u64) {
         self.word(offset_of!(abi::Control, bypass_until_ns)).store(boot_ns, Ordering::Relaxed);
+    }
+
+    /// Whether the name step is taken; not in one that is older than this switch.
+    pub fn names_active(&self) -> bool {
+        let switch = self.0.half_words().get(offset_of!(abi::Control, names_active) / 4);
+        switch.is_some_and(|switch| switch.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Names are read, or not, from the next packet on.
+    pub fn set_names_active(&self, active: bool) {
+        self.half_word(offset_of!(abi::Control, names_active)).store(active.into(), Ordering::SeqCst);
     }
 
     /// Boot clock of the daemon's last turn.

@@ -1,6 +1,6 @@
-//! struct hold_control as the daemon writes it: whether names are read, what is done where nobody can look, and the key
-//! of what the programs hash. The inspector's half is in hold_tables.rs. Each field is written whole, by itself, while
-//! programs read it.
+//! struct hold_control as the daemon writes it: what is done where nobody can look, and the key of what the programs
+//! hash. Whether names are read at all stands in struct control. The inspector's half is in hold_tables.rs. Each field
+//! is written whole, by itself, while programs read it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,8 +23,6 @@ pub struct HoldControl(Mapped);
 /// What stands there, for whoever looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldState {
-    /// The step is taken at all.
-    pub names_active: bool,
     /// What can't be held is dropped.
     pub closed: bool,
     /// Names blocked one by one: keys.
@@ -60,11 +58,6 @@ impl HoldControl {
         &self.0.words()[offset / 8]
     }
 
-    /// Names are read from the next packet on.
-    pub fn set_names_active(&self, active: bool) {
-        self.half_word(offset_of!(abi::HoldControl, names_active)).store(active.into(), Ordering::SeqCst);
-    }
-
     /// The failure policy.
     pub fn set_closed(&self, closed: bool) {
         self.half_word(offset_of!(abi::HoldControl, closed)).store(closed.into(), Ordering::SeqCst);
@@ -98,7 +91,6 @@ impl HoldControl {
         let whole = |offset| self.word(offset).load(Ordering::Relaxed);
         let taps = offset_of!(abi::HoldControl, tap_ifindex);
         HoldState {
-            names_active: half(offset_of!(abi::HoldControl, names_active)) != 0,
             closed: half(offset_of!(abi::HoldControl, closed)) != 0,
             overlay_names: half(offset_of!(abi::HoldControl, overlay_names)),
             held_total: whole(offset_of!(abi::HoldControl, held_total)),

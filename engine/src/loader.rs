@@ -500,12 +500,12 @@ fn actual_capacity(taken: &BTreeMap<String, OwnedFd>, wanted: Capacity) -> Resul
 fn begin_control(maps: &BTreeMap<String, OwnedFd>, old: Option<&OwnedFd>) -> Result<()> {
     let control = Control::open(maps)?;
     if let Some(old) = old {
-        let old = BTreeMap::from([("control".to_owned(), kernel::duplicate(old.as_fd())?)]);
-        if let Ok(old) = Control::open(&old) {
+        if let Ok(old) = Control::open_older(old.as_fd()) {
             control.set_epoch(old.epoch());
             control.set_bypass_until_ns(old.bypass_until_ns());
             control.beat(old.heartbeat_ns());
             control.set_probe_nonce(old.probe_nonce());
+            control.set_names_active(old.names_active());
         }
     }
     if control.probe_nonce() == 0 {

@@ -630,7 +630,7 @@ impl Tables {
     }
 
     fn set_names_active(&self, active: bool) {
-        self.0.hold.set_names_active(active);
+        self.0.control.set_names_active(active);
     }
 
     fn set_on_failure(&self, policy: &str) -> PyResult<()> {
@@ -658,7 +658,7 @@ impl Tables {
     fn hold_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let held = self.0.hold.state();
         let state = PyDict::new(py);
-        state.set_item("names_active", held.names_active)?;
+        state.set_item("names_active", self.0.control.names_active())?;
         state.set_item("on_failure", if held.closed { "closed" } else { "open" })?;
         state.set_item("overlay_names", held.overlay_names)?;
         state.set_item("held", held.held_total)?;

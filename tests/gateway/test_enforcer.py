@@ -97,6 +97,9 @@ class Tables:
     def set_names_active(self, active: bool) -> None:
         assert not active  # no list here has names
 
+    def hold_state(self) -> dict[str, object]:
+        return {"names_active": False}
+
     def set_on_failure(self, policy: str) -> None:
         pass
 

@@ -150,8 +150,7 @@ class Enforcer:
             tables.reconcile(*self._rows())  # what was decided meanwhile
             grew = loaded.capacity != self.loaded.capacity
             self.tables, self.loaded, self._waiting = tables, loaded, None
-            self.names.tables = tables
-            tables.set_on_failure(self.names.on_failure)
+            self.names.follow(tables)
             self.tables.set_bypass_until(self._bypass_deadline())
         self.grown += grew
         return tables.epoch, links

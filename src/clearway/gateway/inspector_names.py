@@ -84,6 +84,14 @@ class NamesInForce:
                 return
             self._maps = {name: os.dup(map_fds[name]) for name in MAPS}
 
+    def follow(self, tables: _engine.Tables) -> None:
+        """Larger tables that the ports run from now on. They have a control word of their own, and so a switch."""
+        before, self.tables = self.tables, tables
+        tables.set_on_failure(self.on_failure)
+        if before is not None:
+            tables.set_names_active(before.hold_state()["names_active"])
+        self._switch()  # what was decided meanwhile
+
     def before_publish(self, snapshot: Snapshot) -> None:
         """The inspector judges by the names of this snapshot when it returns."""
         with self._turn:
