@@ -8,7 +8,7 @@ there. The bytes are those of the full compilation. IPv6 is compiled anew, all o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,9 +88,12 @@ def _identity(each: ListEntries) -> tuple[object, ...]:
     return (*_kind(each), id(each.v4), id(each.v6))
 
 
+_FLAGS = tuple(each.name for each in fields(ListEntries) if each.name not in ("name", "reason", "v4", "v6"))
+
+
 def _kind(each: ListEntries) -> tuple[bool, ...]:
-    """Entries of lists of one kind are one set."""
-    return (each.exception,)
+    """Entries of lists of one kind are one set: whether they are exceptions, and what else is said of them."""
+    return tuple(getattr(each, flag) for flag in _FLAGS)
 
 
 def _has_mapped(v6: U64) -> bool:

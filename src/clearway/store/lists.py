@@ -18,12 +18,11 @@ from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch, files, formats
 from clearway.policy import name_limits, parts, snapshot
-from clearway.policy.compile import compile_base
 from clearway.policy.entries import StoredEntries, open_entries
 from clearway.policy.model import Prefix, Reason, parse_word
 from clearway.policy.name_table import NameEntry
 from clearway.policy.snapshot import LeftOut, Snapshot, SnapshotList
-from clearway.store import list_names, subscribe, wanted
+from clearway.store import compile_lists, list_names, subscribe, wanted
 from clearway.store.change import Change, ListHit, ListWanted, NameHit, NewVersion
 from clearway.store.database import told
 from clearway.store.models import Feed, FeedVersion
@@ -170,12 +169,12 @@ def compile_wanted(
         skipped = [
             LeftOut(each.feed, each.content, refusal.as_json()["error"]) for each, _, refusal in opened if refusal
         ]
-        path = _current(state, lists, skipped)
-        if path is None:
+        current = _current(state)
+        if current is not None and compile_lists.is_of(current, lists, skipped):
+            path = current.path
+        else:
             held = [(each, stored) for each, (_, stored) in zip(lists, usable, strict=True)]
-            compiled = compile_base([stored.entries(each.name, each.reason) for each, stored in held])
-            names = list_names.compile_held(state, [stored.list_names(each.name, each.reason) for each, stored in held])
-            path = snapshot.write(state.snapshots, compiled, lists, created=now, left_out=skipped, names=names)
+            path = compile_lists.write(state, held, current, created=now, left_out=skipped)
             state.adopt(path, state.snapshots / snapshot.CURRENT)
         _sweep(state, now)
     progress("compile", 1, 1)
@@ -348,13 +347,10 @@ def _opened(
     return opened
 
 
-def _current(state: StateDirectory, lists: Sequence[SnapshotList], left: Sequence[LeftOut]) -> Path | None:
-    """The current snapshot, where it is whole, of exactly these contents, and left out the same."""
+def _current(state: StateDirectory) -> Snapshot | None:
+    """The current snapshot, where it is whole."""
     with contextlib.suppress(ClearwayError):
-        current = snapshot.load(state.snapshots / snapshot.CURRENT)
-        held = [(each.name, each.reason, each.content) for each in current.lists]
-        if held == [(each.name, each.reason, each.content) for each in lists] and current.left_out == tuple(left):
-            return current.path
+        return snapshot.load(state.snapshots / snapshot.CURRENT)
     return None
 
 
