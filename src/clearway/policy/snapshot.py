@@ -33,6 +33,7 @@ from clearway.policy.compile import SLOT, CompiledBase
 from clearway.policy.model import Prefix, Reason, parse_word, word
 from clearway.policy.name_table import NameEntry
 from clearway.policy.names import CompiledNames
+from clearway.policy.shared_sources import SharedRanges, SharedRecord
 
 FORMAT = 2
 FORMATS_READ = (1, FORMAT)
@@ -56,6 +57,8 @@ class SnapshotList:
     """When this version was fetched."""
     until: datetime
     exception: bool = False
+    cloud_hosts: bool = True
+    """As compile.ListEntries has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Snapshot:
     left_out: tuple[LeftOut, ...] = ()
     names: CompiledNames = field(default_factory=CompiledNames)
     format: int = FORMAT
+    shared: SharedRecord = field(default_factory=SharedRecord)
+    """The shared ranges that it was compiled under."""
 
     def base(self) -> _engine.Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
@@ -132,6 +137,11 @@ class Snapshot:
         return sorted(found, key=lambda holding: (-len(holding.entry.name), holding.list_name))
 
     @cached_property
+    def shared_ranges(self) -> SharedRanges:
+        """The shared ranges themselves. Raises feeds.E014 when they are gone."""
+        return SharedRanges.opened(self.feeds, self.shared.sources)
+
+    @cached_property
     def _entries(self) -> list[tuple[SnapshotList, entries.StoredEntries]]:
         return [(listed, entries.open_entries(self.feeds / listed.content, verify=False)) for listed in self.lists]
 
@@ -145,6 +155,7 @@ def write(
     epoch: int = 0,
     left_out: Sequence[LeftOut] = (),
     names: CompiledNames | None = None,
+    shared: SharedRecord | None = None,
     before: Snapshot | None = None,
 ) -> Path:
     """Writes a snapshot and makes it current; older ones but KEPT are removed. Its folder. Lets OSError through.
@@ -161,6 +172,7 @@ def write(
         "created": _time_text(time),
         "lists": [_list_document(listed) for listed in lists],
         "left_out": [asdict(each) for each in left_out],
+        "shared": (shared or SharedRecord()).as_json(),
         "counts": dict(compiled.counts),
         "name_counts": dict(names.counts if names else {}),
         "v6_seed": f"{compiled.v6_seed:016x}",
@@ -232,6 +244,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
         names = _names_of(document, found)
         lists = tuple(_list_of(listed) for listed in document["lists"])
         left_out = tuple(LeftOut(**each) for each in document.get("left_out", ()))
+        shared = SharedRecord.from_json(document.get("shared"))
         created, epoch = datetime.fromisoformat(document["created"]), int(document["epoch"])
         format = int(document["format"])
     except parts.Damaged as damage:
@@ -242,7 +255,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
         detail = f"its manifest does not read ({type(error).__name__}: {error})"
         raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
     feeds = feeds or folder.parent.parent / "feeds"
-    return Snapshot(folder, compiled, lists, epoch, created, feeds, left_out, names, format)
+    return Snapshot(folder, compiled, lists, epoch, created, feeds, left_out, names, format, shared)
 
 
 def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:
