@@ -158,6 +158,12 @@ class Content:
     """How many entries the list says that it has, where its format has a place for that."""
     published: str | None = None
     """When it was made, in its own words, where its format has a place for that."""
+    published_at: datetime | None = None
+    """The same as a time in UTC, where it is one. None too where it is the age of what is told, not of the list."""
+    has_metadata: bool | None = None
+    """Whether the line that closes each list of its format is there; None: its format has none."""
+    is_unterminated: bool = False
+    """The last line has no end."""
     by_reason: dict[str, Entries] = field(default_factory=dict)
     """`blocked` by the reasons of a table of categories; empty where none was given."""
     categories: dict[str, int] = field(default_factory=dict)
@@ -260,6 +266,7 @@ class Gatherer:
         self.rejects = Rejects()
         self.declared: int | None = None
         self.published: str | None = None
+        self.has_metadata: bool | None = None
         self._reasons = asked.reasons
         self._categories: Counter[str] = Counter()
         self._labels_min = labels_min
@@ -362,8 +369,9 @@ class Gatherer:
             self.rejects,
             self.declared,
             self.published,
-            dict(sorted(by_reason.items())),
-            dict(self._categories),
+            has_metadata=self.has_metadata,
+            by_reason=dict(sorted(by_reason.items())),
+            categories=dict(self._categories),
         )
 
     def _value_of(self, said: Said) -> list[Address | tuple[str, NameScope]] | Rule:

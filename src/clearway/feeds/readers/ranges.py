@@ -131,6 +131,7 @@ def allow_deny(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
 def spamhaus_json(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """An object a line with its `cidr`; the last one is metadata, and says how many there are."""
     gatherer = Gatherer(asked)
+    gatherer.has_metadata = False
     for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             gatherer.blank += bool(line) or number <= text.count(b"\n")
@@ -150,9 +151,12 @@ def _spamhaus_line(number: int, line: bytes, gatherer: Gatherer) -> Item:
     if not isinstance(row, dict):
         return Item(number, shown, Rule.NOT_A_LINE)
     if row.get("type") == "metadata":
+        gatherer.has_metadata = True
         records = row.get("records")
         gatherer.declared = records if isinstance(records, int) else None
         gatherer.published = str(row["timestamp"])[:40] if "timestamp" in row else None
         return Item(number, shown, [])
+    if "cidr" not in row and "asn" in row:
+        return Item(number, shown, Rule.NO_OBSERVABLE)  # the list of networks by their number has the same form
     cidr = row.get("cidr")
     return Item(number, shown, [Said(cidr)] if isinstance(cidr, str) and looks_like_address(cidr) else Rule.FIELD)

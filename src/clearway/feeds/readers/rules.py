@@ -51,7 +51,11 @@ class Rule(Enum):
     WITHDRAWN = "G9.revoked", UNSUPPORTED, "withdrawn by its author"
     EXPIRED = "G9.expired", UNSUPPORTED, "past the time that its author gave it"
     BENIGN = "G9.benign", UNSUPPORTED, "named by its author as harmless"
-    NO_OBSERVABLE = "G9.no-network-observable", UNSUPPORTED, "neither a name nor an address: a hash, a file, a key"
+    NO_OBSERVABLE = (
+        "G9.no-network-observable",
+        UNSUPPORTED,
+        "neither a name nor an address: a hash, a file, a key, a network's number",
+    )
     LANGUAGE = "G9.pattern-type", UNSUPPORTED, "a pattern in another language than STIX"
     CATEGORY = "G9.category", UNSUPPORTED, "of a category that the list's table of reasons does not have, or of none"
     CONJUNCTION = "G9.conjunction", UNSUPPORTED, "a pattern of more than one thing at a time"

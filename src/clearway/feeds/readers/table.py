@@ -13,6 +13,7 @@ from datetime import datetime
 from clearway.errors import ClearwayError
 from clearway.feeds.readers import (
     adblock,
+    headers,
     misp,
     packing,
     plain,
@@ -244,7 +245,23 @@ def read(
     counts = content.counts
     if counts["malformed"] > counts["entries"] + counts["unsupported"]:
         _check_guess(text, word, origin, understood=counts["lines"] - counts["malformed"])
-    return Found(word, content)
+    return Found(word, _dated(content, text, reader.kind))
+
+
+def _dated(content: Content, text: bytes, kind: str) -> Content:
+    """With what the list says of itself as a whole."""
+    declared, published = content.declared, content.published
+    if kind in ("lines", "table"):
+        declared, published = headers.of_text(text)
+    published_at = headers.time_of(published)
+    is_unterminated = kind != "json" and not text.endswith((b"\n", b"\r"))
+    return replace(
+        content,
+        declared=declared,
+        published=published,
+        published_at=published_at,
+        is_unterminated=is_unterminated,
+    )
 
 
 def detect(text: bytes, origin: str = "the list") -> str:

@@ -12,10 +12,10 @@ PIECE_BYTES = 1 << 20
 
 _TEXT = bytes({9, 10, 12, 13, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _PAGES = ((b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML document"))
-_TAG = re.compile(
-    rb"^[ \t]*</?(?:!|html|head|body|title|div|p|meta|script|br|table|h\d)\b", re.MULTILINE | re.IGNORECASE
-)
-_ERROR = re.compile(rb"\s*\{\s*\"(?:error|errors|message|status|detail|code)\"\s*:", re.IGNORECASE)
+_TAG = re.compile(rb"^[ \t]*<(?:!--|[!/]?[a-z][a-z0-9]*(?:[\s>]|/>))", re.MULTILINE | re.IGNORECASE)
+"""What opens or closes a tag; `<bad.example>` does not."""
+_ERROR = re.compile(rb"\{\s*\"errors?\"\s*:", re.IGNORECASE)
+_MESSAGE = re.compile(rb"\s*\{\s*\"(?:message|status|detail|code|title|fault)\"\s*:", re.IGNORECASE)
 
 
 def check(text: bytes, origin: str) -> None:
@@ -32,7 +32,7 @@ def check(text: bytes, origin: str) -> None:
     for mark, what in _PAGES:
         if mark in start:
             raise ClearwayError.of("feeds.E003", origin=origin, what=what)
-    if _ERROR.match(start):
+    if _ERROR.search(start) or (len(text) < START_BYTES and _MESSAGE.match(start)):
         raise ClearwayError.of("feeds.E003", origin=origin, what="an error message")
     if b"<" in text and _TAG.search(text):
         raise ClearwayError.of("feeds.E003", origin=origin, what="a web page")
