@@ -154,9 +154,9 @@ def test_the_origin_is_where_redirects_led(server: str) -> None:
         ("page", "feeds.E003", "a web page"),
         ("announced-large", "feeds.E007", "1 MiB"),
         ("large", "feeds.E007", "1 MiB"),
-        ("short", "feeds.E010", "received 20 bytes, expected 1000"),
+        ("short", "feeds.E033", "announced 1000 bytes and sent 20"),
         ("loop", "feeds.E010", "redirects"),
-        ("away", "feeds.E010", ""),
+        ("away", "feeds.E030", "no address on the web"),
     ],
 )
 def test_an_answer_that_is_no_list_is_refused(server: str, path: str, id: str, detail: str) -> None:
@@ -210,4 +210,9 @@ def test_credentials_are_never_part_of_an_origin() -> None:
     assert shown("https://user:key@example.org:8443/x?y=1#z") == "https://example.org:8443/x?…"
     assert shown("https://example.org/x?key=a@b") == "https://example.org/x?…"
     assert shown("https://example.org/x") == "https://example.org/x"
+    assert shown("axfr://key:secret@[2001:db8::1]:5353/rpz.example") == "axfr://[2001:db8::1]:5353/rpz.example"
+    assert shown("taxii+https://user:key@example.org/x/collections/1/") == "taxii+https://example.org/x/collections/1/"
+    assert shown("misp+https://user:key@example.org/x/?key=1") == "misp+https://example.org/x/?…"
+    assert shown("https://user:se/cret@example.org/x") == "https://…"
+    assert "secret" not in shown("ftp://user:secret@example.org/x")
     assert shown("/lists/a?b@c.txt") == "/lists/a?b@c.txt"

@@ -1,36 +1,31 @@
-"""A list's bytes, from a file or a URL, within bounds of size and time. What they mean is for formats.py.
+"""A list's bytes, from wherever it is published, within bounds of size and time. What they mean is for formats.py.
 
-Only http, https and plain files. An origin never shows the user or query of a URL, where keys stand; Feed.source alone
-keeps them, since they are needed for the next fetch.
+A file, standard input, a server of lists over HTTP; a zone (zone_transfer.py), a TAXII collection (taxii.py) or a MISP
+feed (misp_feed.py), each put together to one document. An origin never shows the user or query of a URL, where keys
+stand; Feed.source alone keeps them, since they are needed for the next fetch.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import os
-import re
-import socket
 import stat
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from clearway.errors import ClearwayError
-from clearway.feeds.formats import BYTES_MAX
+from clearway.feeds.readers.packing import BYTES_MAX
+from clearway.feeds.source_words import Kind, is_url, kind, shown
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = ["Fetched", "Progress", "fetch", "is_url", "shown"]
 
-REDIRECTS_MAX = 5
-CONNECT_SECONDS_MAX = 10.0
-SILENCE_SECONDS_MAX = 30.0
-"""Between two pieces of an answer."""
 FETCH_SECONDS_MAX = 300.0
-"""From start to end: connecting, redirects and headers as well."""
+"""Of one file, from start to end: connecting, redirects and headers as well."""
+GATHER_SECONDS_MAX = 900.0
+"""Of what is put together from many answers."""
 
 Progress = Callable[[int, int | None], None]
 """Told bytes so far, and in all where that is known."""
@@ -38,14 +33,41 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a source gave. `unchanged`: the server says that nothing is new, and `data` is empty."""
+    """What a source gave. `unchanged`: it is what it was when `etag` and `last_modified` were given, and `data` is
+    empty."""
 
     data: bytes
     origin: str
     """Where the bytes really came from: an absolute path, or the URL after redirects, as `shown` has it."""
     etag: str = ""
+    """Of a zone its serial, of a collection or feed the hash of its content."""
     last_modified: str = ""
     unchanged: bool = False
+    status: int | None = None
+    """Of HTTP, where there was one answer."""
+    content_type: str = ""
+    content_length: int | None = None
+    """In bytes, as the server announced it."""
+    sha256: str = ""
+    """Of `data`, in hexadecimal; "" where it is unchanged."""
+    format: str | None = None
+    """The format that this kind of source has; None where it may be any."""
+    kept: Path | None = None
+    """What was written below `kept`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a source is fetched, beside its name."""
+
+    etag: str = ""
+    last_modified: str = ""
+    proxy: str | None = None
+    key_file: Path | None = None
+    kept: Path | None = None
+    bytes_max: int = BYTES_MAX
+    seconds_max: float = FETCH_SECONDS_MAX
+    progress: Progress = lambda done, total: None
 
 
 def fetch(
@@ -53,49 +75,114 @@ def fetch(
     *,
     etag: str = "",
     last_modified: str = "",
+    sha256: str | None = None,
+    proxy: str | None = None,
+    key_file: Path | None = None,
+    kept: Path | None = None,
     bytes_max: int = BYTES_MAX,
-    seconds_max: float = FETCH_SECONDS_MAX,
+    seconds_max: float | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Fetched:
-    """Reads a source whole. `etag`, `last_modified`: of the last answer of this source, to ask for news only.
+    """Reads a source whole.
 
-    Raises feeds.E012 (no source), E013 (a file that cannot be read), E010 (no answer in time), E011 (status),
-    E003 (a page), E007 (too large).
+    `etag`, `last_modified`: of an earlier answer of this source, whose content the caller has, to ask for news only.
+    `sha256`: what `data` must hash to; then all of it is fetched each time. `proxy`: a URL, `none`, or None: what the
+    environment says. `key_file`: see access_keys.py. `kept`: a folder for what makes the next fetch of a zone, a
+    collection or a feed one of changes; without it all is fetched. `seconds_max` None: FETCH_ or GATHER_SECONDS_MAX.
+
+    Raises feeds.E012 (no source), E013 (a file that cannot be read), E010 (no answer in time), E011 (status, with
+    `retry_after_s` where the server says when), E003 (a page), E007 (too large), E030 to E042.
     """
-    if is_url(source):
-        return _fetch_url(source, etag, last_modified, bytes_max, seconds_max, progress)
-    return _read_file(_path_of(source), bytes_max, progress)
+    of = kind(source)
+    way = Way(
+        "" if sha256 else etag,
+        "" if sha256 else last_modified,
+        proxy,
+        key_file,
+        kept,
+        bytes_max,
+        seconds_max or (FETCH_SECONDS_MAX if of == "web" else GATHER_SECONDS_MAX),
+        progress,
+    )
+    fetched = _reader(of)(source, way)
+    if fetched.unchanged:
+        return fetched
+    found = hashlib.sha256(fetched.data).hexdigest()
+    if sha256 and found != sha256.lower():
+        raise ClearwayError.of("feeds.E032", origin=fetched.origin, found=found, wanted=sha256)
+    return replace(fetched, sha256=found)
 
 
-def is_url(source: str) -> bool:
-    """Whether a source is fetched over the network."""
-    return source.lower().startswith(("http://", "https://"))
+def _reader(of: Kind) -> Callable[[str, Way], Fetched]:
+    """Who fetches that kind of source. The modules are slow to import; commands that fetch nothing do without."""
+    if of == "zone":
+        from clearway.feeds.zone_transfer import fetch_zone
+
+        return fetch_zone
+    if of == "collection":
+        from clearway.feeds.taxii import fetch_collection
+
+        return fetch_collection
+    if of == "events":
+        from clearway.feeds.misp_feed import fetch_events
+
+        return fetch_events
+    if of == "web":
+        return _read_web
+    return _read_standard_input if of == "input" else _read_file
 
 
-def shown(source: str) -> str:
-    """A source as people and rows may see it: of a URL neither user, query nor fragment, which may hold a key.
+def _read_web(url: str, way: Way) -> Fetched:
+    from clearway.feeds import access_keys
+    from clearway.feeds.http_source import Http
 
-    A query shows as "?…". A key in the path cannot be told from a path.
-    """
-    if not is_url(source):
-        return source
-    divided = urlsplit(source)
-    bare = urlunsplit(divided._replace(netloc=divided.netloc.rpartition("@")[2], query="", fragment=""))
-    return f"{bare}?…" if divided.query else bare
+    asked = {"Accept": "text/plain, */*;q=0.5"}
+    if way.etag:
+        asked["If-None-Match"] = way.etag
+    if way.last_modified:
+        asked["If-Modified-Since"] = way.last_modified
+    key = access_keys.header_key(way.key_file) if way.key_file else None
+    with Http(way.seconds_max, proxy=way.proxy, key=key) as http:
+        answer = http.get(url, bytes_max=way.bytes_max, headers=asked, whole=True, progress=way.progress)
+    if answer.status == 304:
+        return Fetched(b"", answer.origin, way.etag, way.last_modified, unchanged=True, status=304)
+    return Fetched(
+        answer.data,
+        answer.origin,
+        answer.etag,
+        answer.last_modified,
+        status=answer.status,
+        content_type=answer.headers.get("content-type", ""),
+        content_length=answer.content_length,
+    )
+
+
+def _read_standard_input(source: str, way: Way) -> Fetched:
+    """As long as whoever writes it takes: who waits for it sits before it."""
+    pieces: list[bytes] = []
+    done = 0
+    while piece := sys.stdin.buffer.read1(1 << 20):
+        done += len(piece)
+        if done > way.bytes_max:
+            raise ClearwayError.of("feeds.E007", origin="standard input", limit_mib=way.bytes_max >> 20)
+        pieces.append(piece)
+        way.progress(done, None)
+    return Fetched(b"".join(pieces), "standard input")
 
 
 def _path_of(source: str) -> Path:
     if source.lower().startswith("file://"):
         divided = urlsplit(source)
         if divided.netloc not in ("", "localhost"):
-            raise ClearwayError.of("feeds.E012", value=source)
+            raise ClearwayError.of("feeds.E012", value=shown(source))
         return Path(unquote(divided.path))
     if "://" in source or not source.strip() or "\0" in source:
-        raise ClearwayError.of("feeds.E012", value=source)
+        raise ClearwayError.of("feeds.E012", value=shown(source))
     return Path(source).expanduser().absolute()
 
 
-def _read_file(path: Path, bytes_max: int, progress: Progress) -> Fetched:
+def _read_file(source: str, way: Way) -> Fetched:
+    path = _path_of(source)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait for its writer
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -103,112 +190,10 @@ def _read_file(path: Path, bytes_max: int, progress: Progress) -> Fetched:
             raise ClearwayError.of("feeds.E013", path=path, detail="it is no plain file")
         with os.fdopen(descriptor, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = file.read(bytes_max + 1) if size <= bytes_max else b""  # it may grow meanwhile
+            data = file.read(way.bytes_max + 1) if size <= way.bytes_max else b""  # it may grow meanwhile
     except OSError as error:
         raise ClearwayError.of("feeds.E013", path=path, detail=error.strerror or error) from None
-    if size > bytes_max or len(data) > bytes_max:
-        raise ClearwayError.of("feeds.E007", origin=path, limit_mib=bytes_max >> 20)
-    progress(len(data), len(data))
+    if size > way.bytes_max or len(data) > way.bytes_max:
+        raise ClearwayError.of("feeds.E007", origin=path, limit_mib=way.bytes_max >> 20)
+    way.progress(len(data), len(data))
     return Fetched(data, str(path))
-
-
-def _fetch_url(
-    url: str, etag: str, last_modified: str, bytes_max: int, seconds_max: float, progress: Progress
-) -> Fetched:
-    import httpx  # slow to import; commands that fetch nothing do without
-
-    deadline = _Deadline(seconds_max)
-    asked = {"Accept": "text/plain, */*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "clearway"}
-    if etag:
-        asked["If-None-Match"] = etag
-    if last_modified:
-        asked["If-Modified-Since"] = last_modified
-    timeout = httpx.Timeout(min(SILENCE_SECONDS_MAX, seconds_max), connect=min(CONNECT_SECONDS_MAX, seconds_max))
-    origin = re.split("[?#]", url)[0].rpartition("@")[2]
-    try:
-        origin = shown(url)
-        with (
-            deadline,
-            httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=REDIRECTS_MAX) as client,
-            client.stream("GET", url, headers=asked, extensions={"trace": deadline.trace}) as answer,
-        ):
-            origin = shown(str(answer.url))
-            if answer.status_code == 304 and (etag or last_modified):
-                return Fetched(b"", origin, etag, last_modified, unchanged=True)
-            _check_answer(answer, origin, bytes_max)
-            data = _read_answer(answer, origin, bytes_max, progress)
-            if deadline.passed():  # a body without a length ends where the connection does
-                raise TimeoutError
-            return Fetched(data, origin, answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
-        if deadline.passed():
-            raise ClearwayError.of("feeds.E010", origin=origin, detail="it takes too long") from None
-        raise ClearwayError.of("feeds.E010", origin=origin, detail=str(error) or type(error).__name__) from None
-
-
-def _check_answer(answer: httpx.Response, origin: str, bytes_max: int) -> None:
-    if answer.status_code != 200:
-        status = f"{answer.status_code} {answer.reason_phrase}".strip()
-        raise ClearwayError.of("feeds.E011", origin=origin, status=status)
-    if answer.headers.get("content-type", "").lower().startswith(("text/html", "application/xhtml")):
-        raise ClearwayError.of("feeds.E003", origin=origin, what="a web page")
-    length = answer.headers.get("content-length", "")
-    if length.isdigit() and int(length) > bytes_max:
-        raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
-
-
-def _read_answer(answer: httpx.Response, origin: str, bytes_max: int, progress: Progress) -> bytes:
-    """The body as it was sent: unpacking, bounded, is for formats.py. httpx refuses one shorter than announced."""
-    data = bytearray()
-    length = answer.headers.get("content-length", "")
-    for chunk in answer.iter_raw():  # as it comes: with a size, a server that drips would be waited for
-        data += chunk
-        if len(data) > bytes_max:
-            raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=bytes_max >> 20)
-        progress(len(data), int(length) if length.isdigit() else None)
-    return bytes(data)
-
-
-class _Deadline:
-    """Ends the connections of one fetch at its time, whatever they are waiting for.
-
-    httpx has limits for each operation only, and a server that sends a byte now and then, of a handshake or a header,
-    stays below all of them. A duplicate of the descriptor is the same connection, also once TLS has taken it over.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._turn = threading.Lock()
-        self._connections: list[socket.socket] = []
-
-    def passed(self) -> bool:
-        return time.monotonic() >= self._at
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore tells here what it begins and has done."""
-        if event == "connection.connect_tcp.complete":
-            connection = info["return_value"].get_extra_info("socket")
-            with self._turn:
-                self._connections.append(connection.dup())
-        if self.passed():
-            self._end()
-            if event.endswith(".started"):
-                raise TimeoutError
-
-    def _end(self) -> None:
-        with self._turn:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        with self._turn:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
