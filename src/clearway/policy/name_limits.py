@@ -45,19 +45,19 @@ def check_list(names: StoredNames, origin: str) -> None:
 
 def warm() -> None:
     """Reads the list now."""
-    _rules()
+    suffix_rules()
 
 
 def is_public_suffix(name: str) -> bool:
     """Whether people register names below it, as below co.uk or github.io. `name`: in canonical form."""
-    suffixes, exceptions = _rules()
+    suffixes, exceptions = suffix_rules()
     if name in exceptions:
         return False
     return name in suffixes or f"*.{name.partition('.')[2]}" in suffixes
 
 
 @cache
-def _rules() -> tuple[frozenset[str], frozenset[str]]:
+def suffix_rules() -> tuple[frozenset[str], frozenset[str]]:
     """Suffixes (`*.` in front of those whose every child is one; they themselves count too), and exceptions."""
     import publicsuffixlist  # its list alone: its own reading takes longer
 

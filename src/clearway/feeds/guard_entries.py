@@ -1,0 +1,287 @@
+"""Which entries of a list are held back, one by one: protected ones (G10), and prefixes too wide for it (G11). Pure.
+
+All of a list at once: arrays for addresses; of names, only those that stand where something is protected are looked at.
+An entry is counted under the first case that it touches, in the order of guard_rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from clearway._engine import NameScope
+from clearway.feeds.guard_rules import GuardRule
+from clearway.feeds.protected import Protected
+from clearway.feeds.readers.content import Entries
+from clearway.policy.arrays import U64
+from clearway.policy.model import Prefix
+from clearway.policy.name_table import NameEntry
+from clearway.policy.names import Blob, StoredNames
+from clearway.policy.shared import Mask, Shared, hosts
+
+SAMPLES_MAX = 20
+"""Entries that are shown of one rule."""
+CHUNK_BYTES = 8 << 20
+"""Of names that are looked at together."""
+
+ADDRESS_RULES = (
+    GuardRule.OWN,
+    GuardRule.ROOT_SERVER,
+    GuardRule.RESOLVER,
+    GuardRule.SPECIAL_USE,
+    GuardRule.GRANTED,
+    GuardRule.CDN,
+    GuardRule.WIDE,
+    GuardRule.CLOUD,
+)
+"""Of which prefixes are asked, in this order."""
+
+
+class HeldBack(NamedTuple):
+    """An entry that is not enforced."""
+
+    line: int | None
+    """Of the list; None where it does not stand there as it is enforced."""
+    kind: str
+    """name, address."""
+    value: str
+    scope: str | None
+    rule: str
+    hit: str
+    """What it touches there."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What of a list is enforced, and what is not."""
+
+    kept: Entries
+    counts: dict[str, int] = field(default_factory=dict)
+    """By id of the rule."""
+    samples: list[HeldBack] = field(default_factory=list)
+    """The first SAMPLES_MAX of each rule, their lines not yet looked for."""
+    judged: int = 0
+    """Entries but for those wholly inside special-use space, which count nowhere else."""
+    protected: int = 0
+    """Of `judged`: those that touch the protected set."""
+    widest: list[Prefix] = field(default_factory=list)
+    """Prefixes shorter than the limit, the first few."""
+    widest_count: int = 0
+    share: int = 0
+    """IPv4 addresses of `judged`."""
+    kept_share: int = 0
+    """IPv4 addresses of `kept`."""
+
+
+class Widths(NamedTuple):
+    """Prefix lengths, at least: of any prefix, and of one in this list."""
+
+    widest_v4: int
+    widest_v6: int
+    wide_v4: int
+
+
+def hold(entries: Entries, protected: Protected, shared: Shared, widths: Widths) -> Held:
+    """Looks at every entry."""
+    held = Held(entries)
+    v4, v6 = _hold_addresses(held, entries, protected, shared, widths)
+    names = _hold_names(held, entries.names, protected)
+    held.kept = Entries(v4, v6, names)
+    held.kept_share = addresses_of(v4)
+    return held
+
+
+def all_of(entries: Entries) -> Held:
+    """The same where no entry is judged: lists of what is shared."""
+    share = addresses_of(entries.v4)
+    return Held(entries, judged=len(entries), share=share, kept_share=share)
+
+
+def addresses_of(v4: U64) -> int:
+    """How many addresses prefixes hold, each once."""
+    if not len(v4):
+        return 0
+    first = v4 >> np.uint64(8)
+    sizes = np.uint64(1) << (np.uint64(32) - (v4 & np.uint64(0xFF)))
+    last = first + sizes - np.uint64(1)
+    reached = np.maximum.accumulate(last)
+    outer = np.ones(len(v4), dtype=bool)
+    outer[1:] = first[1:] > reached[:-1]  # prefixes nest, or are apart
+    return int(sizes[outer].sum())
+
+
+def _hold_addresses(
+    held: Held, entries: Entries, protected: Protected, shared: Shared, widths: Widths
+) -> tuple[U64, U64]:
+    v4, v6 = entries.v4, entries.v6
+    if not len(v4) and not len(v6):
+        return v4, v6
+    codes = (np.zeros(len(v4), dtype=np.uint8), np.zeros(len(v6), dtype=np.uint8))
+    for number, rule in enumerate(ADDRESS_RULES, start=1):
+        for code, mask in zip(codes, _masks(rule, v4, v6, protected, shared, widths), strict=True):
+            code[(code == 0) & mask] = number
+    inside = _inside_special(v4, v6, protected)
+    guarded = [code.astype(bool) & (code <= ADDRESS_RULES.index(GuardRule.CDN) + 1) for code in codes]
+    open_masks = protected.open_resolvers.touching(v4, v6) if protected.open_resolvers else guarded
+    for mask, special, resolver in zip(guarded, inside, open_masks, strict=True):
+        held.judged += int(np.count_nonzero(~special))
+        held.protected += int(np.count_nonzero((mask | resolver) & ~special))
+    _measure(held, v4, v6, inside, widths)
+    for number, rule in enumerate(ADDRESS_RULES, start=1):
+        touched = [np.flatnonzero(code == number) for code in codes]
+        count = sum(map(len, touched))
+        if count:
+            held.counts[rule.id] = count
+            for prefix in _prefixes(v4, v6, touched, SAMPLES_MAX):
+                hit = _hit_of(rule, prefix, protected, shared)
+                held.samples.append(HeldBack(None, "address", str(prefix), None, rule.id, hit))
+    return v4[codes[0] == 0], v6[codes[1] == 0]
+
+
+def _masks(
+    rule: GuardRule, v4: U64, v6: U64, protected: Protected, shared: Shared, widths: Widths
+) -> tuple[Mask, Mask]:
+    none: tuple[Mask, Mask] = np.zeros(len(v4), dtype=bool), np.zeros(len(v6), dtype=bool)
+    if rule == GuardRule.WIDE:
+        return v4 & np.uint64(0xFF) < widths.wide_v4, none[1]
+    if rule == GuardRule.CLOUD:
+        if not shared.single_tenant:
+            return none
+        cloud, host = shared.single_tenant.touching(v4, v6), hosts(v4, v6)
+        return cloud[0] & ~host[0], cloud[1] & ~host[1]
+    ranges = shared.front_ends if rule == GuardRule.CDN else protected.ranges.get(rule)
+    return ranges.touching(v4, v6) if ranges else none
+
+
+def _inside_special(v4: U64, v6: U64, protected: Protected) -> tuple[Mask, Mask]:
+    ranges = protected.ranges.get(GuardRule.SPECIAL_USE)
+    if ranges is None:
+        return np.zeros(len(v4), dtype=bool), np.zeros(len(v6), dtype=bool)
+    return ranges.within(v4, v6)
+
+
+def _measure(held: Held, v4: U64, v6: U64, inside: tuple[Mask, Mask], widths: Widths) -> None:
+    """How much of the internet it is, but for special-use space."""
+    held.share = addresses_of(v4[~inside[0]])
+    wide = [
+        np.flatnonzero((v4 & np.uint64(0xFF) < widths.widest_v4) & ~inside[0]),
+        np.flatnonzero((v6[:, 2] < widths.widest_v6) & ~inside[1]),
+    ]
+    held.widest_count = sum(map(len, wide))
+    held.widest = list(_prefixes(v4, v6, wide, SAMPLES_MAX))
+
+
+def _prefixes(
+    v4: U64, v6: U64, places: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]], limit: int
+) -> list[Prefix]:
+    found = [Prefix(4, key >> 8, key & 0xFF) for key in v4[places[0][:limit]].tolist()]
+    rest = limit - len(found)
+    return found + [_v6_prefix(*row) for row in v6[places[1][:rest]].tolist()]
+
+
+def _v6_prefix(high: int, low: int, length: int) -> Prefix:
+    return Prefix(6, high << 64 | low, length)
+
+
+def _hit_of(rule: GuardRule, prefix: Prefix, protected: Protected, shared: Shared) -> str:
+    if rule == GuardRule.WIDE:
+        return f"a /{prefix.length}"
+    row = protected.row_touching(rule, prefix)
+    if row is not None:
+        return f"{row.value} ({row.source})"
+    return "a shared front end" if rule == GuardRule.CDN else "addresses that are let to many tenants"
+
+
+def _hold_names(held: Held, names: StoredNames, protected: Protected) -> StoredNames:
+    kept: dict[NameScope, Blob] = {}
+    for scope, blob in names.blobs().items():
+        refused: dict[bytes, tuple[GuardRule, str]] = {}
+        count = 0
+        for chunk in chunks_of(blob):
+            count += chunk.count(b"\n")
+            refused.update(_refused(chunk, scope, protected))
+        held.judged += count
+        held.protected += len(refused)
+        kept[scope] = without(blob, refused) if refused else blob
+        for name, (rule, hit) in refused.items():
+            held.counts[rule.id] = held.counts.get(rule.id, 0) + 1
+            if held.counts[rule.id] <= SAMPLES_MAX:
+                told = name.decode("ascii")
+                held.samples.append(HeldBack(None, "name", told, scope.name.lower(), rule.id, hit))
+    return StoredNames(kept[NameScope.EXACT], kept[NameScope.BELOW], kept[NameScope.SUBTREE])
+
+
+def chunks_of(blob: Blob) -> Iterator[bytes]:
+    """A blob in pieces of whole lines."""
+    start = 0
+    while start < len(blob):
+        chunk = blob[start : start + CHUNK_BYTES].tobytes()
+        if start + len(chunk) < len(blob):
+            chunk = chunk[: chunk.rindex(b"\n") + 1]  # no line is nearly so long
+        start += len(chunk)
+        yield chunk
+
+
+def _refused(chunk: bytes, scope: NameScope, protected: Protected) -> dict[bytes, tuple[GuardRule, str]]:
+    itself, and_above = protected.hot_names
+    hot = itself if scope == NameScope.EXACT else and_above
+    found = hot.intersection(chunk.split(b"\n"))
+    found |= set(ending_with(chunk, protected.hot_trees))
+    refused = {}
+    for name in sorted(found):
+        touched = protected.touched_by(NameEntry(name.decode("ascii"), scope))
+        if touched is not None:
+            refused[name] = touched
+    return refused
+
+
+def ending_with(chunk: bytes, endings: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines that end with one of these: told apart by their last bytes first, all lines at once."""
+    data = np.frombuffer(chunk, dtype=np.uint8)
+    ends = np.flatnonzero(data == ord("\n"))
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    by_size: dict[int, set[bytes]] = {}
+    for ending in endings:
+        by_size.setdefault(min(len(ending), 8), set()).add(ending)
+    for size, wanted in by_size.items():
+        long_enough = np.flatnonzero(ends - starts >= size)
+        keys = np.zeros(len(long_enough), dtype=np.uint64)
+        for back in range(size, 0, -1):
+            keys = keys << np.uint64(8) | data[ends[long_enough] - back]
+        tails = np.array([int.from_bytes(each[-size:], "big") for each in wanted], dtype=np.uint64)
+        test = tuple(wanted)
+        for at in long_enough[np.isin(keys, tails)].tolist():
+            line = chunk[starts[at] : ends[at]]
+            if line.endswith(test):
+                yield line
+
+
+def without(blob: Blob, refused: Iterable[bytes]) -> Blob:
+    """A blob with some of its lines left out."""
+    out = set(refused)
+    kept = [b"\n".join(line for line in chunk.split(b"\n") if line not in out) for chunk in chunks_of(blob)]
+    return np.frombuffer(b"".join(kept), dtype=np.uint8)
+
+
+def common(part: Entries, kept: Entries) -> Entries:
+    """What of a part of a list is kept of the whole."""
+    keep_names = {
+        scope: _common_lines(blob, kept.names.blobs()[scope]) for scope, blob in part.names.blobs().items() if len(blob)
+    }
+    names = StoredNames(**{scope.name.lower(): blob for scope, blob in keep_names.items()})
+    v6 = part.v6[_rows(part.v6, kept.v6)] if len(part.v6) else part.v6
+    return Entries(part.v4[np.isin(part.v4, kept.v4, assume_unique=True)], v6, names)
+
+
+def _rows(rows: U64, of: U64) -> Mask:
+    known = set(map(tuple, of.tolist()))
+    return np.fromiter((tuple(row) in known for row in rows.tolist()), dtype=bool, count=len(rows))
+
+
+def _common_lines(blob: Blob, of: Blob) -> Blob:
+    known = set(of.tobytes().split(b"\n"))
+    kept = [line for line in blob.tobytes().split(b"\n")[:-1] if line in known]
+    return np.frombuffer(b"".join(line + b"\n" for line in kept), dtype=np.uint8)

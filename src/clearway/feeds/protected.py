@@ -1,0 +1,275 @@
+"""What no list may touch: the protected set, as data that an operator sees, adds to and takes from.
+
+It comes with the package (bundled/protected/, one file a case, each row with its source), from the network itself (own
+and customers' prefixes, grants), and from its operator. The Public Suffix List is asked where it lies; shared addresses
+of CDNs and clouds are policy/shared.py's. Pure, but for reading the package's own files once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from clearway._engine import NameScope
+from clearway.feeds.guard_rules import PROTECTED_CASES, GuardRule
+from clearway.policy import name_limits
+from clearway.policy.arrays import U64
+from clearway.policy.model import BITS, Prefix
+from clearway.policy.name_table import NameEntry, suffixes
+from clearway.policy.shared import NOWHERE, Ranges
+
+EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
+
+FOLDER = Path(__file__).parent / "bundled" / "protected"
+
+
+class Row(NamedTuple):
+    """One thing that is protected."""
+
+    value: Prefix | NameEntry
+    case: GuardRule
+    """One of guard_rules.PROTECTED_CASES."""
+    source: str
+    """Who says so, in a few words."""
+
+
+class Removal(NamedTuple):
+    """What the operator says lists may act on all the same: a prefix with all within it, or one row's name."""
+
+    value: Prefix | NameEntry
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Protected:
+    """The protected set. Made by `bundled` and `of`."""
+
+    rows: Sequence[Row] = ()
+    """What is protected, what the operator took out left out. Not in it: public suffixes, top sites, open resolvers."""
+    removals: Sequence[Removal] = ()
+    top_sites: frozenset[bytes] = frozenset()
+    """Names of an operator's list: they themselves are protected, and nothing below them."""
+    open_resolvers: Ranges = field(default=NOWHERE)
+    """Resolvers of an operator's list. They count for the share of protected entries alone: a router that was taken
+    over must stay blockable."""
+
+    @cached_property
+    def ranges(self) -> dict[GuardRule, Ranges]:
+        """Addresses by case, in the order of the cases."""
+        found = {case: [row.value for row in self.rows if row.case == case] for case in PROTECTED_CASES}
+        prefixes = {case: [value for value in values if isinstance(value, Prefix)] for case, values in found.items()}
+        return {case: Ranges.of_prefixes(values) for case, values in prefixes.items() if values}
+
+    @cached_property
+    def names(self) -> dict[str, list[Row]]:
+        """Rows about names, by name."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if isinstance(row.value, NameEntry):
+                found.setdefault(row.value.name, []).append(row)
+        return found
+
+    @cached_property
+    def names_above(self) -> dict[str, Row]:
+        """What a protected name is below of, with a row below it."""
+        found: dict[str, Row] = {}
+        for name, rows in self.names.items():
+            for suffix in suffixes(name)[1:]:
+                found.setdefault(suffix, rows[0])
+        return found
+
+    @cached_property
+    def top_sites_above(self) -> dict[str, str]:
+        """The same for top sites."""
+        found: dict[str, str] = {}
+        for name in self.top_sites:
+            for suffix in suffixes(name.decode("ascii"))[1:]:
+                found.setdefault(suffix, name.decode("ascii"))
+        return found
+
+    def row_touching(self, case: GuardRule, prefix: Prefix) -> Row | None:
+        """A row of that case that lies within `prefix` or covers it."""
+        return next(
+            (
+                row
+                for row in self.rows
+                if row.case == case
+                and isinstance(row.value, Prefix)
+                and (row.value.covers(prefix) or prefix.covers(row.value))
+            ),
+            None,
+        )
+
+    def touched_by(self, entry: NameEntry) -> tuple[GuardRule, str] | None:
+        """The first case that an entry of a list touches, and what it hits there; None: it is free."""
+        touched = [row for row in self._rows_at(entry) if _meet(entry, row.value)]
+        if touched:
+            row = min(touched, key=lambda each: PROTECTED_CASES.index(each.case))
+            if row.case != GuardRule.TOP_SITE:
+                return row.case, shown(row.value)
+        suffix = self._suffix_touched(entry)
+        if suffix:
+            return GuardRule.SUFFIX, suffix
+        if entry.name.encode("ascii") in self.top_sites and entry.scope != BELOW:
+            return GuardRule.TOP_SITE, entry.name
+        if entry.scope != EXACT and entry.name in self.top_sites_above:
+            return GuardRule.TOP_SITE, self.top_sites_above[entry.name]
+        return None
+
+    def _rows_at(self, entry: NameEntry) -> list[Row]:
+        found = [row for suffix in suffixes(entry.name) for row in self.names.get(suffix, ())]
+        above = self.names_above.get(entry.name) if entry.scope != EXACT else None
+        return [*found, above] if above else found
+
+    def _suffix_touched(self, entry: NameEntry) -> str | None:
+        if self._is_freed(entry.name):
+            return None
+        if name_limits.is_public_suffix(entry.name):
+            return entry.name
+        return suffixes_above().get(entry.name) if entry.scope != EXACT else None
+
+    def _is_freed(self, name: str) -> bool:
+        return any(isinstance(each.value, NameEntry) and each.value.name == name for each in self.removals)
+
+    @cached_property
+    def hot_names(self) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        """Names at which an entry may touch something: of the scope exact, and of the two others."""
+        itself = {name.encode("ascii") for name in (*self.names, *suffix_names())} | self.top_sites
+        above = (*self.names_above, *self.top_sites_above, *suffixes_above())
+        return frozenset(itself), frozenset(itself | {name.encode("ascii") for name in above})
+
+    @cached_property
+    def hot_trees(self) -> tuple[bytes, ...]:
+        """What names end with at which an entry may touch something: a protected tree, or a suffix of many."""
+        trees = [name for name, rows in self.names.items() if any(_reaches_below(row.value) for row in rows)]
+        return tuple(f".{name}".encode("ascii") for name in (*trees, *wildcard_suffixes()))
+
+
+def shown(value: Prefix | NameEntry) -> str:
+    """A protected value as people write it: a name with all below it as `*.NAME` beside its own."""
+    if isinstance(value, Prefix):
+        return str(value)
+    return {EXACT: value.name, BELOW: f"*.{value.name}", SUBTREE: f"{value.name} and below"}[value.scope]
+
+
+@cache
+def bundled() -> Protected:
+    """What comes with the package."""
+    return of()
+
+
+def of(
+    *,
+    own: Iterable[Prefix] = (),
+    customers: Iterable[Prefix] = (),
+    granted: Iterable[Prefix] = (),
+    granted_names: Iterable[NameEntry] = (),
+    additions: Iterable[Row] = (),
+    removals: Iterable[Removal] = (),
+    top_sites: Iterable[str] = (),
+    open_resolvers: tuple[U64, U64] | None = None,
+) -> Protected:
+    """What comes with the package, and this network's own. `top_sites`: names in canonical form."""
+    rows = [
+        *(Row(prefix, GuardRule.OWN, "this network") for prefix in own),
+        *(Row(prefix, GuardRule.OWN, "a customer's prefix") for prefix in customers),
+        *(Row(prefix, GuardRule.GRANTED, "a grant") for prefix in granted),
+        *(Row(name, GuardRule.GRANTED, "a grant") for name in granted_names),
+        *additions,
+    ]
+    taken_out = list(removals)
+    left = [row for each in bundled_rows() for row in _without(each, taken_out)]
+    return Protected(
+        rows=[*rows, *left],
+        removals=taken_out,
+        top_sites=frozenset(name.encode("ascii") for name in top_sites),
+        open_resolvers=Ranges.of(*open_resolvers) if open_resolvers else NOWHERE,
+    )
+
+
+@cache
+def bundled_rows() -> tuple[Row, ...]:
+    """Of the package's files, and the public names of encrypted hellos."""
+    rows = [row for case in PROTECTED_CASES for row in _rows_of(case)]
+    ech = [Row(NameEntry(name, EXACT), GuardRule.ECH, "its provider") for name in name_limits.PUBLIC_ECH_NAMES]
+    return (*rows, *ech)
+
+
+def _rows_of(case: GuardRule) -> list[Row]:
+    path = FOLDER / f"{case.id.partition('.')[2]}.tsv"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        value, scope, source = line.split("\t")
+        named = NameEntry(value, NameScope[scope.upper()]) if scope else None
+        rows.append(Row(named or Prefix.parse(value), case, source))
+    return rows
+
+
+def _without(row: Row, removals: Sequence[Removal]) -> list[Row]:
+    """What of a row stays."""
+    if isinstance(row.value, NameEntry):
+        names = {each.value.name for each in removals if isinstance(each.value, NameEntry)}
+        return [] if row.value.name in names else [row]
+    left = [row.value]
+    for each in removals:
+        if isinstance(each.value, Prefix):
+            left = [part for prefix in left for part in _cut_out(prefix, each.value)]
+    return [row._replace(value=prefix) for prefix in left]
+
+
+def _cut_out(prefix: Prefix, hole: Prefix) -> list[Prefix]:
+    """The blocks of `prefix` outside `hole`."""
+    if hole.covers(prefix):
+        return []
+    if not prefix.covers(hole):
+        return [prefix]
+    parts = []
+    for length in range(prefix.length + 1, hole.length + 1):
+        half = Prefix.cut(hole.version, hole.address, length)
+        parts.append(Prefix(half.version, half.address ^ 1 << (BITS[half.version] - length), length))
+    return parts
+
+
+def _meet(entry: NameEntry, value: Prefix | NameEntry) -> bool:
+    """Whether there is a name that both are about."""
+    if isinstance(value, Prefix):
+        return False
+    if entry.name == value.name:
+        return entry.scope == value.scope or SUBTREE in (entry.scope, value.scope)
+    if entry.name.endswith(f".{value.name}"):
+        return value.scope != EXACT
+    return value.name.endswith(f".{entry.name}") and entry.scope != EXACT
+
+
+def _reaches_below(value: Prefix | NameEntry) -> bool:
+    return isinstance(value, NameEntry) and value.scope != EXACT
+
+
+@cache
+def suffix_names() -> frozenset[str]:
+    """Public suffixes of two labels or more that are written out in the list; a list of names holds no shorter ones."""
+    return frozenset(name for name in name_limits.suffix_rules()[0] if "." in name and not name.startswith("*."))
+
+
+@cache
+def wildcard_suffixes() -> tuple[str, ...]:
+    """What every child of is a public suffix."""
+    return tuple(name[2:] for name in name_limits.suffix_rules()[0] if name.startswith("*."))
+
+
+@cache
+def suffixes_above() -> Mapping[str, str]:
+    """What public suffixes are below of, and is none itself: a name, and one such suffix."""
+    found: dict[str, str] = {}
+    for name in sorted(name_limits.suffix_rules()[0]):
+        for above in suffixes(name.removeprefix("*."))[1:]:
+            if not name_limits.is_public_suffix(above):
+                found.setdefault(above, name)
+    return found
