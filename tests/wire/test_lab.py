@@ -179,3 +179,20 @@ def test_a_name_that_is_no_place_is_refused() -> None:
     with pytest.raises(ClearwayError) as refused:
         Lab().namespace("home9")
     assert refused.value.id == "lab.E002"
+
+
+def test_lists_are_served_to_the_gateway_alone_and_told_unchanged_by_their_etag(lab: Lab) -> None:
+    lab.up(60)
+    lab.published().mkdir()
+    (lab.published() / "drop.txt").write_text("192.0.2.1\n")
+    url = f"http://{topology.PUBLISHER.v4}/drop.txt"
+
+    def curl(place: str, *words: str) -> subprocess.CompletedProcess[str]:
+        command = lab.namespace(place).command(["curl", "-sS", "--max-time", "3", *words, url])
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+
+    fetched = curl("gateway", "--dump-header", "-")
+    assert fetched.stdout.endswith("\n\n192.0.2.1\n")
+    etag = next(line.partition(" ")[2] for line in fetched.stdout.splitlines() if line.startswith("ETag:"))
+    assert curl("gateway", "-H", f"If-None-Match: {etag}", "-w", "%{http_code}").stdout == "304"
+    assert curl("home1").returncode != 0

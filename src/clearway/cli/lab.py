@@ -106,21 +106,21 @@ def execute(
 
 
 def _hosts(made: Lab) -> list[dict[str, Any]]:
-    from clearway.lab.topology import HOSTS
+    from clearway.lab.topology import EVERYBODY
 
     return [
         {"name": host.name, "side": host.side, "v4": host.v4, "v6": host.v6, "namespace": f"{made.name}-{host.name}"}
-        for host in HOSTS
+        for host in EVERYBODY
     ]
 
 
 def _tell(made: Lab, built: bool) -> None:
-    from clearway.lab.topology import HOSTS
+    from clearway.lab.topology import EVERYBODY
 
     minutes = made.until() / 60
     print(f"{made.name} {'is up' if built else 'stands already'}, for {minutes:.0f} min\n")
-    for host in HOSTS:
-        print(f"  {host.side:8} {host.name:9} {host.v4:15} {host.v6:18} {host.what}")
+    for host in EVERYBODY:
+        print(f"  {host.side:10} {host.name:9} {host.v4:15} {host.v6:18} {host.what}")
     option = "" if made.name == NAME_DEFAULT else f"--name {made.name} "
     run = f"clearway lab exec {option}"
     web, bad = made.host("web1").v4, made.host("bad").v4

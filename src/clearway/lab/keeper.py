@@ -10,7 +10,7 @@ import signal
 import sys
 
 from clearway.lab import servers
-from clearway.lab.topology import HOSTS, Lab, boot_clock_s
+from clearway.lab.topology import EVERYBODY, Lab, boot_clock_s
 
 LOOK_EVERY_S = 0.5
 
@@ -21,8 +21,8 @@ async def keep(lab: Lab) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     tls = servers.certificate(f"{lab.name}.example")
-    serving = [server for host in HOSTS for server in await servers.serve(lab, host, tls)]
-    children = [servers.serve_iperf3(lab, host) for host in HOSTS if "iperf3" in host.serves]
+    serving = [server for host in EVERYBODY for server in await servers.serve(lab, host, tls)]
+    children = [servers.serve_iperf3(lab, host) for host in EVERYBODY if "iperf3" in host.serves]
     print("ready", flush=True)
     try:
         while not ended.is_set():

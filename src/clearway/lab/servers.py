@@ -1,10 +1,11 @@
-"""What the lab's hosts serve: HTTP, TLS and DNS for every name, iperf3. Started by keeper.py, which stays outside.
+"""What the lab's hosts serve: HTTP, TLS and DNS for every name, lists, iperf3. Started by keeper.py, which stays out.
 
 A listening socket is made inside its host's namespace and stays there; so one loop serves all hosts.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import shutil
 import socket
 import ssl
@@ -43,6 +44,8 @@ async def serve(lab: Lab, host: Host, tls: ssl.SSLContext | None) -> list[asynci
         servers.append(await _serve_http(host, listening(lab, host, HTTP_PORT), None))
     if "https" in host.serves and tls:
         servers.append(await _serve_http(host, listening(lab, host, TLS_PORT), tls))
+    if "lists" in host.serves:
+        servers.append(await _serve_lists(lab.published(), listening(lab, host, HTTP_PORT)))
     if "dns" in host.serves:
         servers.append(await asyncio.start_server(_answer_dns_stream, sock=listening(lab, host, DNS_PORT)))
         datagrams = listening(lab, host, DNS_PORT, socket.SOCK_DGRAM)
@@ -72,6 +75,37 @@ async def _serve_http(host: Host, listener: socket.socket, tls: ssl.SSLContext |
             writer.close()
 
     return await asyncio.start_server(answer, sock=listener, limit=REQUEST_BYTES_MAX, ssl=tls, backlog=512)
+
+
+async def _serve_lists(folder: Path, listener: socket.socket) -> asyncio.Server:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_S_MAX):
+                request = await reader.readuntil(b"\r\n\r\n")
+                writer.write(published(folder, request))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client's affair
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, sock=listener, limit=REQUEST_BYTES_MAX)
+
+
+def published(folder: Path, request: bytes) -> bytes:
+    """The answer to GET /NAME: a file of `folder`, by what is in it; 304 to who has it already (RFC 9110 §13)."""
+    line, *fields = request.decode("latin-1").split("\r\n")
+    path = folder / Path(line.split(" ")[1] if line.count(" ") == 2 else "").name
+    if not path.is_file():
+        return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    body = path.read_bytes()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    kind = "text/html" if body.startswith(b"<!doctype html") else "text/plain"
+    held = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    status = "304 Not Modified" if held.get("if-none-match") == etag else "200 OK"
+    body = body if status.startswith("200") else b""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nETag: {etag}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 def certificate(name: str) -> ssl.SSLContext | None:

@@ -3,12 +3,15 @@
     home1 ─┐                                                     ┌─ web1
     home2 ─┼─ inside-switch ── inside [gateway] outside ── outside-switch ─┼─ web2
  business ─┘        └───────────────── bare ─────────────────┘   ├─ bad
-                                                                 └─ attacker
+                                     management                  └─ attacker
+                                         │
+                                       lists
 
 Switches are kernel bridges in namespaces of their own, so the gateway's namespace holds its two ports and nothing
 else. Between the switches lies a second veth pair, `bare`, joined to neither: `join("bare")` swaps it in for the
 gateway without touching a link, which is what "against the bare wire" is measured on. All hosts share one Ethernet
-segment and find each other by ARP and neighbour discovery; addresses are those reserved for documentation.
+segment and find each other by ARP and neighbour discovery; addresses are those reserved for documentation. The gateway
+fetches its lists over a third wire, from a server that nobody else can reach.
 
 A lab ends by itself: a keeper process (keeper.py) takes it down at its deadline, and any later `up` takes down what
 is past its time. Its record stands in RUN_DIRECTORY.
@@ -56,11 +59,11 @@ class Host:
     """One machine of the lab, with its interface eth0."""
 
     name: str
-    side: str  # "inside" or "outside"
+    side: str  # "inside", "outside" or "management"
     v4: str
     v6: str
     mac: str
-    serves: tuple[str, ...]  # "http", "https", "dns", "iperf3": what the keeper runs there (servers.py)
+    serves: tuple[str, ...]  # "http", "https", "dns", "iperf3", "lists": what the keeper runs there (servers.py)
     what: str
 
 
@@ -79,6 +82,10 @@ HOSTS = (
     Host("bad", "outside", "203.0.113.66", "2001:db8:cb::66", "02:00:00:00:02:66", ("http",), "a malicious host"),
     Host("attacker", "outside", "203.0.113.99", "2001:db8:cb::99", "02:00:00:00:02:99", (), "an attacker"),
 )  # fmt: skip
+PUBLISHER = Host("lists", "management", "198.18.0.2", "", "02:00:00:00:03:02", ("lists",), "a server of lists")
+MANAGEMENT_V4 = "198.18.0.1"
+"""The gateway's own address on that wire (RFC 2544's space)."""
+EVERYBODY = (*HOSTS, PUBLISHER)
 GATEWAY = "gateway"
 SIDES = ("inside", "outside")
 
@@ -116,11 +123,11 @@ class Lab:
 
     @staticmethod
     def places() -> list[str]:
-        return [*(host.name for host in HOSTS), GATEWAY, *(f"{side}-switch" for side in SIDES)]
+        return [*(host.name for host in EVERYBODY), GATEWAY, *(f"{side}-switch" for side in SIDES)]
 
     @staticmethod
     def host(name: str) -> Host:
-        return next(host for host in HOSTS if host.name == name)
+        return next(host for host in EVERYBODY if host.name == name)
 
     def end(self, host: str) -> End:
         """Its end of its wire."""
@@ -195,7 +202,16 @@ class Lab:
         for side in SIDES:
             wire(End(self.namespace(f"{side}-switch"), "gateway"), self.port(side))
         wire(*(End(self.namespace(f"{side}-switch"), "bare") for side in SIDES))
+        self._build_publisher()
         self.join("gateway")
+
+    def _build_publisher(self) -> None:
+        ends = (End(self.namespace(GATEWAY), "management"), self.end(PUBLISHER.name))
+        wire(*ends)
+        for end, address in zip(ends, (MANAGEMENT_V4, PUBLISHER.v4), strict=True):
+            with end.namespace.links() as links:
+                index = links.link_lookup(ifname=end.interface)[0]
+                links.addr("add", index=index, address=address, prefixlen=30)
 
     def _build_switch(self, side: str) -> None:
         switch = self.namespace(f"{side}-switch")
@@ -264,8 +280,13 @@ class Lab:
         remove_pins(self.gateway_name)
         for suffix in (".json", ".new", ".log"):
             self.record_path.with_suffix(suffix).unlink(missing_ok=True)
-        shutil.rmtree(self.state_directory(), ignore_errors=True)
+        for folder in (self.state_directory(), self.published()):
+            shutil.rmtree(folder, ignore_errors=True)
         return found
+
+    def published(self) -> Path:
+        """The folder that its server of lists serves, file by file."""
+        return RUN_DIRECTORY / f"{self.name}.lists"
 
     def state_directory(self) -> Path:
         """Where a gateway of this lab keeps its state; goes with the lab."""
