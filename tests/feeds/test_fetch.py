@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,9 +126,9 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def refused(source: str, id: str, **options: float) -> ClearwayError:
+def refused(source: str, id: str, **options: Any) -> ClearwayError:
     with pytest.raises(ClearwayError) as error:
-        fetch(source, **options)  # type: ignore[arg-type]
+        fetch(source, **options)
     assert error.value.id == id, error.value
     return error.value
 
@@ -192,6 +195,48 @@ def test_a_file_is_read_by_path_or_by_its_url(tmp_path: Path, monkeypatch: pytes
     for source in (str(path), "a list.txt", f"file://{tmp_path}/a%20list.txt"):
         fetched = fetch(source)
         assert (fetched.data, fetched.origin) == (LIST, str(path))
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(LIST)
+    assert fetch(str(path)).etag == "", "it was written just now, and could be once more"
+    monkeypatch.setattr("clearway.feeds.fetch.FILE_SETTLED_NS", 0)
+    etag = fetch(str(path)).etag
+    again = fetch(str(path), etag=etag)
+    assert (again.unchanged, again.data, again.etag, again.origin) == (True, b"", etag, str(path))
+    stood = path.stat()
+    path.write_bytes(LIST[:-2] + b"3\n")
+    os.utime(path, ns=(stood.st_atime_ns, stood.st_mtime_ns))
+    assert fetch(str(path), etag=etag).data.endswith(b"3\n"), "of the same length, and dated back"
+
+
+def test_what_is_pinned_is_that_or_nothing(server: str, tmp_path: Path) -> None:
+    found = hashlib.sha256(LIST).hexdigest()
+    path = tmp_path / "list.txt"
+    path.write_bytes(LIST)
+    for source in (f"{server}/list", str(path)):
+        assert fetch(source, sha256=found.upper()).sha256 == found
+        assert fetch(source, sha256=found, etag='"v1"').data == LIST, "all of it is checked each time"
+        assert found in refused(source, "feeds.E032", sha256="0" * 64).message
+
+
+def test_standard_input_is_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives(data: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    gives(LIST)
+    fetched = fetch("-")
+    assert (fetched.data, fetched.origin) == (LIST, "standard input")
+    gives(b"1" * (3 << 20))
+    refused("-", "feeds.E007", bytes_max=1 << 20)
+
+
+def test_what_a_server_says_of_its_answer_is_handed_on(server: str) -> None:
+    fetched = fetch(f"{server}/list")
+    assert (fetched.status, fetched.content_type, fetched.content_length) == (200, "text/plain", len(LIST))
+    assert fetched.sha256 == hashlib.sha256(LIST).hexdigest()
+    assert fetch(f"{server}/list", etag='"v1"').status == 304
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

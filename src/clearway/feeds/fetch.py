@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ FETCH_SECONDS_MAX = 300.0
 GATHER_SECONDS_MAX = 900.0
 """Of what is put together from many answers."""
 
+FILE_SETTLED_NS = 1_000_000_000
+"""Clocks of file systems tick some hundred times a second: two writes within one tick look the same."""
+
 Progress = Callable[[int, int | None], None]
 """Told bytes so far, and in all where that is known."""
 
@@ -40,7 +44,7 @@ class Fetched:
     origin: str
     """Where the bytes really came from: an absolute path, or the URL after redirects, as `shown` has it."""
     etag: str = ""
-    """Of a zone its serial, of a collection or feed the hash of its content."""
+    """Of a zone its serial, of a collection or feed the hash of its content, of a file what its inode says."""
     last_modified: str = ""
     unchanged: bool = False
     status: int | None = None
@@ -185,15 +189,27 @@ def _read_file(source: str, way: Way) -> Fetched:
     path = _path_of(source)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would wait for its writer
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        before, at = os.fstat(descriptor), time.time_ns()
+        if not stat.S_ISREG(before.st_mode):
             os.close(descriptor)
             raise ClearwayError.of("feeds.E013", path=path, detail="it is no plain file")
         with os.fdopen(descriptor, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            etag = _file_etag(before, at)
+            if etag and etag == way.etag:
+                return Fetched(b"", str(path), etag, unchanged=True)
+            size = before.st_size
             data = file.read(way.bytes_max + 1) if size <= way.bytes_max else b""  # it may grow meanwhile
+            after = os.fstat(descriptor)
     except OSError as error:
         raise ClearwayError.of("feeds.E013", path=path, detail=error.strerror or error) from None
     if size > way.bytes_max or len(data) > way.bytes_max:
         raise ClearwayError.of("feeds.E007", origin=path, limit_mib=way.bytes_max >> 20)
     way.progress(len(data), len(data))
-    return Fetched(data, str(path))
+    return Fetched(data, str(path), etag if etag == _file_etag(after, at) else "")
+
+
+def _file_etag(about: os.stat_result, at: int) -> str:
+    """What tells a file's content from what it held at another time; "" where a write just now would not show."""
+    if at - max(about.st_ctime_ns, about.st_mtime_ns) < FILE_SETTLED_NS:
+        return ""
+    return f"file:{about.st_dev}-{about.st_ino}-{about.st_size}-{about.st_mtime_ns}-{about.st_ctime_ns}"
