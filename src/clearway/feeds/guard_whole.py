@@ -1,0 +1,192 @@
+"""Why a list is not taken as a whole: rules G1 to G8, each a function from what is known to what it found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from clearway.errors import ClearwayError
+from clearway.feeds.guard_entries import Held, addresses_of
+from clearway.feeds.guard_rules import GuardRule
+from clearway.feeds.judgement import Finding, is_empty, limit_of
+from clearway.feeds.protected import bundled_rows
+from clearway.feeds.readers.content import Content, Entries
+from clearway.policy.arrays import of_prefixes
+from clearway.policy.model import Prefix
+
+RATIO_FREE_BYTES = 16 << 20
+"""What a packed list may unpack to, whatever its ratio."""
+
+ERROR_RULES: Mapping[str, GuardRule] = {
+    "feeds.E002": GuardRule.NOTHING,
+    "feeds.E003": GuardRule.NOT_A_LIST,
+    "feeds.E007": GuardRule.BYTES,
+    "feeds.E008": GuardRule.BYTES,
+    "feeds.E009": GuardRule.BYTES,
+    "feeds.E011": GuardRule.NOT_A_LIST,
+    "feeds.E018": GuardRule.NOTHING,
+    "feeds.E019": GuardRule.NOTHING,
+    "feeds.E020": GuardRule.NOTHING,
+    "feeds.E021": GuardRule.BYTES,
+    "feeds.E022": GuardRule.NOTHING,
+    "feeds.E023": GuardRule.NOTHING,
+}
+"""What an error of reading or fetching says of the list. Errors that are not here say nothing of it."""
+
+Thresholds = Mapping[str, float]
+
+
+def of_error(error: ClearwayError) -> Finding | None:
+    """None: it is not about the list."""
+    rule = ERROR_RULES.get(error.id)
+    if rule is None:
+        return None
+    key = {"feeds.E007": "size_mib", "feeds.E019": "malformed_per_entry"}.get(error.id, "")
+    return Finding(rule.id, f"{error.message} [{error.id}]", "", key if error.id == "feeds.E007" else "")
+
+
+def of_answer(status: int | None, content_type: str) -> Iterator[Finding]:
+    """G1, of what a server said beside the list."""
+    if status not in (None, 200, 304):
+        yield Finding(GuardRule.NOT_A_LIST.id, f"the server answered {status}", "", "")
+    if content_type.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
+        yield Finding(GuardRule.NOT_A_LIST.id, f"the server says that it is {content_type}", "", "")
+
+
+def of_bytes(packed: int, unpacked: int, limits: Thresholds) -> Iterator[Finding]:
+    """G2, of their number."""
+    if unpacked > limits["size_mib"] * (1 << 20):
+        seen = f"{unpacked / (1 << 20):.1f} MiB"
+        yield Finding(GuardRule.BYTES.id, seen, limit_of("size_mib", limits["size_mib"]), "size_mib")
+    ratio = unpacked / packed if packed else 0.0
+    if unpacked > max(RATIO_FREE_BYTES, packed) and ratio > limits["unpack_ratio"]:
+        seen = f"{ratio:.0f} times its packed size"
+        yield Finding(GuardRule.BYTES.id, seen, limit_of("unpack_ratio", limits["unpack_ratio"]), "unpack_ratio")
+
+
+def of_lines(content: Content, kept: Entries, limits: Thresholds) -> Iterator[Finding]:
+    """G3."""
+    counts = content.counts
+    entries, malformed, unsupported = counts["entries"], counts["malformed"], counts["unsupported"]
+    if entries + malformed + unsupported >= limits["malformed_from"] and (
+        malformed > limits["malformed_per_entry"] * entries
+    ):
+        seen = f"{malformed} malformed lines beside {entries} that give an entry"
+        limit = f"{limits['malformed_per_entry']:g} for each of those"
+        yield Finding(GuardRule.NOTHING.id, seen, limit, "malformed_per_entry")
+    elif not entries:
+        yield Finding(GuardRule.NOTHING.id, f"none of {counts['lines']} lines gives an entry", "", "")
+    elif is_empty(kept):
+        seen = f"nothing is left of {entries} lines that give an entry"
+        yield Finding(GuardRule.NOTHING.id, seen, "", "")
+
+
+def of_change(held: Held, found: int, last: Entries | None, limits: Thresholds) -> Iterator[Finding]:
+    """G4. What is held back is no shrinking, and no growth either."""
+    if last is None:
+        return
+    before, now = len(last), len(held.kept)
+    if before >= limits["shrink_from"] and found < limits["shrink"] * before:
+        seen = f"{found} entries after {before}, {found / before:.2f} times"
+        yield Finding(GuardRule.SIZE.id, seen, limit_of("shrink", limits["shrink"]), "shrink")
+    elif now > limits["growth"] * before and now > limits["growth_new"]:
+        new = _new_in(held.kept, last) if now - before <= limits["growth_new"] else now - before
+        if new > limits["growth_new"]:
+            seen = f"{now} entries after {before}, {now / before:.1f} times"
+            yield Finding(GuardRule.SIZE.id, seen, limit_of("growth", limits["growth"]), "growth")
+
+
+def _new_in(now: Entries, last: Entries) -> int:
+    """Entries that were not there; only asked of short lists."""
+    old = _as_set(last)
+    return sum(each not in old for each in _as_set(now))
+
+
+def _as_set(entries: Entries) -> set[object]:
+    names = {
+        (scope, name) for scope, blob in entries.names.blobs().items() for name in blob.tobytes().split(b"\n") if name
+    }
+    return {*entries.v4.tolist(), *map(tuple, entries.v6.tolist()), *names}
+
+
+def of_wholeness(
+    content: Content, found: int, bytes_found: int, content_length: int | None, judge_count: bool, limits: Thresholds
+) -> Iterator[Finding]:
+    """G5. `found`: distinct entries."""
+    if content_length is not None and bytes_found < content_length:
+        seen = f"{bytes_found} bytes of {content_length} that the server announced"
+        yield Finding(GuardRule.CUT_OFF.id, seen, "", "")
+    if content.has_metadata is False:
+        yield Finding(GuardRule.CUT_OFF.id, "its last line, with the count of records, is missing", "", "")
+    declared = content.declared
+    if declared is None or not judge_count:
+        return
+    counts = content.counts
+    lines, unsupported, malformed = counts["entries"], counts["unsupported"], counts["malformed"]
+    candidates = {lines, found, lines + unsupported, lines + unsupported + malformed}
+    nearest = min(candidates, key=lambda count: abs(declared - count))
+    off = abs(declared - nearest) * 100 / max(declared, 1)
+    if off > limits["declared_percent"]:
+        seen = f"its header says {declared} entries, and there are {lines}"
+        yield Finding(
+            GuardRule.CUT_OFF.id, seen, limit_of("declared_percent", limits["declared_percent"]), "declared_percent"
+        )
+    elif content.is_unterminated and nearest < declared:
+        seen = f"its last line has no end, and its header says {declared} entries where there are {nearest}"
+        yield Finding(GuardRule.CUT_OFF.id, seen, "", "")
+
+
+def public_v4() -> int:
+    """IPv4 addresses outside special-use space."""
+    special = [
+        row.value
+        for row in bundled_rows()
+        if row.case == GuardRule.SPECIAL_USE and isinstance(row.value, Prefix) and row.value.version == 4
+    ]
+    return (1 << 32) - addresses_of(of_prefixes(special)[0])
+
+
+def of_width(held: Held, other_share: int, limits: Thresholds) -> Iterator[Finding]:
+    """G6. `other_share`: IPv4 addresses of all other lists."""
+    if held.widest:
+        shown = ", ".join(map(str, held.widest[:3]))
+        key = "widest_v4" if held.widest[0].version == 4 else "widest_v6"
+        seen = f"it holds {shown}" + (f" and {held.widest_count - 3} more so wide" if held.widest_count > 3 else "")
+        yield Finding(GuardRule.WIDTH.id, seen, f"/{limits[key]:g}", key)
+    public = public_v4()
+    for share, key, whose in (
+        (held.share, "share_percent", "its prefixes hold"),
+        (held.kept_share + other_share, "total_percent", "with all other lists it holds"),
+    ):
+        percent = share * 100 / public
+        if percent > limits[key]:
+            seen = f"{whose} {percent:.2f} % of the public IPv4 addresses"
+            yield Finding(GuardRule.WIDTH.id, seen, limit_of(key, limits[key]), key)
+
+
+def of_protected(held: Held, limits: Thresholds) -> Iterator[Finding]:
+    """G7."""
+    if held.protected < limits["protected_entries"] or not held.judged:
+        return
+    percent = held.protected * 100 / held.judged
+    if percent > limits["protected_percent"]:
+        seen = f"{held.protected} of {held.judged} entries ({percent:.1f} %) are protected"
+        yield Finding(
+            GuardRule.OTHER_KIND.id,
+            seen,
+            limit_of("protected_percent", limits["protected_percent"]),
+            "protected_percent",
+        )
+
+
+def of_age(published: datetime | None, now: datetime, max_age: timedelta) -> Iterator[Finding]:
+    """G8. Without a time in the list nothing is said."""
+    if published is not None and now - published > max_age:
+        days = (now - published).total_seconds() / 86400
+        seen = f"its source made it at {published:%Y-%m-%d %H:%M} UTC, {days:.0f} days ago"
+        yield Finding(GuardRule.AGE.id, seen, limit_of("age_days", max_age.total_seconds() / 86400), "age_days")
+
+
+def in_order_of_rules(findings: Sequence[Finding]) -> list[Finding]:
+    """Lowest first, each rule's own order kept; of the same thing found twice, one."""
+    return sorted(dict.fromkeys(findings), key=lambda finding: int(finding.rule.removeprefix("G")))
