@@ -228,8 +228,10 @@ def chunks_of(blob: Blob) -> Iterator[bytes]:
 def _refused(chunk: bytes, scope: NameScope, protected: Protected) -> dict[bytes, tuple[GuardRule, str]]:
     itself, and_above = protected.hot_names
     hot = itself if scope == NameScope.EXACT else and_above
-    found = hot.intersection(chunk.split(b"\n"))
+    lines = chunk.split(b"\n")
+    found = hot.intersection(lines)
     found |= set(ending_with(chunk, protected.hot_trees))
+    found |= {line for line in lines if b"." not in line and line}
     refused = {}
     for name in sorted(found):
         touched = protected.touched_by(NameEntry(name.decode("ascii"), scope))

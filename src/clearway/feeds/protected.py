@@ -127,8 +127,11 @@ class Protected:
     def _suffix_touched(self, entry: NameEntry) -> str | None:
         if self._is_freed(entry.name):
             return None
-        if name_limits.is_public_suffix(entry.name):
+        if "." not in entry.name:
             return entry.name
+        if name_limits.is_public_suffix(entry.name):
+            is_free = entry.scope == EXACT and name_limits.is_customers_name(entry.name)
+            return None if is_free else entry.name
         return suffixes_above().get(entry.name) if entry.scope != EXACT else None
 
     def _is_freed(self, name: str) -> bool:

@@ -50,22 +50,33 @@ def warm() -> None:
 
 def is_public_suffix(name: str) -> bool:
     """Whether people register names below it, as below co.uk or github.io. `name`: in canonical form."""
-    suffixes, exceptions = suffix_rules()
+    suffixes, exceptions, _ = suffix_rules()
     if name in exceptions:
         return False
     return name in suffixes or f"*.{name.partition('.')[2]}" in suffixes
 
 
+def is_customers_name(name: str) -> bool:
+    """Whether it is a public suffix for one reason alone: each child of a hoster's name is one, as below *.run.app.
+    Most of those are the name of one customer."""
+    suffixes, _, hosters = suffix_rules()
+    return name not in suffixes and f"*.{name.partition('.')[2]}" in hosters
+
+
 @cache
-def suffix_rules() -> tuple[frozenset[str], frozenset[str]]:
-    """Suffixes (`*.` in front of those whose every child is one; they themselves count too), and exceptions."""
+def suffix_rules() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Suffixes (`*.` in front of those whose every child is one; they themselves count too), exceptions, and which of
+    the `*.` stand in the private section."""
     import publicsuffixlist  # its list alone: its own reading takes longer
 
     text = Path(publicsuffixlist.PSLFILE).read_text("utf-8")
     suffixes: set[str] = set()
     exceptions: set[str] = set()
+    hosters: set[str] = set()
+    is_private = False
     for line in text.splitlines():
         rule = line.strip()
+        is_private = is_private or "===BEGIN PRIVATE DOMAINS===" in rule
         if not rule or rule.startswith("//"):
             continue
         if not rule.isascii():
@@ -75,4 +86,6 @@ def suffix_rules() -> tuple[frozenset[str], frozenset[str]]:
             continue
         suffixes.add(rule)
         suffixes.add(rule.removeprefix("*."))
-    return frozenset(suffixes), frozenset(exceptions)
+        if is_private and rule.startswith("*."):
+            hosters.add(rule)
+    return frozenset(suffixes), frozenset(exceptions), frozenset(hosters)
