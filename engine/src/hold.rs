@@ -25,7 +25,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold_answers::{answer, spoken};
 use crate::hold_events::{key_of, Refusals, Refused};
-use crate::hold_flows::{bytes_of, Between, Flows, KeyBytes, Kind, REFUSED_NS};
+use crate::hold_flows::{Flows, REFUSED_NS};
+use crate::hold_live::{bytes_of, Between, KeyBytes, Kind, UDP};
 use crate::hold_packet::{ends, read_packet, segments, Held};
 use crate::hold_rules::{Hit, Rules};
 use crate::hold_tables::HoldTables;
@@ -46,7 +47,6 @@ const TOTAL_STUCK_NS: u64 = 200_000_000;
 
 const DNS_PORT: u16 = 53;
 const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// With `released_first`: between the two steps, so that another packet finds its way past.
 const OVERTAKING: Duration = Duration::from_millis(1);
@@ -264,7 +264,9 @@ impl<'a> Turn<'a> {
             && self.empty_ns > self.trailing.1 + TOTAL_STUCK_NS / 2
         {
             let lost = held.wrapping_sub(released.swap(held, Ordering::AcqRel));
-            self.tables.count(inspector_count::LOST, if lost < 1 << 32 { lost } else { 0 });
+            let lost = if lost < 1 << 32 { lost } else { 0 };
+            self.tables.count(inspector_count::LOST, lost);
+            self.flows.sum_was_mended(lost, self.now_ns);
         }
     }
 

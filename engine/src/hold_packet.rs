@@ -7,7 +7,7 @@ use clearway_inspector::frame::{flags, Packet};
 use clearway_inspector::observation::Observation;
 
 use crate::hold_events::End;
-use crate::hold_flows::KeyBytes;
+use crate::hold_live::KeyBytes;
 
 /// gso_type of struct virtio_net_hdr: datagrams of gso_size each.
 const GSO_UDP_L4: u8 = 5;
