@@ -12,7 +12,7 @@ from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.gateway.rights import Identity
 
-_FOLDERS = {"feeds", "snapshots", "keys"}
+_FOLDERS = {"feeds", "sources", "snapshots", "keys"}
 _FILES = ("clearway.db", "clearway.sock", "runtime.json", "inside.", "clock.json", "eve.json")
 _LOCK = ".lock"
 
