@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearway.cli import ask, feed_parse, progress, show
+from clearway.cli import ask, feed_check, feed_parse, progress, show
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.config import FILE_LIFE, URL_EVERY, StateDirectory
 from clearway.errors import ClearwayError
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 app.command()(feed_parse.parse)
+app.command()(feed_check.check)
 app.command()(feed_parse.formats)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]

@@ -174,23 +174,21 @@ def _judgement(
 ) -> Judgement:
     content = found.content
     findings = guard_whole.in_order_of_rules(findings)
-    is_held = bool(findings) and not released
-    kept = judgement.NO_ENTRIES if is_held else held.kept
     rejected = {rule.id: count for rule, count in content.rejects.by_rule().items()}
     samples = line_search.placed(text, held.samples[:HELD_BACK_MAX])
     return Judgement(
         format=found.format,
-        kept=kept,
-        by_reason={}
-        if is_held
-        else {reason: guard_entries.common(part, kept) for reason, part in content.by_reason.items()},
+        releasable=held.kept,
+        releasable_by_reason={
+            reason: guard_entries.common(part, held.kept) for reason, part in content.by_reason.items()
+        },
         findings=tuple(findings),
         rejected={**rejected, **held.counts},
         held_back=tuple(samples),
         alarms=tuple(_alarms(findings, samples, held.counts)),
         first_load=_last(context) is None,
         released=released,
-        counts=_counts(content, kept, held, left_out),
+        counts=_counts(content, held.kept, left_out),
         published=None if content.published_at is None else content.published_at.astimezone(UTC),
         declared=content.declared,
         malformed=tuple(_malformed(content)),
@@ -210,7 +208,7 @@ def _alarms(findings: list[Finding], samples: list[HeldBack], counts: dict[str, 
     ]
 
 
-def _counts(content: Content, kept: Entries, held: Held, left_out: int) -> dict[str, int]:
+def _counts(content: Content, kept: Entries, left_out: int) -> dict[str, int]:
     counts = content.counts
     lines = {key: counts[key] for key in ("lines", "blank", "entries", "malformed", "unsupported")}
     names = sum(kept.names.counts().values())

@@ -30,6 +30,12 @@ ERROR_RULES: Mapping[str, GuardRule] = {
     "feeds.E021": GuardRule.BYTES,
     "feeds.E022": GuardRule.NOTHING,
     "feeds.E023": GuardRule.NOTHING,
+    "feeds.E033": GuardRule.CUT_OFF,
+    "feeds.E034": GuardRule.BYTES,
+    "feeds.E038": GuardRule.CUT_OFF,
+    "feeds.E039": GuardRule.BYTES,
+    "feeds.E040": GuardRule.NOT_A_LIST,
+    "feeds.E041": GuardRule.NOT_A_LIST,
 }
 """What an error of reading or fetching says of the list. Errors that are not here say nothing of it."""
 
@@ -41,8 +47,7 @@ def of_error(error: ClearwayError) -> Finding | None:
     rule = ERROR_RULES.get(error.id)
     if rule is None:
         return None
-    key = {"feeds.E007": "size_mib", "feeds.E019": "malformed_per_entry"}.get(error.id, "")
-    return Finding(rule.id, f"{error.message} [{error.id}]", "", key if error.id == "feeds.E007" else "")
+    return Finding(rule.id, f"{error.message} [{error.id}]", "", "")
 
 
 def of_answer(status: int | None, content_type: str) -> Iterator[Finding]:

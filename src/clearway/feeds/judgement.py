@@ -49,10 +49,10 @@ class Judgement:
 
     format: str | None
     """The word it was read by; None where no format fits, or nothing was read."""
-    kept: Entries = NO_ENTRIES
-    """What would be enforced: own exceptions heard, held-back entries out. Nothing of a list in quarantine."""
-    by_reason: dict[str, Entries] = field(default_factory=dict)
-    """`kept` by the reasons of a table of categories; empty where none was given."""
+    releasable: Entries = NO_ENTRIES
+    """What would be enforced if a person let the list through: own exceptions heard, held-back entries out."""
+    releasable_by_reason: dict[str, Entries] = field(default_factory=dict)
+    """The same by the reasons of a table of categories; empty where none was given."""
     findings: Sequence[Finding] = ()
     """By their rules, lowest first."""
     rejected: dict[str, int] = field(default_factory=dict)
@@ -65,8 +65,9 @@ class Judgement:
     released: bool = False
     """A person let it through: findings are told, and do not hold it."""
     counts: dict[str, int] = field(default_factory=dict)
-    """lines, blank, entries (lines that gave one), malformed, unsupported; v4, v6, names of `kept`; spared: entries
-    that the list's own exceptions leave out; found: entries before any was held back. Empty where nothing was read."""
+    """lines, blank, entries (lines that gave one), malformed, unsupported; v4, v6, names of `releasable`; spared:
+    entries that the list's own exceptions leave out; found: entries before any was held back. Empty where nothing was
+    read."""
     published: datetime | None = None
     declared: int | None = None
     malformed: Sequence[tuple[int, str]] = ()
@@ -78,6 +79,16 @@ class Judgement:
         if self.findings and not self.released:
             return QUARANTINE
         return WITH_REJECTS if self.rejected or self.findings else ACCEPT
+
+    @property
+    def kept(self) -> Entries:
+        """What would be enforced. Nothing of a list in quarantine."""
+        return NO_ENTRIES if self.verdict == QUARANTINE else self.releasable
+
+    @property
+    def by_reason(self) -> dict[str, Entries]:
+        """The same by reason."""
+        return {} if self.verdict == QUARANTINE else self.releasable_by_reason
 
     @property
     def rule(self) -> str | None:

@@ -1,0 +1,316 @@
+"""feed check: what the guard says of a list, before anybody takes it. Needs no rights, no state, no gateway.
+
+One document in every case. Exit codes: 0 accepted, rejects or not; 1 quarantined; 2 misuse.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clearway.cli import progress, show
+from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
+from clearway.errors import ANSWER_IS_NO, ClearwayError
+
+if TYPE_CHECKING:
+    from clearway.feeds.feed_settings import FeedSettings
+    from clearway.feeds.fetch import Fetched
+    from clearway.feeds.guard import Context, Judgement
+    from clearway.feeds.protected import Row
+
+SHOWN_MAX = 12
+"""Held-back entries, and malformed lines, that people are shown."""
+COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
+
+
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE|URL|-", help="A list, compressed or not; - is standard input.")],
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="F", help="A word of `clearway feed formats`; else found from its look."),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="R", help=f"What its entries would be refused for: {REASONS_HELP}")
+    ] = None,
+    last_good: Annotated[
+        str | None,
+        typer.Option("--last-good", metavar="FILE", help="The list as it was: growth and shrinking are judged by it."),
+    ] = None,
+    protect: Annotated[
+        list[str] | None,
+        typer.Option("--protect", metavar="PREFIX|NAME", help="May not be touched, and alarms. Repeatable."),
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option("--now", metavar="TIME", help="Judge its age at that time: RFC 3339, or a date.")
+    ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option("--max-age", metavar="D", help="How old its source may have made it: 12h, 7d; or days."),
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A number of a rule, as `feed add` takes it. Repeatable."),
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="CATEGORY=REASON", help="A reason by the source's category. Repeatable."),
+    ] = None,
+    wide: Annotated[
+        bool | None,
+        typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
+    ] = None,
+    top_sites: Annotated[
+        str | None,
+        typer.Option("--top-sites", metavar="FILE", help="A list of sites that all visit, as a list of domains."),
+    ] = None,
+    state: StateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge a list as an update of it would be judged: taken, taken without some entries, or quarantined.
+
+    With --state: as that gateway would, by its protected set, shared ranges, and the list of that source in force.
+
+    Example: clearway feed check list.txt --last-good yesterday.txt --json
+
+    Example: clearway feed check https://lists.test/drop.txt --protect 5.9.0.0/16 --set shrink=0.3
+    """
+    try:
+        judged, origin = _judge(
+            file,
+            format,
+            reason=reason,
+            last_good=last_good,
+            protect=protect or (),
+            now=_time_of(now),
+            max_age=None if max_age is None else _age_of(max_age),
+            settings=_settings(set or (), map or (), wide),
+            top_sites=top_sites,
+            state=state,
+            quiet=json,
+        )
+    except ClearwayError as error:
+        if not json:
+            raise
+        show.document({**_no_document(format), **error.as_json()})
+        raise typer.Exit(error.exit_code) from None
+    if json:
+        show.document({**judged.document(), "origin": origin, "reason": reason})
+    else:
+        _show(judged, origin)
+    raise typer.Exit(ANSWER_IS_NO if judged.verdict == "quarantine-feed" else 0)
+
+
+def _judge(
+    file: str,
+    format: str | None,
+    *,
+    reason: str | None,
+    last_good: str | None,
+    protect: Sequence[str],
+    now: datetime,
+    max_age: timedelta | None,
+    settings: FeedSettings,
+    top_sites: str | None,
+    state: Path | None,
+    quiet: bool,
+) -> tuple[Judgement, str]:
+    from dataclasses import replace
+
+    from clearway.feeds import guard, guard_rules
+    from clearway.feeds.readers import table
+    from clearway.policy.model import Reason, parse_word
+
+    if format is not None:
+        table.reader_of(format)
+    if reason is not None:
+        parse_word(Reason, reason)
+    guard_rules.checked(settings.thresholds)
+    context = _context(settings, protect, max_age, top_sites, state, file)
+    if last_good is not None:
+        context = replace(context, last_good=_last_good(last_good, format, context, now))
+    try:
+        with progress.shown(not quiet) as report:
+            fetched = _fetched(file, report)
+    except ClearwayError as error:
+        return guard.failed(error, format=format, context=context), file
+    context = replace(
+        context, status=fetched.status, content_type=fetched.content_type, content_length=fetched.content_length
+    )
+    word = format or fetched.format
+    return guard.check(fetched.data, format=word, origin=fetched.origin, context=context, now=now), fetched.origin
+
+
+def _fetched(file: str, report: progress.Report) -> Fetched:
+    from clearway.feeds.fetch import fetch, is_url
+
+    try:
+        return fetch(file, progress=lambda done, total: report("fetch", done, total))
+    except ClearwayError as error:
+        path = Path(file).expanduser()
+        if error.id == "feeds.E013" and not is_url(file) and not path.is_file():
+            detail = "it is a folder" if path.is_dir() else "there is no such file"
+            raise ClearwayError.of("feeds.E028", path=file, detail=detail) from None
+        raise
+
+
+def _last_good(file: str, format: str | None, context: Context, now: datetime) -> Any:
+    """Its entries, or feeds.E027."""
+    from clearway.feeds import guard
+    from clearway.feeds.fetch import fetch
+
+    try:
+        fetched = fetch(file)
+        return guard.kept_of(
+            fetched.data, format=format or fetched.format, origin=fetched.origin, context=context, now=now
+        )
+    except ClearwayError as error:
+        raise ClearwayError.of("feeds.E027", path=file, why=error.message) from None
+
+
+def _context(
+    settings: FeedSettings,
+    protect: Sequence[str],
+    max_age: timedelta | None,
+    top_sites: str | None,
+    state: Path | None,
+    file: str,
+) -> Context:
+    from clearway.feeds import guard, protected
+
+    rows = [_protected_row(text) for text in protect]
+    sites = _sites(top_sites) if top_sites is not None else ()
+    return guard.Context(settings=settings, protected=protected.of(additions=rows, top_sites=sites), max_age=max_age)
+
+
+def _protected_row(text: str) -> Row:
+    from clearway._engine import NameScope
+    from clearway.feeds.guard_rules import GuardRule
+    from clearway.feeds.protected import Row
+    from clearway.feeds.readers import values
+    from clearway.policy.model import Prefix
+    from clearway.policy.name_table import NameEntry
+
+    bare = text.strip()
+    if values.looks_like_address(bare):
+        address = values.address_of(bare)
+        if isinstance(address, values.Address):
+            return Row(Prefix.cut(*address), GuardRule.OWN, "--protect")
+    else:
+        name = values.name_of(bare.removeprefix("*."))
+        if isinstance(name, str):
+            return Row(NameEntry(name, NameScope.SUBTREE), GuardRule.OWN, "--protect")
+    raise ClearwayError.of("feeds.E029", value=text)
+
+
+def _sites(file: str) -> list[str]:
+    """Names of a list of any format. Raises as reading does."""
+    from clearway.feeds.fetch import fetch
+    from clearway.feeds.readers import table
+
+    fetched = fetch(file)
+    names = table.read(fetched.data, fetched.format, origin=fetched.origin).content.blocked.names
+    return [name for blob in names.blobs().values() for name in blob.tobytes().decode("ascii").split()]
+
+
+def _settings(numbers: Sequence[str], categories: Sequence[str], wide: bool | None) -> FeedSettings:
+    from clearway.feeds.feed_settings import FeedSettings
+    from clearway.feeds.guard_rules import parse_setting
+    from clearway.policy.model import Reason, parse_word, word
+
+    reasons = {}
+    for text in categories:
+        category, _, named = text.rpartition("=")
+        reasons[category.strip().casefold()] = word(parse_word(Reason, named))
+    return FeedSettings(thresholds=dict(map_each(numbers, parse_setting)), reasons=reasons, wide=wide)
+
+
+def map_each(texts: Sequence[str], read: Any) -> list[Any]:
+    """Each of them, read."""
+    return [read(text) for text in texts]
+
+
+def _time_of(text: str | None) -> datetime:
+    """RFC 3339, a date (its end: a list of that day is not from the future), or now. Raises policy.E004."""
+    if text is None:
+        return datetime.now(UTC)
+    stripped = text.strip()
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", stripped):
+            return datetime.combine(datetime.fromisoformat(stripped).date(), time(23, 59, 59), UTC)
+        found = datetime.fromisoformat(stripped.upper().replace("Z", "+00:00"))
+    except ValueError:
+        raise ClearwayError.of("policy.E004", value=text) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _age_of(text: str) -> timedelta:
+    """A duration, or days. Raises policy.E004."""
+    from clearway.policy.model import duration
+
+    return duration(f"{text.strip()}d" if text.strip().isdecimal() else text)
+
+
+def _no_document(format: str | None) -> dict[str, Any]:
+    """What is known of a list that was not judged."""
+    return {
+        "format": format,
+        "verdict": None,
+        "entries": 0,
+        "rule": None,
+        "rules": [],
+        "alarms": [],
+        "first_load": True,
+        "rejected": {},
+    }
+
+
+def _show(judged: Judgement, origin: str) -> None:
+    from clearway.feeds.guard_rules import sentence_of
+
+    counts = judged.counts
+    colour = COLOURS[judged.verdict]
+    head = show.table("", "")
+    head.show_header = False
+    head.add_row("list", show.plain(origin))
+    head.add_row("format", judged.format or "none that is read")
+    head.add_row("verdict", f"[{colour}]{judged.verdict}[/]" if show.colours(sys.stdout) else judged.verdict)
+    for finding in judged.findings:
+        limit = f" (limit {finding.limit}; --set {finding.key}=…)" if finding.key else ""
+        head.add_row("", show.plain(f"{finding.rule}: {sentence_of(finding.rule)}: {finding.seen}{limit}"))
+    head.add_row("entries", show.count(judged.entries))
+    if counts:
+        lines = ", ".join(
+            f"{show.count(counts[key])} {key}" for key in ("entries", "blank", "unsupported", "malformed")
+        )
+        head.add_row("lines", f"{show.count(counts['lines'])}: {lines}")
+    if judged.published is not None:
+        head.add_row("made", f"{judged.published:%Y-%m-%d %H:%M} UTC")
+    parts: list[Any] = [head]
+    if judged.alarms:
+        alarms = show.table("alarm", "what", "touches", title="")
+        for alarm in judged.alarms:
+            alarms.add_row(alarm.rule, show.plain(alarm.value), show.plain(alarm.hit))
+        parts += ["", alarms]
+    if judged.rejected:
+        rejected = show.table("left out", "rule", "why", right=("left out",))
+        for rule, count in judged.document()["rejected"].items():
+            rejected.add_row(show.count(count), rule, show.plain(sentence_of(rule)))
+        parts += ["", rejected]
+    if judged.held_back:
+        held = show.table("line", "held back", "rule", "touches", right=("line",))
+        for each in judged.held_back[:SHOWN_MAX]:
+            value = each.value if each.scope in (None, "exact") else f"{each.value} ({each.scope})"
+            held.add_row(show.count(each.line), show.plain(value), each.rule, show.plain(each.hit))
+        parts += ["", held]
+    if judged.malformed:
+        malformed = show.table("line", "malformed", right=("line",))
+        for number, text in judged.malformed[:SHOWN_MAX]:
+            malformed.add_row(show.count(number), show.plain(text))
+        parts += ["", malformed]
+    show.put(*parts)
