@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +19,8 @@ import httpcore
 import httpx
 
 from clearway.errors import ClearwayError
+from clearway.feeds.deadline import CONNECT_SECONDS_MAX, SILENCE_SECONDS_MAX, Deadline
 
-CONNECT_SECONDS_MAX = 10.0
-SILENCE_SECONDS_MAX = 30.0
-"""Between two pieces of an answer."""
 LOOK_SECONDS = 0.05
 """How long a server is waited for that may have sent more than it announced: the rest comes right behind."""
 HEAD_BYTES_MAX = 256 << 10
@@ -41,24 +38,6 @@ FAILURES = (
     OSError,
 )
 """What an operation here may raise."""
-
-
-class Deadline:
-    """When all of it must be over."""
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-
-    def passed(self) -> bool:
-        """No time is left."""
-        return time.monotonic() >= self._at
-
-    def left(self, seconds_max: float) -> float:
-        """Seconds for one operation. Raises TimeoutError where none are left."""
-        left = self._at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(left, seconds_max)
 
 
 class Stream(httpcore.NetworkStream):

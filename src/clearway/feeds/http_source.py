@@ -21,7 +21,8 @@ import httpx
 
 from clearway.errors import ClearwayError
 from clearway.feeds.access_keys import HeaderKey
-from clearway.feeds.http_connections import FAILURES, Deadline, Stream, Transport
+from clearway.feeds.deadline import Deadline
+from clearway.feeds.http_connections import FAILURES, Stream, Transport
 from clearway.feeds.source_words import shown
 
 REDIRECTS_MAX = 5
