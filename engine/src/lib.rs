@@ -61,13 +61,21 @@ mod python;
 #[cfg(feature = "python")]
 mod python_bench;
 #[cfg(feature = "python")]
+mod python_events;
+#[cfg(feature = "python")]
+mod python_frames;
+#[cfg(feature = "python")]
 mod python_hold;
 #[cfg(feature = "python")]
 mod python_inspect;
 #[cfg(feature = "python")]
 mod python_lists;
 #[cfg(feature = "python")]
+mod python_loader;
+#[cfg(feature = "python")]
 mod python_names;
+#[cfg(feature = "python")]
+mod python_tables;
 pub mod settings;
 pub mod spin;
 pub mod tables;

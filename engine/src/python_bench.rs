@@ -12,8 +12,9 @@ use pyo3::types::PyBytes;
 use crate::epoll::Kind;
 use crate::name_cost::{self, Case};
 use crate::new_flows::{self, Dial};
-use crate::python::{detached, view_of};
+use crate::python::detached;
 use crate::python_names::NameFilter;
+use crate::python_tables::view_of;
 use crate::{first_data, initials, kernel};
 
 /// Adds what is here to the module.
