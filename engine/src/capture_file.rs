@@ -1,7 +1,7 @@
 //! A capture file read front to back through one buffer, its frames given to the inspector's crate.
 //!
-//! Memory does not grow with the file. Reads any file that can be read forward, a pipe too; opens nothing but the path it
-//! is given, and writes nothing. Called by `clearway inspect` and `replay` through python_inspect.rs.
+//! Memory does not grow with the file. Reads any file that can be read forward, a pipe too; opens nothing but the path
+//! it is given, and writes nothing. Called by `clearway inspect` and `replay` through python_inspect.rs.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

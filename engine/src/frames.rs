@@ -1,7 +1,7 @@
 //! For measurements: frames sent by the kernel itself as fast as one core can, and an end that counts and drops them.
 //!
-//! XDP live frames (BPF_F_TEST_XDP_LIVE_FRAMES, kernel ≥ 5.18) go out of a port as if its driver had redirected them: no
-//! socket, no buffer. A veth takes them only while the port and its peer poll (generic receive offload on, or an XDP
+//! XDP live frames (BPF_F_TEST_XDP_LIVE_FRAMES, kernel ≥ 5.18) go out of a port as if its driver had redirected them:
+//! no socket, no buffer. A veth takes them only while the port and its peer poll (generic receive offload on, or an XDP
 //! program there).
 
 use std::io;

@@ -75,8 +75,8 @@ fn add(line: &mut GreenLine, prefix: Prefix, until_ns: u64) {
     }
 }
 
-/// Makes one place hold a line; None: nothing. The time goes first and comes last, so that a program never sees the bits
-/// of one /24 under the number or the time of another.
+/// Makes one place hold a line; None: nothing. The time goes first and comes last, so that a program never sees the
+/// bits of one /24 under the number or the time of another.
 pub fn write(map: &Mapped, place: u32, line: Option<&GreenLine>) {
     let first = place as usize * WORDS;
     let Some(held) = map.words().get(first..first + WORDS) else { return };

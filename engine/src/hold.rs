@@ -1,4 +1,5 @@
-//! The hold loop: reads what the programs put into the two TAPs, reads names in it, writes it back in order, or answers.
+//! The hold loop: reads what the programs put into the two TAPs, reads names in it, writes it back in order, or
+//! answers.
 //!
 //! Order, without which packets overtake each other: the program raises `held` before it redirects to the TAP; here
 //! `released` is raised only after write() has returned, which is when the frame is in the far port's transmit. A
@@ -6,8 +7,9 @@
 //! is kept here beyond the frame in hand, so a killed inspector loses one packet. What it keeps of a flow is bounded by
 //! the programs (HELD_FLOWS_MAX flows) and by `reassembly` (bytes a flow).
 //!
-//! Long because the order of its steps is what it is about. No capability, no allocation that an outsider sizes, no lock that somebody holds for long. Called by python_hold.rs in
-//! the inspector process; it must not be called twice at the same time.
+//! Long because the order of its steps is what it is about. No capability, no allocation that an outsider sizes, no
+//! lock that somebody holds for long. Called by python_hold.rs in the inspector process; it must not be called twice at
+//! the same time.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

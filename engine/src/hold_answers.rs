@@ -24,8 +24,9 @@ pub struct Answer {
     pub word: &'static str,
 }
 
-/// In which protocol a client is answered; None: not at all. From outside anybody's address may stand as the source, and
-/// whoever forges it is not to have the gateway write more to its owner than was sent to the gateway: a reset at most.
+/// In which protocol a client is answered; None: not at all. From outside anybody's address may stand as the source,
+/// and whoever forges it is not to have the gateway write more to its owner than was sent to the gateway: a reset at
+/// most.
 pub fn spoken(direction: usize, transport: Transport, protocol: Protocol) -> Option<Protocol> {
     if direction == direction::OUTBOUND as usize {
         return Some(protocol);

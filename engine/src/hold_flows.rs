@@ -35,7 +35,8 @@ const WALK_NS: u64 = 2_000_000_000;
 const CROWDED_LOOK_NS: u64 = 1_000_000_000;
 /// How often what is on its way out is looked at.
 const LOOK_AGAIN_NS: u64 = 5_000_000;
-/// What is counted as held, isn't in a TAP and stays so this long is lost: it ended with an inspector, or in a full TAP.
+/// What is counted as held, isn't in a TAP and stays so this long is lost: it ended with an inspector, or in a full
+/// TAP.
 const LOST_NS: u64 = 50_000_000;
 /// So long after the sum of all flows was made to meet, the flow that it was for may be found: WATCHED_NS, WALK_NS and
 /// LOST_NS, with some room.
@@ -231,8 +232,8 @@ impl Flows {
         self.mended = (before + lost, now_ns + MENDED_NS);
     }
 
-    /// Moves on what is due. `empty_ns`: when both TAPs were last seen empty. `gave_up` hears of flows whose time is up,
-    /// and says (enum reason) when what they have named so far is refused.
+    /// Moves on what is due. `empty_ns`: when both TAPs were last seen empty. `gave_up` hears of flows whose time is
+    /// up, and says (enum reason) when what they have named so far is refused.
     pub fn turn(
         &mut self,
         tables: &HoldTables,

@@ -1,5 +1,6 @@
 //! What the inspector judges names by: the mapped set of a snapshot, the names that people blocked or excepted one by
-//! one, and what a refused user is told. A value that is replaced as a whole; the daemon writes it, the hold loop reads.
+//! one, and what a refused user is told. A value that is replaced as a whole; the daemon writes it, the hold loop
+//! reads.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -12,7 +12,7 @@
 //! | control.rs, hold_control.rs, base_tables.rs, name_tables.rs, overlay.rs, overlay_maps.rs, tables.rs | what the daemon writes and reads while packets cross |
 //! | probe.rs, events.rs | one frame through the programs; sampled drops |
 //! | name_check.rs, name_samples.rs | the kernel's reader of names held to the inspector's |
-//! | tap.rs, hold_tables.rs, hold_rules.rs, hold_flows.rs, hold_live.rs, hold_packet.rs, hold_answers.rs, hold_events.rs, hold.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
+//! | tap.rs, hold*.rs | the inspector: held packets in, verdicts, packets and answers out, in order |
 //! | capture_file.rs | a capture file, read through one buffer |
 //! | frames.rs, spin.rs | for measurements: frames as fast as a core can, request and response |
 //! | epoll.rs, new_flows.rs, first_data.rs, initials.rs, name_cost.rs | for measurements of names: new flows, their first data, Initials, the reader alone |

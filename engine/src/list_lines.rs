@@ -1,9 +1,9 @@
 //! Lines of a list of any simple format → what stands in its usual lines, and where the others are. Pure: bytes in, a
 //! value out; any input gives an answer, and memory stays below a small multiple of the input.
 //!
-//! It knows no format: a shape says what stands before and behind a name, and what opens a comment. A line of none of its
-//! frames is no error, but one that the format's reader (feeds/readers/) looks at by itself: the millions of usual lines
-//! go fast, and what a format means stands in one place.
+//! It knows no format: a shape says what stands before and behind a name, and what opens a comment. A line of none of
+//! its frames is no error, but one that the format's reader (feeds/readers/) looks at by itself: the millions of usual
+//! lines go fast, and what a format means stands in one place.
 
 use clearway_inspector::name_lines::{self, Gathered};
 use clearway_inspector::name_set::Scope;
@@ -35,8 +35,8 @@ pub struct Shape {
     pub comments: Vec<Vec<u8>>,
     /// Last labels of names that are none: the format gives them another meaning.
     pub special_labels: Vec<Vec<u8>>,
-    /// Reads lines as prefix_lines.rs does in place of frames: the bytes that end its first column. IPv4 with a colon in
-    /// its line may be written mapped, and is another.
+    /// Reads lines as prefix_lines.rs does in place of frames: the bytes that end its first column. IPv4 with a colon
+    /// in its line may be written mapped, and is another.
     pub separators: Option<Vec<u8>>,
 }
 

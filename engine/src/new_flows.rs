@@ -1,6 +1,6 @@
-//! For measurements: new flows one after another, a few at a time. The client connects, sends its first bytes, waits for
-//! an answer and resets; the server answers once it has them all. Datagrams likewise, from a new port each or from one
-//! that stays. Both ends sleep while they have nothing to do, as hosts do.
+//! For measurements: new flows one after another, a few at a time. The client connects, sends its first bytes, waits
+//! for an answer and resets; the server answers once it has them all. Datagrams likewise, from a new port each or from
+//! one that stays. Both ends sleep while they have nothing to do, as hosts do.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +17,8 @@ const ANSWER: [u8; 64] = [7; 64];
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LOOK_MS: i32 = 100;
 const MESSAGE_BYTES_MAX: usize = 65536;
-/// Ports that flows over UDP begin at, one after another: what the kernel chooses comes again too soon to be a new flow.
+/// Ports that flows over UDP begin at, one after another: what the kernel chooses comes again too soon to be a new
+/// flow.
 const PORTS: std::ops::Range<u16> = 1024..65_500;
 const STOP: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
@@ -225,8 +226,8 @@ fn serve_streams(listener: &OwnedFd, stop: RawFd, request_bytes: usize) -> io::R
     }
 }
 
-/// Answers each datagram with `answer`, or where that is empty with itself, marked as an answer of DNS, until `stop` can
-/// be read. Datagrams that it answered.
+/// Answers each datagram with `answer`, or where that is empty with itself, marked as an answer of DNS, until `stop`
+/// can be read. Datagrams that it answered.
 pub fn serve_udp(socket: RawFd, stop: RawFd, answer: &[u8]) -> Result<u64> {
     serve_datagrams(socket, stop, answer).map_err(|error| Error::kernel("serve datagrams", error))
 }

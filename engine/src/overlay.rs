@@ -1,8 +1,8 @@
-//! Overlay and grants: entries that change one at a time. What should be there is remembered here; the kernel is made to
-//! hold it, compared with it, mended to it.
+//! Overlay and grants: entries that change one at a time. What should be there is remembered here; the kernel is made
+//! to hold it, compared with it, mended to it.
 //!
-//! The order is what makes it exact: an entry's touch bits stand before the entry, and are cleared after it is gone, and
-//! only those that no other entry wants. So at no moment is an entry there and not asked.
+//! The order is what makes it exact: an entry's touch bits stand before the entry, and are cleared after it is gone,
+//! and only those that no other entry wants. So at no moment is an entry there and not asked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;

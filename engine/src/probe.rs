@@ -1,5 +1,5 @@
-//! One frame through a loaded program by BPF_PROG_TEST_RUN, and what the program says of it. Nothing is sent; a probe is
-//! counted as FACT_PROBE and nowhere else.
+//! One frame through a loaded program by BPF_PROG_TEST_RUN, and what the program says of it. Nothing is sent; a probe
+//! is counted as FACT_PROBE and nowhere else.
 
 use std::io;
 use std::os::fd::BorrowedFd;

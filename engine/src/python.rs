@@ -1,6 +1,6 @@
-//! The face that Python imports as `clearway._engine`; with its python_*.rs the only files that name pyo3. It translates;
-//! it does not think. `src/clearway/_engine.pyi` is its contract. Here: the closed lists, what all parts share, and what
-//! the tables are filled with.
+//! The face that Python imports as `clearway._engine`; with its python_*.rs the only files that name pyo3. It
+//! translates; it does not think. `src/clearway/_engine.pyi` is its contract. Here: the closed lists, what all parts
+//! share, and what the tables are filled with.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

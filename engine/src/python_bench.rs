@@ -1,5 +1,5 @@
-//! The face of what measures names: new flows, the time of their first data, the cost of reading a name, and Initials to
-//! do it with. It translates; python.rs is its table of contents.
+//! The face of what measures names: new flows, the time of their first data, the cost of reading a name, and Initials
+//! to do it with. It translates; python.rs is its table of contents.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! The inspector's face to Python: the TAPs, the hold loop as a class, and what the daemon sees and switches of it. A part
-//! of `clearway._engine`; like python.rs it translates, and does not think.
+//! The inspector's face to Python: the TAPs, the hold loop as a class, and what the daemon sees and switches of it. A
+//! part of `clearway._engine`; like python.rs it translates, and does not think.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};

@@ -1,5 +1,5 @@
-//! The face of name_lines.rs, name_hash.rs, name_set.rs and name_filter.rs of the inspector's crate: lists of names read,
-//! compiled, and asked. It translates; python.rs is its table of contents.
+//! The face of name_lines.rs, name_hash.rs, name_set.rs and name_filter.rs of the inspector's crate: lists of names
+//! read, compiled, and asked. It translates; python.rs is its table of contents.
 
 use std::borrow::Cow;
 

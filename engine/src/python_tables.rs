@@ -1,5 +1,5 @@
-//! The face of the tables that the daemon writes while packets cross, and of what they count. It translates; python.rs is
-//! its table of contents.
+//! The face of the tables that the daemon writes while packets cross, and of what they count. It translates; python.rs
+//! is its table of contents.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 pub const VNET_HEADER_BYTES: usize = 10;
 /// A super-packet with the longest headers before it, and its offload header.
 pub const FRAME_BYTES_MAX: usize = VNET_HEADER_BYTES + 65_535 + 256;
-/// Frames that wait in a TAP at most; beyond, it drops without a word. Above what the programs put in (TAP_PACKETS_MAX).
-/// 8 bytes each.
+/// Frames that wait in a TAP at most; beyond, it drops without a word. Above what the programs put in
+/// (TAP_PACKETS_MAX). 8 bytes each.
 pub const QUEUE_FRAMES: u32 = 4096;
 
 /// _IOW('T', …, int) and _IOW('T', …, struct ifreq's pointer size) of linux/if_tun.h.

@@ -1,5 +1,6 @@
-//! What fuzzing calls: one function a target. Each binary in fuzz_targets/ is one of them behind libFuzzer; the tests of
-//! the engine (engine/tests/cases.rs) feed the same functions with every seed and every case, without instrumentation.
+//! What fuzzing calls: one function a target. Each binary in fuzz_targets/ is one of them behind libFuzzer; the tests
+//! of the engine (engine/tests/cases.rs) feed the same functions with every seed and every case, without
+//! instrumentation.
 
 /// The engine's file itself, so that fuzzing needs neither libbpf nor clang.
 #[path = "../../src/prefix_lines.rs"]

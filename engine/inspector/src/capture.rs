@@ -1,8 +1,9 @@
-//! Capture files: pcap (both byte orders, micro- and nanoseconds) and pcapng (sections, interfaces, simple, enhanced and
-//! the obsolete packet blocks) to frames.
+//! Capture files: pcap (both byte orders, micro- and nanoseconds) and pcapng (sections, interfaces, simple, enhanced
+//! and the obsolete packet blocks) to frames.
 //!
 //! A cursor without a file: it is given the bytes at its place and answers with a frame, or how much further to go, or
-//! that it needs more. Memory does not grow with the file. Lengths that no capture has end it, and what was before counts.
+//! that it needs more. Memory does not grow with the file. Lengths that no capture has end it, and what was before
+//! counts.
 
 use crate::link::LinkType;
 

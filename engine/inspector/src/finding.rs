@@ -47,8 +47,8 @@ pub struct FlowTotal {
 }
 
 impl Finding {
-    /// Adds it as a JSON object and a line feed. `literal`, `odd`, `alpn`, `ech` and `ambiguous` stand there where they say
-    /// something.
+    /// Adds it as a JSON object and a line feed. `literal`, `odd`, `alpn`, `ech` and `ambiguous` stand there where they
+    /// say something.
     pub fn write_json(&self, out: &mut String) {
         out.push_str("{\"proto\": \"");
         out.push_str(self.said.protocol.word());
@@ -100,14 +100,15 @@ impl Finding {
         out.push_str("}\n");
     }
 
-    /// A server_name that holds an address, which RFC 6066 forbids: shown as it was sent and marked. No rule matches it.
+    /// A server_name that holds an address, which RFC 6066 forbids: shown as it was sent and marked. No rule matches
+    /// it.
     fn is_literal_name(&self) -> bool {
         self.said.name == Err(Absence::Literal)
             && matches!(self.said.protocol, Protocol::Tls | Protocol::Quic)
     }
 
-    /// Adds it as fields between tabs: frame, protocol, source, port, destination, port, name (or the reason for none in
-    /// brackets).
+    /// Adds it as fields between tabs: frame, protocol, source, port, destination, port, name (or the reason for none
+    /// in brackets).
     pub fn write_fields(&self, out: &mut String) {
         push_number(self.frame, out);
         out.push('\t');

@@ -1,8 +1,9 @@
 //! One direction of a flow, from its client's first bytes to the first name or a sure absence of one.
 //!
-//! Bounded in bytes (`reassembly`, and each parser's own limits) and in work; no clock: who holds the flow ends it (`end`)
-//! when its time is up. What a flow begins with decides how it is read: port 53 as DNS for its whole life, else as TLS,
-//! HTTP/1, HTTP/2 or QUIC by its first bytes, whichever port it goes to. Called by the gateway's hold loop and `inspect`.
+//! Bounded in bytes (`reassembly`, and each parser's own limits) and in work; no clock: who holds the flow ends it
+//! (`end`) when its time is up. What a flow begins with decides how it is read: port 53 as DNS for its whole life, else
+//! as TLS, HTTP/1, HTTP/2 or QUIC by its first bytes, whichever port it goes to. Called by the gateway's hold loop and
+//! `inspect`.
 
 use crate::dns::{self, Query, TcpQueries};
 use crate::http::{self, Host, Request};
@@ -182,7 +183,8 @@ impl Flow {
             }
             _ => {
                 self.untold += 1;
-                // What begins with a long header is waited for, whatever comes between: one decoy must not end the look.
+                // What begins with a long header is waited for, whatever comes between: one decoy must not end the
+                // look.
                 let long_header = payload.first().is_some_and(|first| first & 0x80 != 0);
                 if (long_header || self.untold > 1) && u32::from(self.untold) < EARLY_DATAGRAMS_MAX {
                     return Step::More;
@@ -270,7 +272,8 @@ impl Flow {
         }
     }
 
-    /// A segment came and the flow's kind is still not known: of a flow that nobody saw begin only a few are waited for.
+    /// A segment came and the flow's kind is still not known: of a flow that nobody saw begin only a few are waited
+    /// for.
     fn untold_segment(&mut self, found: &mut Vec<Observation>) -> Step {
         if !self.midstream || !matches!(self.reading, Reading::Start) {
             return Step::More;

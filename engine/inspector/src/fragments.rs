@@ -87,8 +87,8 @@ impl Partial {
         }
     }
 
-    /// Every unit before the end is known. One beyond the end (fragments that contradict each other) keeps it from being
-    /// whole by count alone, so the units are counted up to there.
+    /// Every unit before the end is known. One beyond the end (fragments that contradict each other) keeps it from
+    /// being whole by count alone, so the units are counted up to there.
     fn is_whole(&self) -> bool {
         let Some(total_bytes) = self.total_bytes else { return false };
         let units = total_bytes.div_ceil(8);

@@ -1,9 +1,9 @@
 //! A captured frame to the transport segment in it: link layer, tags, PPPoE, MPLS, IP, extension headers, TCP or UDP.
 //!
 //! Borrows, never copies. Lengths are held against what is there; checksums are not looked at (a capture on the sending
-//! host has none yet). What lies in a tunnel is not opened. Called for every packet by the gateway's hold loop (Ethernet
-//! only) and by `capture`; as `bpf/parse.h` it
-//! reads at most the headers named in the limits here and in `link`.
+//! host has none yet). What lies in a tunnel is not opened. Called for every packet by the gateway's hold loop
+//! (Ethernet only) and by `capture`; as `bpf/parse.h` it reads at most the headers named in the limits here and in
+//! `link`.
 
 use std::net::{IpAddr, Ipv4Addr};
 

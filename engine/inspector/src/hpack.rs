@@ -1,5 +1,5 @@
-//! Header compression of HTTP/2 (RFC 7541): the decoder. Called by `http2`; tested with the vectors of the RFC's appendix
-//! C, and through fuzz target `http2`.
+//! Header compression of HTTP/2 (RFC 7541): the decoder. Called by `http2`; tested with the vectors of the RFC's
+//! appendix C, and through fuzz target `http2`.
 //!
 //! Work and memory are bounded by the block: names and values are shared, never copied, however often a block repeats a
 //! long one. The Huffman code is canonical, so its table is the symbols in the order of their codes.
@@ -162,7 +162,8 @@ fn string(reader: &mut Reader<'_>) -> Option<Rc<[u8]>> {
     }
 }
 
-/// §5.2, appendix B. What is left over is under eight bits, all ones. A symbol has 5 bits or more and takes at most 21 comparisons.
+/// §5.2, appendix B. What is left over is under eight bits, all ones. A symbol has 5 bits or more and takes at most 21
+/// comparisons.
 fn huffman(coded: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(coded.len() * 8 / 5);
     let mut rest = coded.iter();

@@ -1,5 +1,5 @@
-//! HTTP/2 with prior knowledge (RFC 9113 §3.3): the `:authority` of the first request, in clear text. Called by the flow
-//! machine; fuzz target `http2`.
+//! HTTP/2 with prior knowledge (RFC 9113 §3.3): the `:authority` of the first request, in clear text. Called by the
+//! flow machine; fuzz target `http2`.
 //!
 //! Reads frames up to the end of the first header block and nothing of what they carry beside it. Each frame is read
 //! once, when it is whole.

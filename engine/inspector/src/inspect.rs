@@ -1,8 +1,9 @@
 //! Frames of a capture in, findings out: which flow asked for which name, each name of a flow once, and why a flow has
 //! none.
 //!
-//! Bounded for any file: flows in the table, bytes held for flows that are being read, names remembered of a flow. Whoever
-//! has been quiet longest is ended to make room. Knows no file and no clock. Called by `clearway inspect` and `replay`.
+//! Bounded for any file: flows in the table, bytes held for flows that are being read, names remembered of a flow.
+//! Whoever has been quiet longest is ended to make room. Knows no file and no clock. Called by `clearway inspect` and
+//! `replay`.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -43,7 +44,8 @@ pub struct Inspection {
 
 #[derive(Default)]
 struct Entry {
-    /// The side that asks, as far as the flow itself tells: it sent SYN, was sent SYN and ACK, or sent the first datagram.
+    /// The side that asks, as far as the flow itself tells: it sent SYN, was sent SYN and ACK, or sent the first
+    /// datagram.
     client: Option<Place>,
     sides: [Side; 2],
     names: Names,

@@ -2,8 +2,8 @@
 //! who was refused. The pure half of packet time.
 //!
 //! Bytes and times in, values out: no socket, no clock, no kernel, no `unsafe`, no panic on any input. It states facts
-//! (`Observation`), never verdicts. Work and memory are bounded for any input; each bound is a named constant. Called by
-//! the gateway's hold loop (`engine/src/hold.rs`), by `clearway inspect` and `replay`, and by the fuzz targets.
+//! (`Observation`), never verdicts. Work and memory are bounded for any input; each bound is a named constant. Called
+//! by the gateway's hold loop (`engine/src/hold.rs`), by `clearway inspect` and `replay`, and by the fuzz targets.
 
 pub mod answers;
 pub mod capture;

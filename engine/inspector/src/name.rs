@@ -1,8 +1,8 @@
 //! Host names in canonical form. Bytes in, a name or the reason why there is none out; called by every parser here and
 //! by the readers of name lists, so that both sides of a comparison are written alike.
 //!
-//! Never guesses: what is not plainly a host name is an `Absence`. A port or a list's `*.` is taken off by the caller. An
-//! asterisk is a byte like another (RFC 4592 lets one ask for it), and so is the underscore (`_dmarc`).
+//! Never guesses: what is not plainly a host name is an `Absence`. A port or a list's `*.` is taken off by the caller.
+//! An asterisk is a byte like another (RFC 4592 lets one ask for it), and so is the underscore (`_dmarc`).
 
 use crate::observation::Absence;
 use std::fmt::Write;
@@ -65,8 +65,8 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// A host that is no name, for `Observation::odd`: lower case, without a trailing dot, and what is not printable ASCII as
-/// \DDD in decimal (RFC 1035 §5.1). Cut at `ESCAPED_BYTES_MAX`.
+/// A host that is no name, for `Observation::odd`: lower case, without a trailing dot, and what is not printable ASCII
+/// as \DDD in decimal (RFC 1035 §5.1). Cut at `ESCAPED_BYTES_MAX`.
 pub fn escaped(bytes: &[u8]) -> String {
     let bytes = bytes.get(..ESCAPED_BYTES_MAX).unwrap_or(bytes);
     let bytes = if bytes.len() > 1 { bytes.strip_suffix(b".").unwrap_or(bytes) } else { bytes };

@@ -146,7 +146,8 @@ fn read_column(column: &[u8]) -> Line<'_> {
     }
 }
 
-/// Labels of letters (beyond ASCII too) and asterisks, of which a name has none; `marked`: what stood in front says enough.
+/// Labels of letters (beyond ASCII too) and asterisks, of which a name has none; `marked`: what stood in front says
+/// enough.
 fn has_foreign_labels(text: &[u8], marked: bool) -> bool {
     let is_foreign = |byte: &u8| matches!(byte, b'*' | 0x80..);
     let is_label =
@@ -154,7 +155,8 @@ fn has_foreign_labels(text: &[u8], marked: bool) -> bool {
     (marked || text.iter().any(is_foreign)) && text != b"*" && text.split(|byte| *byte == b'.').all(is_label)
 }
 
-/// Two labels or more of letters, digits, hyphen (inside) and underscore, 253 bytes at most, the last label not numeric, nor hexadecimal.
+/// Two labels or more of letters, digits, hyphen (inside) and underscore, 253 bytes at most, the last label not
+/// numeric, nor hexadecimal.
 pub fn is_name(text: &[u8]) -> bool {
     if text.len() > NAME_BYTES_MAX {
         return false;

@@ -1,7 +1,7 @@
 //! The first bytes of a TCP flow, put together from segments in any order.
 //!
-//! The first copy of a byte wins; a later copy that says something else is counted. Bounded in bytes whatever comes; what
-//! lies beyond the bound is left out, and `overflowed` says so. Called by `flow` alone.
+//! The first copy of a byte wins; a later copy that says something else is counted. Bounded in bytes whatever comes;
+//! what lies beyond the bound is left out, and `overflowed` says so. Called by `flow` alone.
 
 /// The stream's length that is kept: a 16 KiB handshake message with its record headers. Memory per flow that is read.
 pub const STREAM_BYTES_MAX: usize = 18 * 1024;

@@ -6,8 +6,9 @@
 //! the same facts however it was cut; what an unfinished one already says is a question of its own (`unfinished`),
 //! asked when the flow is given up.
 //!
-//! It reads what a server would read, not what a strict one would accept: the first server_name decides, whatever stands
-//! behind it, as in the kernel's reader, which sees no further. What a strict server would refuse is stated as a `Flaw`.
+//! It reads what a server would read, not what a strict one would accept: the first server_name decides, whatever
+//! stands behind it, as in the kernel's reader, which sees no further. What a strict server would refuse is stated as a
+//! `Flaw`.
 
 use std::borrow::Cow;
 

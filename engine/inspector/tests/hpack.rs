@@ -1,4 +1,5 @@
-//! HPACK against the vectors of RFC 7541 appendix C, and against a Huffman string of every byte that python-hpack wrote.
+//! HPACK against the vectors of RFC 7541 appendix C, and against a Huffman string of every byte that python-hpack
+//! wrote.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
 

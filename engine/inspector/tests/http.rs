@@ -251,7 +251,8 @@ fn a_head_past_the_bound_gives_the_host_it_stated_or_is_too_large() {
     assert_eq!(read(&exact).head_bytes, HEAD_BYTES_MAX);
 }
 
-/// The invariant asserts that no byte is searched twice; so each of these 64 KiB, handed over byte by byte, must end soon.
+/// The invariant asserts that no byte is searched twice; so each of these 64 KiB, handed over byte by byte, must end
+/// soon.
 #[test]
 fn hostile_streams_of_64_kib_are_read_byte_by_byte() {
     for unit in [

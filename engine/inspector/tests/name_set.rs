@@ -1,5 +1,5 @@
-//! The set answers as a search through all lines does, whatever the lists; its filter misses nothing; what it is made of
-//! is the same each time; bytes that are no set are refused or safe to ask.
+//! The set answers as a search through all lines does, whatever the lists; its filter misses nothing; what it is made
+//! of is the same each time; bytes that are no set are refused or safe to ask.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
 

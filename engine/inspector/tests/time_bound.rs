@@ -1,8 +1,8 @@
 //! Work is bounded by the bytes that came, for the worst input that is known of each parser.
 //!
-//! Each is read at 4 KiB and at 64 KiB: a byte may cost no more than three times as much in the large one (quadratic work
-//! would cost sixteen times as much), and never more than a named bound. Times are the best of many, so that a busy
-//! machine only makes the test slower. `cargo test --release --test time_bound -- --nocapture` prints the figures.
+//! Each is read at 4 KiB and at 64 KiB: a byte may cost no more than three times as much in the large one (quadratic
+//! work would cost sixteen times as much), and never more than a named bound. Times are the best of many, so that a
+//! busy machine only makes the test slower. `cargo test --release --test time_bound -- --nocapture` prints the figures.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
 
@@ -21,8 +21,8 @@ use clearway_inspector::name_lines;
 use clearway_inspector::name_set::Scope;
 use initials::{crypto, Initial, VERSION_1};
 
-/// What a byte may cost whatever comes, in nanoseconds: the 16 KiB that are read of a flow, one byte a packet, then cost
-/// 40 ms. The dearest that is known costs a quarter of it, most a hundredth.
+/// What a byte may cost whatever comes, in nanoseconds: the 16 KiB that are read of a flow, one byte a packet, then
+/// cost 40 ms. The dearest that is known costs a quarter of it, most a hundredth.
 const BYTE_NS_MAX: f64 = if cfg!(debug_assertions) { 100_000.0 } else { 2500.0 };
 /// How many times as much a byte may cost in 64 KiB as in 4 KiB.
 const GROWTH_MAX: f64 = 3.0;

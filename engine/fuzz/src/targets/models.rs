@@ -54,7 +54,8 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// A mark, two bytes of place and one of length; of a mark with the highest bit the bytes are one byte, 16 times the length.
+/// A mark, two bytes of place and one of length; of a mark with the highest bit the bytes are one byte, 16 times the
+/// length.
 fn piece(reader: &mut Reader<'_>) -> Option<Piece> {
     let (mark, offset, length) = (reader.u8()?, usize::from(reader.u16()?), usize::from(reader.u8()?));
     let bytes = if mark & 0x80 != 0 {
@@ -65,8 +66,8 @@ fn piece(reader: &mut Reader<'_>) -> Option<Piece> {
     Some(Piece { mark, offset, bytes })
 }
 
-/// A TCP stream from segments in any order. The first byte says whether its start is known; a piece's mark may take what
-/// is whole off the front, or place it before the start.
+/// A TCP stream from segments in any order. The first byte says whether its start is known; a piece's mark may take
+/// what is whole off the front, or place it before the start.
 pub fn reassembly(data: &[u8]) {
     let mut reader = Reader::new(data);
     let Some(first) = reader.u8() else { return };
@@ -183,7 +184,8 @@ pub fn fragments(data: &[u8]) {
     }
 }
 
-/// Eight bytes are one place: the first fragment that holds any of them has them all, and zeros stand for what it lacks.
+/// Eight bytes are one place: the first fragment that holds any of them has them all, and zeros stand for what it
+/// lacks.
 fn put_by_eights(model: &mut Places, offset: usize, bytes: &[u8]) {
     for (at, part) in (offset..).step_by(8).zip(bytes.chunks(8)) {
         let Some(room) = model.places.get_mut(at..) else { return };

@@ -56,8 +56,8 @@ const REFUSAL: Refusal<'_> = Refusal {
     appeal_url: None,
 };
 
-/// One Ethernet frame of a client, whatever it holds, and every answer to it. Two bytes stand before it: the client's MSS,
-/// and how far the standing is from that of the frame itself.
+/// One Ethernet frame of a client, whatever it holds, and every answer to it. Two bytes stand before it: the client's
+/// MSS, and how far the standing is from that of the frame itself.
 pub fn answers(data: &[u8]) {
     let mut reader = Reader::new(data);
     let (Some(mss), Some(moved)) = (reader.u8(), reader.u8()) else { return };

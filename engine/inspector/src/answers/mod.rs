@@ -47,8 +47,8 @@ pub struct Refusal<'a> {
 }
 
 /// The setting `dns_answer`. NXDOMAIN is the default: a stub stops there, while REFUSED has it ask its next resolver,
-/// which answers. A validating resolver on the inside passes NXDOMAIN on for an unsigned zone and keeps it; for a signed
-/// one it says SERVFAIL at once, as it does to REFUSED for either.
+/// which answers. A validating resolver on the inside passes NXDOMAIN on for an unsigned zone and keeps it; for a
+/// signed one it says SERVFAIL at once, as it does to REFUSED for either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsAnswer {
     /// There is no such name; cached for a short time (RFC 2308).

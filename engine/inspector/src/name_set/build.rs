@@ -168,8 +168,8 @@ fn write_table(set: &mut Vec<u8>, kept: &[Kept]) -> Table {
     Table { slots: slots as u32, homes: homes as u32 }
 }
 
-/// What holds of every set, for tests and the fuzz target: it answers as a search through all lines does, and its filter
-/// misses nothing that it covers. Panics where not.
+/// What holds of every set, for tests and the fuzz target: it answers as a search through all lines does, and its
+/// filter misses nothing that it covers. Panics where not.
 #[doc(hidden)]
 pub fn invariant(lists: &[Listed<'_>], keys: Keys, asked: &str) {
     let Ok(built) = build(keys, lists) else { return };
