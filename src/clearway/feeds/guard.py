@@ -97,7 +97,7 @@ def check(
     findings = [
         *guard_whole.of_answer(context.status, context.content_type),
         *guard_whole.of_bytes(len(data), len(text), limits),
-        *guard_whole.of_lines(found.content, held.kept, limits),
+        *guard_whole.of_lines(found.content, limits),
         *guard_whole.of_change(held, len(entries), _last(context), limits),
         *guard_whole.of_wholeness(
             found.content,
@@ -112,6 +112,7 @@ def check(
         *guard_whole.of_age(found.content.published_at, now, _max_age(context, limits)),
     ]
     findings = [finding for finding in findings if rules is None or finding.rule in rules]
+    findings = findings or list(guard_whole.of_rest(found.content, held.kept))
     return _judgement(found, text, held, findings, context, left_out, released)
 
 

@@ -125,7 +125,7 @@ def _hold_addresses(
             code[(code == 0) & mask] = number
     inside = _inside_special(v4, v6, protected)
     guarded = [code.astype(bool) & (code <= ADDRESS_RULES.index(GuardRule.CDN) + 1) for code in codes]
-    open_masks = protected.open_resolvers.touching(v4, v6) if protected.open_resolvers else guarded
+    open_masks = protected.open_resolvers.within(v4, v6)  # a /24 holds some by chance
     for mask, special, resolver in zip(guarded, inside, open_masks, strict=True):
         held.judged += int(np.count_nonzero(~special))
         held.protected += int(np.count_nonzero((mask | resolver) & ~special))

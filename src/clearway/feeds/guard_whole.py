@@ -69,8 +69,8 @@ def of_bytes(packed: int, unpacked: int, limits: Thresholds) -> Iterator[Finding
         yield Finding(GuardRule.BYTES.id, seen, limit_of("unpack_ratio", limits["unpack_ratio"]), "unpack_ratio")
 
 
-def of_lines(content: Content, kept: Entries, limits: Thresholds) -> Iterator[Finding]:
-    """G3."""
+def of_lines(content: Content, limits: Thresholds) -> Iterator[Finding]:
+    """G3, of what is in a list."""
     counts = content.counts
     entries, malformed, unsupported = counts["entries"], counts["malformed"], counts["unsupported"]
     if entries + malformed + unsupported >= limits["malformed_from"] and (
@@ -81,9 +81,13 @@ def of_lines(content: Content, kept: Entries, limits: Thresholds) -> Iterator[Fi
         yield Finding(GuardRule.NOTHING.id, seen, limit, "malformed_per_entry")
     elif not entries:
         yield Finding(GuardRule.NOTHING.id, f"none of {counts['lines']} lines gives an entry", "", "")
-    elif is_empty(kept):
-        seen = f"nothing is left of {entries} lines that give an entry"
-        yield Finding(GuardRule.NOTHING.id, seen, "", "")
+
+
+def of_rest(content: Content, kept: Entries) -> Iterator[Finding]:
+    """G3, of what is left in it: asked where no other rule speaks, as those say more."""
+    entries = content.counts["entries"]
+    if entries and is_empty(kept):
+        yield Finding(GuardRule.NOTHING.id, f"nothing is left of {entries} lines that give an entry", "", "")
 
 
 def of_change(held: Held, found: int, last: Entries | None, limits: Thresholds) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ of CDNs and clouds are policy/shared.py's. Pure, but for reading the package's o
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from clearway._engine import NameScope
 from clearway.feeds.guard_rules import PROTECTED_CASES, GuardRule
+from clearway.feeds.readers import table
 from clearway.policy import name_limits
 from clearway.policy.arrays import U64
 from clearway.policy.model import BITS, Prefix
@@ -24,6 +26,7 @@ from clearway.policy.shared import NOWHERE, Ranges
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
 
 FOLDER = Path(__file__).parent / "bundled" / "protected"
+OPEN_RESOLVERS = "open-resolver.txt.gz"
 
 
 class Row(NamedTuple):
@@ -53,8 +56,8 @@ class Protected:
     top_sites: frozenset[bytes] = frozenset()
     """Names of an operator's list: they themselves are protected, and nothing below them."""
     open_resolvers: Ranges = field(default=NOWHERE)
-    """Resolvers of an operator's list. They count for the share of protected entries alone: a router that was taken
-    over must stay blockable."""
+    """Machines that answer questions of all the world, many of them by mistake. They count for the share of protected
+    entries alone: a router that was taken over must stay blockable."""
 
     @cached_property
     def ranges(self) -> dict[GuardRule, Ranges]:
@@ -175,7 +178,10 @@ def of(
     top_sites: Iterable[str] = (),
     open_resolvers: tuple[U64, U64] | None = None,
 ) -> Protected:
-    """What comes with the package, and this network's own. `top_sites`: names in canonical form."""
+    """What comes with the package, and this network's own.
+
+    `top_sites`: names in canonical form. `open_resolvers`: in place of the package's; arrays as in policy/arrays.py.
+    """
     rows = [
         *(Row(prefix, GuardRule.OWN, "this network") for prefix in own),
         *(Row(prefix, GuardRule.OWN, "a customer's prefix") for prefix in customers),
@@ -189,8 +195,16 @@ def of(
         rows=[*rows, *left],
         removals=taken_out,
         top_sites=frozenset(name.encode("ascii") for name in top_sites),
-        open_resolvers=Ranges.of(*open_resolvers) if open_resolvers else NOWHERE,
+        open_resolvers=bundled_open_resolvers() if open_resolvers is None else Ranges.of(*open_resolvers),
     )
+
+
+@cache
+def bundled_open_resolvers() -> Ranges:
+    """Of the package's file."""
+    text = gzip.decompress((FOLDER / OPEN_RESOLVERS).read_bytes())
+    found = table.read(text, "ip-plain", origin=OPEN_RESOLVERS).content.blocked
+    return Ranges.of(found.v4, found.v6)
 
 
 @cache
