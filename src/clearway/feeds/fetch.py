@@ -165,7 +165,7 @@ def _read_standard_input(source: str, way: Way) -> Fetched:
     """As long as whoever writes it takes: who waits for it sits before it."""
     pieces: list[bytes] = []
     done = 0
-    while piece := sys.stdin.buffer.read1(1 << 20):
+    while piece := sys.stdin.buffer.read(1 << 20):
         done += len(piece)
         if done > way.bytes_max:
             raise ClearwayError.of("feeds.E007", origin="standard input", limit_mib=way.bytes_max >> 20)
