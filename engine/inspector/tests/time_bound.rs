@@ -1,8 +1,8 @@
 //! Work is bounded by the bytes that came, for the worst input that is known of each parser.
 //!
 //! Each is read at 4 KiB and at 64 KiB: a byte may cost no more than three times as much in the large one (quadratic
-//! work would cost sixteen times as much), and never more than a named bound. Times are the best of many, so that a
-//! busy machine only makes the test slower. `cargo test --release --test time_bound -- --nocapture` prints the figures.
+//! work would cost sixteen times as much), and never more than a named bound. Times are the best of many, and what is
+//! over is measured again, so that a busy machine only makes the test slower. `cargo test --release --test time_bound -- --nocapture` prints the figures.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
 
@@ -29,6 +29,8 @@ const GROWTH_MAX: f64 = 3.0;
 const SMALL_BYTES: usize = 4 << 10;
 const LARGE_BYTES: usize = 64 << 10;
 const ATTEMPTS: usize = 15;
+/// So often is measured again what was over a limit; work that is quadratic is over it each time.
+const TURNS: usize = 10;
 const ATTEMPT_MIN: Duration = Duration::from_micros(300);
 
 struct Hostile {
@@ -94,10 +96,16 @@ const HOSTILE: &[Hostile] = &[
 fn a_byte_costs_no_more_in_a_large_input_than_in_a_small_one() {
     let mut broken = Vec::new();
     for Hostile { name, make, read } in HOSTILE {
-        let [small_ns, large_ns] = [SMALL_BYTES, LARGE_BYTES].map(|bytes| byte_ns(*read, &make(bytes)));
+        let inputs = [SMALL_BYTES, LARGE_BYTES].map(make);
+        let (mut small_ns, mut large_ns) = (f64::MAX, f64::MAX);
+        let within = (0..TURNS).any(|_| {
+            small_ns = byte_ns(*read, &inputs[0]);
+            large_ns = large_ns.min(byte_ns(*read, &inputs[1]));
+            large_ns <= GROWTH_MAX * small_ns && small_ns.max(large_ns) <= BYTE_NS_MAX
+        });
         let row = format!("{name:50} {small_ns:9.2} {large_ns:9.2} ns a byte");
         println!("{row}");
-        if large_ns > GROWTH_MAX * small_ns || small_ns.max(large_ns) > BYTE_NS_MAX {
+        if !within {
             broken.push(row);
         }
     }
