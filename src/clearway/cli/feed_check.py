@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,8 +121,6 @@ def _judge(
     state: Path | None,
     quiet: bool,
 ) -> tuple[Judgement, str]:
-    from dataclasses import replace
-
     from clearway.feeds import guard, guard_rules
     from clearway.feeds.readers import table
     from clearway.policy.model import Reason, parse_word
@@ -131,7 +130,9 @@ def _judge(
     if reason is not None:
         parse_word(Reason, reason)
     guard_rules.checked(settings.thresholds)
-    context = _context(settings, protect, max_age, top_sites, state, file)
+    rows = [_protected_row(text) for text in protect]
+    sites = _sites(top_sites) if top_sites is not None else ()
+    context = replace(_context(settings, state, file, rows, sites, now), max_age=max_age)
     if last_good is not None:
         context = replace(context, last_good=_last_good(last_good, format, context, now))
     try:
@@ -174,18 +175,39 @@ def _last_good(file: str, format: str | None, context: Context, now: datetime) -
 
 
 def _context(
-    settings: FeedSettings,
-    protect: Sequence[str],
-    max_age: timedelta | None,
-    top_sites: str | None,
-    state: Path | None,
-    file: str,
+    settings: FeedSettings, state: Path | None, file: str, protect: Sequence[Row], sites: Sequence[str], now: datetime
 ) -> Context:
-    from clearway.feeds import guard, protected
+    """What the list is judged by: what comes with Clearway or what that gateway knows, and what the command line adds."""
+    from clearway.feeds import guard
 
-    rows = [_protected_row(text) for text in protect]
-    sites = _sites(top_sites) if top_sites is not None else ()
-    return guard.Context(settings=settings, protected=protected.of(additions=rows, top_sites=sites), max_age=max_age)
+    if state is None:
+        from clearway.feeds.shared_bundle import bundled
+        from clearway.policy.shared_sources import SharedRanges
+
+        held = SharedRanges([(each.source, {each.claim: each}) for each in bundled()])
+        context = guard.Context(settings=settings, shared=held.shared)
+    else:
+        from clearway.cli import ask
+        from clearway.feeds.fetch import is_url
+
+        directory = ask.directory(state)
+        ask.read_store(directory)
+        from clearway.store import judge
+
+        source = file if is_url(file) or file == "-" else str(Path(file).expanduser().absolute())
+        context = judge.context_of(directory, source, None, now, ask.inside(directory))
+        context = replace(context, settings=_over(context.settings, settings))
+    return replace(context, protected=context.protected.adding(protect, sites))
+
+
+def _over(stored: FeedSettings, given: FeedSettings) -> FeedSettings:
+    """The settings of a list, and what the command line says over them."""
+    said = {
+        "thresholds": {**stored.thresholds, **given.thresholds},
+        "reasons": {**stored.reasons, **given.reasons},
+        "wide": stored.wide if given.wide is None else given.wide,
+    }
+    return stored.model_copy(update=said)
 
 
 def _protected_row(text: str) -> Row:
@@ -227,12 +249,7 @@ def _settings(numbers: Sequence[str], categories: Sequence[str], wide: bool | No
     for text in categories:
         category, _, named = text.rpartition("=")
         reasons[category.strip().casefold()] = word(parse_word(Reason, named))
-    return FeedSettings(thresholds=dict(map_each(numbers, parse_setting)), reasons=reasons, wide=wide)
-
-
-def map_each(texts: Sequence[str], read: Any) -> list[Any]:
-    """Each of them, read."""
-    return [read(text) for text in texts]
+    return FeedSettings(thresholds=dict(parse_setting(text) for text in numbers), reasons=reasons, wide=wide)
 
 
 def _time_of(text: str | None) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +92,11 @@ class Protected:
             for suffix in suffixes(name.decode("ascii"))[1:]:
                 found.setdefault(suffix, name.decode("ascii"))
         return found
+
+    def adding(self, rows: Iterable[Row], top_sites: Iterable[str] = ()) -> Protected:
+        """With these too."""
+        sites = self.top_sites | {name.encode("ascii") for name in top_sites}
+        return replace(self, rows=[*rows, *self.rows], top_sites=sites)
 
     def row_touching(self, case: GuardRule, prefix: Prefix) -> Row | None:
         """A row of that case that lies within `prefix` or covers it."""
