@@ -578,6 +578,52 @@ CATALOG: dict[str, ErrorKind] = {
         "Name one that begins with http:// or https://, or `none`; zones are transferred without one.",
         MISUSE,
     ),
+    # feeds: addresses that many share
+    "feeds.E046": ErrorKind("{value} is no vendor of shared ranges that is known", "Choose one of {known}.", MISUSE),
+    "feeds.E047": ErrorKind(
+        "{origin} holds no address range", "Check the address and --format. Nothing of it is applied.", ANSWER_IS_NO
+    ),
+    "feeds.E048": ErrorKind(
+        "{target} touches {range}, a front end of {vendor} that many sites share ({source}, {age})",
+        "Refuse the site by its name: clearway block NAME --reason REASON --until TIME. Where the range is wrong: "
+        "clearway cdn update, or clearway cdn remove {name}.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E049": ErrorKind(
+        "{target} touches {range}, which {vendor} lets to many tenants ({source}, {age}): {detail}",
+        "Name a single address and --until 24h at most, and block it again while it is needed; or its name. Where the "
+        "range is wrong: clearway cdn update, or clearway cdn remove {name}.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E050": ErrorKind(
+        "there is no source of shared ranges named {name}", "`clearway cdn list` shows those there are.", ANSWER_IS_NO
+    ),
+    "feeds.E051": ErrorKind(
+        "there is a source of shared ranges named {name} already: {source}",
+        "Choose another name, or remove that one: clearway cdn remove {name}.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E052": ErrorKind(
+        "the ranges of {name} are not taken, by rule {rule}: {detail}",
+        "Those before stay. Look at {source}; when it is right all the same: clearway cdn {command} {name} --accept "
+        "{rule}.",
+        ANSWER_IS_NO,
+        True,
+    ),
+    "feeds.E053": ErrorKind(
+        "{vendor} publishes its ranges at no address that stays the same: {note}",
+        "Name a file or URL: clearway cdn add NAME SOURCE --vendor {name}.",
+        ANSWER_IS_NO,
+    ),
+    "feeds.E054": ErrorKind(
+        "names cannot be asked of {resolver}: {detail}",
+        "Name a resolver that answers: --resolver ADDRESS or ADDRESS:PORT.",
+        MACHINE_CANNOT,
+        True,
+    ),
+    "feeds.E055": ErrorKind(
+        "there are no names to ask in {path}: {detail}", "Give a file with a name a line; # begins a note.", MISUSE
+    ),
     # setup: what this machine is
     "setup.E001": ErrorKind(
         "this machine cannot run a gateway: {name}: {found}",

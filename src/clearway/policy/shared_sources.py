@@ -26,7 +26,7 @@ from clearway.policy.arrays import U64
 from clearway.policy.model import Prefix
 from clearway.policy.shared import NOWHERE, Ranges, Shared, SharedClass
 
-WITHIN_MAX = 100
+WITHIN_MAX = 1000
 """Ranges within a wide prefix that are looked at to name one."""
 
 
@@ -142,7 +142,10 @@ class SharedRanges:
                 rules = [rule for rule in self._claiming(claim, prefix, covers) if self._stands(found, claim, rule)]
                 if rules:
                     return max(rules, key=lambda rule: rule.prefix.length)
-        return None
+        if found is SharedClass.ELSEWHERE:
+            return None
+        source = self.held[0][0]  # far down within a very wide prefix: which range it is, matters to nobody
+        return SharedRule(found, prefix, source.name, "several vendors", "several lists", source.since)
 
     def _union(self, claim: Claim) -> Ranges:
         parts = [Ranges.of(claims[claim].v4, claims[claim].v6) for _, claims in self.held if claim in claims]

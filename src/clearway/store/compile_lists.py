@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,22 @@ from clearway.policy.compile import CompiledBase, ListEntries, compile_base
 from clearway.policy.entries import StoredEntries, open_entries
 from clearway.policy.incremental import recompile
 from clearway.policy.names import CompiledNames, ListNames
+from clearway.policy.shared_sources import NO_RANGES, SharedRanges, SharedRecord
 from clearway.policy.snapshot import LeftOut, Snapshot, SnapshotList
-from clearway.store import list_names
+from clearway.store import list_names, shared_ranges
 
 Held = Sequence[tuple[SnapshotList, StoredEntries]]
 """Lists in the order of a snapshot, with their entries, which were read and checked."""
 
 
 def write(
-    state: StateDirectory, held: Held, before: Snapshot | None, *, created: datetime, left_out: Sequence[LeftOut] = ()
+    state: StateDirectory,
+    held: Held,
+    before: Snapshot | None,
+    *,
+    created: datetime,
+    left_out: Sequence[LeftOut] = (),
+    shared: SharedRanges = NO_RANGES,
 ) -> Path:
     """Writes the snapshot of these lists; its folder. Lets OSError through. `before`: the current one, if it is whole.
 
@@ -36,32 +44,45 @@ def write(
     """
     if before is not None and before.format != snapshot.FORMAT:
         before = None
-    compiled = _base(held, before)
+    compiled = _base(held, before, shared)
     names = before.names if before and _same_names(held, before) else _names(state, held)
     lists = [each for each, _ in held]
     return snapshot.write(
-        state.snapshots, compiled, lists, created=created, left_out=left_out, names=names, before=before
+        state.snapshots,
+        compiled,
+        lists,
+        created=created,
+        left_out=left_out,
+        names=names,
+        shared=shared_ranges.record(state, shared),
+        before=before,
     )
 
 
-def is_of(held: Snapshot, lists: Sequence[SnapshotList], left_out: Sequence[LeftOut]) -> bool:
-    """Whether a snapshot is of exactly these lists and contents, and left out the same: only their times may differ."""
+def is_of(
+    held: Snapshot, lists: Sequence[SnapshotList], left_out: Sequence[LeftOut], shared: SharedRanges = NO_RANGES
+) -> bool:
+    """Whether a snapshot is of exactly these lists, contents and shared ranges, and left out the same: only their times
+    may differ."""
 
     def told(each: SnapshotList) -> tuple[Any, ...]:
         return each.name, each.reason, each.content, _flags(ListEntries, each)
 
     same = [told(each) for each in held.lists] == [told(each) for each in lists]
-    return same and held.left_out == tuple(left_out)
+    return same and held.left_out == tuple(left_out) and held.shared.content == SharedRecord.of(shared).content
 
 
-def _base(held: Held, before: Snapshot | None) -> CompiledBase:
+def _base(held: Held, before: Snapshot | None, shared: SharedRanges) -> CompiledBase:
     after = [_entries_of(each, stored) for each, stored in held]
+    compile = partial(compile_base, shared=shared.shared)
+    if before and before.shared.content != SharedRecord.of(shared).content:
+        before = None
     old = _held_before(held, before) if before else None
     if before and old is not None:
-        made = recompile(compile_base, [_entries_of(each, stored) for each, stored in old], before.compiled, after)
+        made = recompile(compile, [_entries_of(each, stored) for each, stored in old], before.compiled, after)
         if made is not None:
             return made
-    return compile_base(after)
+    return compile(after)
 
 
 def _held_before(held: Held, before: Snapshot) -> Held | None:

@@ -15,7 +15,10 @@ from django.db import transaction
 from clearway._engine import LIMITS
 from clearway.errors import ClearwayError
 from clearway.policy.model import Entry, Name, Prefix, Reason, duration, parse_target, parse_word, until, word
-from clearway.store import decide_names, standing
+from clearway.policy.shared import SharedClass
+from clearway.policy.shared_mask import CLOUD_HOST_LIFE
+from clearway.policy.shared_sources import NO_RANGES, SharedRanges
+from clearway.store import decide_names, shared_words, standing
 from clearway.store.change import Change, ListHit
 from clearway.store.database import told
 from clearway.store.decide_names import NameHolders
@@ -42,8 +45,16 @@ NEAR_MAX = 5
 
 
 @told
-def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[Prefix] = ()) -> Change:
-    """Refuses a prefix or name. Raises store.E021 (too wide), E022 (covers the inside), E024 (full), E034 and E035."""
+def block(
+    request: BlockRequest,
+    now: datetime,
+    actor: str,
+    *,
+    inside: Sequence[Prefix] = (),
+    shared: SharedRanges = NO_RANGES,
+) -> Change:
+    """Refuses a prefix or name. Raises store.E021 (too wide), E022 (covers the inside), E024 (full), E034 and E035;
+    feeds.E048 (a shared front end), E049 (more than a host, or for longer than a day, in a cloud that is let)."""
     prefix = parse_target(request.target)
     if isinstance(prefix, Name):
         return decide_names.block(request, prefix, now, actor)
@@ -54,6 +65,7 @@ def block(request: BlockRequest, now: datetime, actor: str, *, inside: Sequence[
     for covered in inside:
         if prefix.covers(covered):
             raise ClearwayError.of("store.E022", prefix=prefix, inside=covered)
+    check_not_shared(prefix, end, now, shared)
     entry = Entry(prefix, reason, source=actor, since=now, until=end, note=request.note)
     with transaction.atomic():
         standing.make_room(standing.OVERLAY, prefix, now, OVERLAY_ENTRIES_MAX, "store.E024")
@@ -158,6 +170,20 @@ def bypass(request: BypassRequest, now: datetime, actor: str) -> Change:
     end = now + duration(request.duration) if request.on and request.duration else None
     row = _write(Kind.BYPASS, "", now, actor, until=end, note=request.note, detail={"on": request.on})
     return Change(row.pk, _answer(row, on=request.on), bypass_until=end or now)
+
+
+def check_not_shared(prefix: Prefix, end: datetime, now: datetime, shared: SharedRanges) -> None:
+    """Raises feeds.E048, E049."""
+    rule = shared.rule(prefix)
+    if rule is None:
+        return
+    words = {"target": prefix, **shared_words.of_rule(rule, now)}
+    if rule.shared is SharedClass.FRONT_END:
+        raise ClearwayError.of("feeds.E048", **words)
+    if not prefix.is_host:
+        raise ClearwayError.of("feeds.E049", detail="a prefix would refuse them all", **words)
+    if end - now > CLOUD_HOST_LIFE:
+        raise ClearwayError.of("feeds.E049", detail="in a day it may be another's", **words)
 
 
 def _check_scope(scope: str | None, command: str) -> None:
