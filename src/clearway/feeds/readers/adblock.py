@@ -42,12 +42,16 @@ def _of_pattern(pattern: str, exception: bool) -> Meaning:
     anchored = pattern.startswith("||")
     host = pattern.removeprefix("||")
     if not anchored and pattern.startswith("|"):
-        return Rule.PATTERN
+        # From the beginning of the name to its end: it alone
+        whole = re.fullmatch(r"\|([\w.-]+)\^\|?", pattern)
+        return [Said(whole[1], NameScope.EXACT, exception)] if whole and "." in whole[1] else Rule.PATTERN
     host = host.removesuffix("^|").removesuffix("^")
     if host.strip("*.^:/") == "":
         return Rule.EVERYTHING if host or anchored else Rule.NOT_A_LINE
     starred = host.startswith("*.")
     host = host.removeprefix("*.")
+    if anchored and host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     if looks_like_address(host):
         return Rule.ADDRESS_WILDCARD if starred else [Said(host, NameScope.SUBTREE, exception)]
     if not _HOST.fullmatch(host):

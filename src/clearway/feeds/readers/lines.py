@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,11 +17,22 @@ from clearway import _engine
 from clearway._engine import NameScope
 from clearway.feeds.readers.content import Asked, Content, Gatherer, Item, Meaning, Unfit
 from clearway.feeds.readers.rules import Rule
+from clearway.policy.arrays import U64
 
 LINE_BYTES_MAX = 64 << 10
 
 LineReader = Callable[[str], Meaning]
 """What a line says; it comes without white space at its end. It may keep what earlier lines said."""
+
+
+class Statements(Protocol):
+    """A line reader of a format whose statements may go over several lines; each counts with its last."""
+
+    def __call__(self, line: str, /) -> Meaning: ...
+
+    @property
+    def unfinished(self) -> str:
+        """What was begun and not ended; "" where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,9 @@ class Shape:
     """Last labels of names that are none; such lines are not usual."""
 
 
-def read(text: bytes, shape: Shape, line_reader: LineReader, asked: Asked, *, merge: bool = False) -> Content:
+def read(
+    text: bytes, shape: Shape, line_reader: LineReader | Statements, asked: Asked, *, merge: bool = False
+) -> Content:
     """Reads every line. `line_reader`: called for the lines that are none of the shape's, in their order.
 
     Raises feeds.E019 where there are millions of those.
@@ -63,11 +77,16 @@ def read(text: bytes, shape: Shape, line_reader: LineReader, asked: Asked, *, me
         raise Unfit("feeds.E019", lines=len(found.others) // 24)
     gatherer = Gatherer(asked)
     gatherer.take_read(found)
-    return gatherer.take_all(_others(text, found.others, line_reader)).content(merge=merge)
+    places = np.frombuffer(found.others, dtype=np.uint64).reshape(-1, 3)
+    gatherer.take_all(_others(text, places, line_reader))
+    unfinished = getattr(line_reader, "unfinished", "")
+    if unfinished:  # its lines said nothing so far
+        gatherer.blank -= 1
+        gatherer.take(Item(int(places[-1, 0]), unfinished, Rule.NOT_A_LINE))
+    return gatherer.content(merge=merge)
 
 
-def _others(text: bytes, others: bytes, line_reader: LineReader) -> Iterator[Item]:
-    places = np.frombuffer(others, dtype=np.uint64).reshape(-1, 3)
+def _others(text: bytes, places: U64, line_reader: LineReader) -> Iterator[Item]:
     for at in range(0, len(places), 4096):
         for number, start, end in places[at : at + 4096].tolist():
             line = text[start : min(end, start + LINE_BYTES_MAX + 1)].decode("utf-8", "replace").rstrip()

@@ -34,7 +34,7 @@ def event(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         found = True
         of_event = _tags(each)
         for attribute in _attributes(each):
-            value = text_of(attribute.get("value"))
+            value = text_of(attribute.get("value")).strip()
             meaning = _of_attribute(attribute, value)
             if isinstance(meaning, list) and meaning:
                 own = (text_of(attribute.get("category")), text_of(attribute.get("type")))
@@ -51,13 +51,20 @@ def _events(document: Any) -> Iterator[dict[str, Any]]:
     for row in objects(rows if isinstance(rows, list) else [rows]):
         if isinstance(row.get("Event"), dict):
             yield row["Event"]
+        elif "type" not in row and isinstance(row.get("Attribute"), list):
+            yield row  # attributes that a server was asked for, whichever their events
 
 
 def _attributes(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from objects(event.get("Attribute"))
     for thing in objects(event.get("Object")):
-        if thing.get("deleted") is not True:
+        if not _is_true(thing.get("deleted")):
             yield from objects(thing.get("Attribute"))
+
+
+def _is_true(value: Any) -> bool:
+    """Old servers write numbers, or numbers as text."""
+    return value is True or (isinstance(value, int | str) and value in (1, "1", "true"))
 
 
 def _tags(thing: dict[str, Any]) -> tuple[str, ...]:
@@ -68,9 +75,9 @@ def _of_attribute(attribute: dict[str, Any], value: str) -> Meaning:
     kind = text_of(attribute.get("type"))
     if kind not in _HOSTS | _PAIRS | _WITH_PORT and kind != "url" and kind not in _OTHERS:
         return []
-    if attribute.get("deleted") is True:
+    if _is_true(attribute.get("deleted")):
         return Rule.WITHDRAWN
-    if attribute.get("to_ids") is not True:
+    if not _is_true(attribute.get("to_ids")):
         return Rule.NOT_DETECTION
     if kind in _OTHERS:
         return _OTHERS[kind]

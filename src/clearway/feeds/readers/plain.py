@@ -16,7 +16,11 @@ COMMENTS = ("#", ";", "//", "!")
 MARKS = ("#", ";", "//")
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#]+)/?", re.IGNORECASE)
-_HOST = re.compile(r"[\w.*-]+", re.IGNORECASE)
+_HOST_PORT_PATH = re.compile(r"([\w-]*[.*][\w.*-]*)(:\d{1,5})?([/?].*)?")
+_LENGTH = re.compile(r"[\d.]+/[\d.-]*", re.ASCII)
+"""An address with what should be its length."""
+_COSMETIC = re.compile(r"\s*[^\s#]+#[@?$%]{0,2}#\S")
+"""A rule about a page's parts: no name with a comment behind it."""
 
 
 def subtree_of(name: str, exception: bool = False) -> list[Said] | Rule:
@@ -54,14 +58,20 @@ def of_column(text: str, plain: NameScope, starred: NameScope) -> Meaning:
         return [Said(inner, starred)] if "." in inner else Rule.SUFFIX
     if text.startswith("."):
         return [Said(text[1:], BELOW)]
-    host, slash, _ = text.partition("/")
-    if slash and not looks_like_address(text) and "." in host and _HOST.fullmatch(host):
-        return Rule.URL
+    found = _HOST_PORT_PATH.fullmatch(text)
+    if found and not _LENGTH.fullmatch(text):
+        host, port, path = found.groups()
+        if path:
+            return Rule.URL
+        if port and not looks_like_address(host):
+            return Rule.PORT
     return [Said(text, plain)]
 
 
 def _names(text: bytes, plain: NameScope, starred: NameScope, asked: Asked) -> Content:
     def line_reader(line: str) -> Meaning:
+        if _COSMETIC.match(line):
+            return Rule.COSMETIC
         column = without_comment(line, *MARKS)
         return of_column(column, plain, starred) if column else []
 
@@ -83,6 +93,8 @@ def dnscrypt_names(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """A name with all below it; `=name` it alone, `*` elsewhere is a pattern."""
 
     def line_reader(line: str) -> Meaning:
+        if _COSMETIC.match(line):
+            return Rule.COSMETIC
         column = without_comment(line, "#")
         if not column or column.startswith("="):
             return [Said(column[1:])] if column else []
@@ -98,6 +110,8 @@ def ubo_hosts_or_url(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     def line_reader(line: str) -> Meaning:
         if line.startswith(("||", "!")):
             return Rule.PATTERN if line[0] == "|" else []
+        if _COSMETIC.match(line):
+            return Rule.COSMETIC
         column = without_comment(line, *MARKS)
         return of_column(column, SUBTREE, SUBTREE) if column else []
 
@@ -121,7 +135,7 @@ def _address_line(line: str) -> Meaning:
     return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
 
 
-_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[\w.-]+\.[a-z]", re.MULTILINE | re.IGNORECASE)
+_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!\d+\s*$)[\w*:]", re.MULTILINE)
 _LOOK_BYTES = 64 << 10
 
 
@@ -149,12 +163,14 @@ _OWN_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "local", "broadcasthost", "loopback", "0.0.0.0", "127.0.0.1", "::1"}
 )
 
+_IP6_NAME = re.compile(r"ip6-[a-z]+\Z", re.IGNORECASE)
+
 
 def _hosts_line(line: str) -> Meaning:
     address, *names = without_comment(line, "#").split() or [""]
     if not names or not (looks_like_address(address.partition("%")[0]) or address in LOOPBACKS):
         return Rule.NOT_A_LINE
-    wanted = [name for name in names if name.lower() not in _OWN_NAMES and not name.lower().startswith("ip6-")]
+    wanted = [name for name in names if name.lower() not in _OWN_NAMES and not _IP6_NAME.match(name)]
     if wanted and address not in LOOPBACKS:
         return Rule.REDIRECT
     return [Said(name) for name in wanted]
@@ -163,7 +179,7 @@ def _hosts_line(line: str) -> Meaning:
 def hosts(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """hosts(5): names behind an address that leads nowhere, each by itself."""
     before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
-    shape = Shape([Frame(each, "", EXACT) for each in before], ("#",))
+    shape = Shape([Frame(each, "", EXACT) for each in before], ("#",), special_labels=("localdomain",))
     return lines.read(text, shape, _hosts_line, asked)
 
 

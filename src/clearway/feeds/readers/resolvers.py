@@ -31,9 +31,15 @@ def _dnsmasq_line(line: str) -> Meaning:
         return Rule.OPTION  # forwards these names, or with "#" takes them out again
     if "#" in names:
         return Rule.EVERYTHING
-    wanted = [subtree_of(name.removeprefix("*.").removeprefix(".")) for name in names]
+    wanted = [_dnsmasq_name(name.strip()) for name in names]
     refused = next((each for each in wanted if isinstance(each, Rule)), None)
     return refused or [said for each in wanted if not isinstance(each, Rule) for said in each]
+
+
+def _dnsmasq_name(name: str) -> list[Said] | Rule:
+    if name.startswith("*."):
+        return [Said(name[2:], NameScope.BELOW)]
+    return subtree_of(name.removeprefix("."))
 
 
 def dnsmasq(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
@@ -55,7 +61,7 @@ UNBOUND_REFUSES = (
 )
 """Types of a zone that refuse its name and all below it. `deny` is one more; `redirect` and `inform*` answer."""
 
-_UNBOUND_ZONE = re.compile(r"local-zone:\s*\"?([^\s\"]+)\"?\s+\"?([a-z_]+)\"?")
+_UNBOUND_ZONE = re.compile(r"local-zone:\s*[\"']?([^\s\"']+)[\"']?\s+[\"']?([a-z_]+)[\"']?")
 _UNBOUND_DATA = re.compile(r"local-data:\s*[\"'](\S+)\s+(?:\d+\s+)?(?:IN\s+)?(A|AAAA)\s+(\S+)[\"']", re.IGNORECASE)
 _UNBOUND_OPTION = re.compile(r"[a-z0-9-]+:(\s.*)?")
 
@@ -65,6 +71,7 @@ def _unbound_reader() -> Callable[[str], Meaning]:
 
     def line_reader(line: str) -> Meaning:
         text = re.split(r"\s#", line.strip(), maxsplit=1)[0].strip()
+        text = text.removeprefix("server:").lstrip() if text.startswith("server:") else text
         if not text or text.startswith("#"):
             return []
         if zone := _UNBOUND_ZONE.fullmatch(text):
@@ -81,7 +88,7 @@ def _unbound_reader() -> Callable[[str], Meaning]:
             return [Said(data[1], SUBTREE if is_zone else NameScope.EXACT)]
         if text.startswith("include"):
             return Rule.ELSEWHERE
-        if text in ("server:", "view:"):
+        if text == "view:":
             return []
         return Rule.OPTION if _UNBOUND_OPTION.fullmatch(text) else Rule.NOT_A_LINE
 
@@ -90,46 +97,95 @@ def _unbound_reader() -> Callable[[str], Meaning]:
 
 def unbound(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that refuse a name with all below it; `local-data` to nowhere refuses one name."""
-    frames = [Frame('local-zone: "', f'" {kind}', SUBTREE, addresses=False) for kind in UNBOUND_REFUSES]
+    behind = [f'{dot}" {kind}' for kind in UNBOUND_REFUSES for dot in ("", ".")]
+    frames = [Frame('local-zone: "', each, SUBTREE, addresses=False) for each in behind]
     return lines.read(text, Shape(frames, ("#",)), _unbound_reader(), asked)
 
 
-_BIND_ZONE = re.compile(r"zone\s+\"?([^\s\";]+)\"?\s*(?:IN\s*)?\{(.*)\}\s*;", re.IGNORECASE)
+_BIND_ZONE = re.compile(r"zone\s+[\"']?([^\s\"';{]+)[\"']?\s*(?:IN\s*)?\{(.*)\}", re.IGNORECASE)
 _BIND_TYPE = re.compile(r"\btype\s+(\w+)", re.IGNORECASE)
+_BIND_OTHER = re.compile(
+    r"(?:acl|category|channel|controls|dnssec-policy|http|key|logging|masters|options|primaries|response-policy|server|"
+    r"statistics-channels|tls|trust-anchors)\b.*",
+    re.IGNORECASE,
+)
 BIND_USUAL = (
     '" { type master; notify no; file "null.zone.file"; };',
     '" {type master; file "/etc/namedb/blockeddomain.hosts";};',
     '" { type master; notify no; file "/etc/bind/db.blocked"; };',
 )
-
-
 BIND_STATEMENT_CHARACTERS_MAX = 4096
 
 
-def _bind_reader() -> Callable[[str], Meaning]:
-    statement = ""  # what earlier lines began: a zone may go over several, and counts where it ends
+class _Bind:
+    """Statements, one or more a line, or over several lines. A view's braces around zones say nothing."""
 
-    def line_reader(line: str) -> Meaning:
-        nonlocal statement
-        text = re.split(r"\s(?:#|//)", line.strip(), maxsplit=1)[0].strip()
-        if not text or text.startswith(("#", "//", "/*", "*/", "* ")):
-            return []
-        whole = text if text.startswith("zone") else f"{statement} {text}".strip()
-        statement = ""
-        if whole.startswith("zone") and (whole.count("{") > whole.count("}") or "{" not in whole):
-            if len(whole) > BIND_STATEMENT_CHARACTERS_MAX:
-                return Rule.NOT_A_LINE
-            statement = whole
-            return []
-        return _bind_statement(whole)
+    def __init__(self) -> None:
+        self.unfinished = ""
+        self._depth = 0
+        """Braces that are open in what is unfinished."""
+        self._in_comment = False
 
-    return line_reader
+    def __call__(self, line: str) -> Meaning:
+        text = self._without_comments(line)
+        if not text:
+            return []
+        if not self.unfinished and (text == "};" or (text.startswith("view ") and text.endswith("{"))):
+            return []
+        whole, self.unfinished = f"{self.unfinished} {text}".strip(), ""
+        if len(whole) > BIND_STATEMENT_CHARACTERS_MAX:
+            self._depth = 0
+            return Rule.NOT_A_LINE
+        bare = re.sub(r"\"[^\"]*\"", "", text)
+        self._depth += bare.count("{") - bare.count("}")
+        if self._depth > 0:
+            self.unfinished = whole
+            return []
+        self._depth = 0
+        *statements, rest = _statements(whole)
+        if rest.lower().startswith("zone") and "{" not in rest:
+            self.unfinished = rest  # its braces follow
+        elif rest:
+            return Rule.NOT_A_LINE
+        said: list[Said] = []
+        for meaning in map(_bind_statement, statements):
+            if isinstance(meaning, Rule):
+                return meaning
+            said += meaning
+        return said
+
+    def _without_comments(self, line: str) -> str:
+        text = line.strip()
+        if self._in_comment:
+            _, end, text = text.partition("*/")
+            self._in_comment = not end
+        if "/*" in text:
+            text = re.sub(r"/\*.*?\*/", " ", text)
+            text, begun, _ = text.partition("/*")
+            self._in_comment = bool(begun)
+        return re.split(r"(?:^|\s)(?:#|//)", text, maxsplit=1)[0].strip()
+
+
+def _statements(text: str) -> list[str]:
+    """What ends in a semicolon outside of braces, each without it; then what is left behind the last."""
+    made, start, depth = [], 0, 0
+    for found in re.finditer(r"\"[^\"]*\"|[{};]", text):
+        mark = found[0]
+        depth += (mark == "{") - (mark == "}")
+        if mark == ";" and depth <= 0:
+            made.append(text[start : found.start()].strip())
+            start, depth = found.end(), 0
+    return [*made, text[start:].strip()]
 
 
 def _bind_statement(text: str) -> Meaning:
+    if not text:
+        return []
     zone = _BIND_ZONE.fullmatch(text)
     if not zone:
-        return Rule.ELSEWHERE if text.startswith("include") else Rule.NOT_A_LINE
+        if text.startswith("include"):
+            return Rule.ELSEWHERE
+        return Rule.OPTION if _BIND_OTHER.fullmatch(text) else Rule.NOT_A_LINE
     if zone[1] == ".":
         return Rule.EVERYTHING
     kind = _BIND_TYPE.search(zone[2])
@@ -139,4 +195,4 @@ def _bind_statement(text: str) -> Meaning:
 def bind_zone(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that this server answers itself, from a file that holds nothing: each name with all below it."""
     frames = [Frame('zone "', behind, SUBTREE, addresses=False) for behind in BIND_USUAL]
-    return lines.read(text, Shape(frames, ("#", "//")), _bind_reader(), asked)
+    return lines.read(text, Shape(frames, ("#", "//")), _Bind(), asked)

@@ -45,6 +45,7 @@ class Rule(Enum):
     OPTION = "G9.option", UNSUPPORTED, "an option of a resolver, not a list's entry"
     ELSEWHERE = "G9.include", UNSUPPORTED, "entries that stand in another file"
     TRIGGER = "G9.trigger", UNSUPPORTED, "a policy about clients or name servers"
+    OUTSIDE = "G9.out-of-zone", UNSUPPORTED, "a record outside its own zone, which servers leave out"
     SUBSTRING = "G9.substring", UNSUPPORTED, "a piece of a name, in whichever name it stands"
     PORT = "G9.port", UNSUPPORTED, "one port of a name"
     NOT_DETECTION = "G9.to_ids-false", UNSUPPORTED, "an attribute that its author does not want acted on"

@@ -43,7 +43,7 @@ _JSON_KEYS: tuple[tuple[str, bytes], ...] = (
 _TABLES: tuple[tuple[str, bytes], ...] = (
     ("csv-threatfox", rb"ioc_value\"?\s*,\s*\"?ioc_type"),
     ("csv-urlhaus", rb"dateadded\"?\s*,\s*\"?url\b"),
-    ("csv-feodo", rb"\bdst_ip\"?\s*,"),
+    ("csv-feodo", rb"\bdst_ip\"?\s*,|DstIP\"?\s*,\s*\"?DstPort\"?\s*,"),
     ("csv-sslbl", rb"Firstseen\s*,\s*DstIP"),
     ("csv-splunk", rb"\"?host\"?\s*,\s*\"?path\"?\s*,"),
     ("csv-blackbook", rb"Domain\s*,\s*Malware"),
@@ -60,6 +60,13 @@ _SURE: tuple[tuple[str, bytes], ...] = (
     ("adblock", rb"^\[Adblock|^(?:@@)?\|\|[^|]"),
 )
 """Formats of lines that a single one gives away."""
+
+
+def table_of(text: bytes, word: str) -> str | None:
+    """Another format that the header of a table gives away, where it is not that of `word` as well."""
+    sample = _sample(text)
+    found = [each for each, look in _TABLES if re.search(look, sample, re.IGNORECASE)]
+    return None if word in found or word not in dict(_TABLES) else next(iter(found), None)
 
 
 def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
@@ -98,12 +105,11 @@ def _score(content: Content, word: str, sample: bytes) -> float:
     """Lines that were understood, less those that were not. Those of no use speak for a format no more than entries."""
     counts = content.counts
     score = counts["entries"] + min(counts["unsupported"], counts["entries"] + 1) / 2 - counts["malformed"]
-    if (
-        word == "wildcard-domains"
-        and len(re.findall(rb"^\*\.", sample, re.MULTILINE)) * 2 < counts["entries"] + counts["unsupported"]
-    ):
-        return score - 1
-    return score + 0.5 if word == "wildcard-domains" else score
+    if word != "wildcard-domains":
+        return score
+    # It widens plain names: only where there are next to none
+    starred = len(re.findall(rb"^\*\.", sample, re.MULTILINE))
+    return score + 0.5 if starred * 10 >= (counts["entries"] + counts["unsupported"]) * 9 else score - 1
 
 
 def _sample(text: bytes) -> bytes:

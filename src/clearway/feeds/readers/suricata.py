@@ -12,6 +12,7 @@ from clearway.feeds.readers.rules import Rule
 
 _RULE = re.compile(r"(alert|drop|reject|rejectsrc|rejectdst|rejectboth|pass)\s+\S+\s[^()]*\((.*)\)")
 _OPTION = re.compile(r"\s*([\w.-]+)\s*(?::\s*((?:\"(?:[^\"\\]|\\.)*\"|[^;\"])*))?;")
+_STARTS = frozenset({"startswith", "depth"})
 _NAMES = frozenset({"tls.sni", "tls_sni", "dns.query", "dns_query", "http.host", "quic.sni"})
 
 
@@ -39,10 +40,13 @@ def _rule_line(line: str) -> Meaning:
     categories = tuple(value for option, value in options if option == "classtype" and value)
     if "dotprefix" in words and "endswith" in words and name.startswith("."):
         return [Said(name[1:], NameScope.SUBTREE, categories=categories)]
+    ends = "endswith" in words or ("isdataat", "!1,relative") in options
     # `bsize` says how long the whole name is, so that nothing may stand beside it. Its number is not compared: a maker
     # of lists has written one and the same in all rules
-    if "bsize" in words or {"startswith", "endswith"} <= words:
+    if any(name == "bsize" and value.isdecimal() for name, value in options) or (ends and words & _STARTS):
         return [Said(name, categories=categories)]
+    if ends and name.startswith("."):
+        return [Said(name[1:], NameScope.BELOW, categories=categories)]
     return Rule.SUBSTRING
 
 

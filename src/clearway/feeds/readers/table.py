@@ -204,14 +204,19 @@ class Found:
     content: Content
 
 
-def reader_of(word: str) -> Reader:
-    """The reader of a word. Raises feeds.E001."""
-    bare = word.lower()
+def _bare(word: str) -> str:
+    """A word without what may stand behind it."""
+    bare = word.lower().partition(":")[0]
     for packing_word in PACKINGS:
         bare = bare.removesuffix(packing_word)
-    bare, _, columns = bare.partition(":")
+    return SYNONYMS.get(bare, bare)
+
+
+def reader_of(word: str) -> Reader:
+    """The reader of a word. Raises feeds.E001."""
+    _, _, columns = word.lower().partition(":")
     column, _, category = columns.partition(":")
-    bare = SYNONYMS.get(bare, bare)
+    bare = _bare(word)
     reader = READERS.get(bare)
     if reader is None or (columns and bare != "csv"):
         raise ClearwayError.of("feeds.E001", value=word, known=", ".join(READERS))
@@ -237,6 +242,9 @@ def read(
     texts.check(text, origin)
     word = format or detect(text, origin)
     reader = reader or READERS[word]
+    other = sniff.table_of(text, _bare(word)) if reader.kind == "table" else None
+    if other:
+        raise ClearwayError.of("feeds.E018", origin=origin, format=word, best=other)
     try:
         content = reader.read(text, Asked(now, reasons))
     except Unfit as unfit:
@@ -245,6 +253,8 @@ def read(
     counts = content.counts
     if counts["malformed"] > counts["entries"] + counts["unsupported"]:
         _check_guess(text, word, origin, understood=counts["lines"] - counts["malformed"])
+    elif format and reasons is None and not counts["entries"] + counts["exceptions"] and word != "hosts":
+        _check_guess(text, word, origin)
     return Found(word, _dated(content, text, reader.kind))
 
 
@@ -277,7 +287,7 @@ def detect(text: bytes, origin: str = "the list") -> str:
 def _check_guess(text: bytes, word: str, origin: str, understood: int = 0) -> None:
     """Refuses a format where another one makes more of the list. Raises feeds.E018."""
     best = sniff.best(text, READERS)
-    if best is None or best == word.partition(":")[0].lower() or READERS[best].read is reader_of(word).read:
+    if best is None or best == _bare(word) or READERS[best].read is reader_of(word).read:
         return
     try:
         counts = READERS[best].read(text).counts

@@ -147,7 +147,8 @@ def _table(columns: Columns, scope: NameScope = EXACT) -> Read:
 
 ANY_COLUMN = (
     "domain", "domain_name", "hostname", "host", "fqdn", "dst_ip", "dstip", "ip", "ip_address", "ipaddress", "address",
-    "src_ip", "cidr", "network", "prefix", "netblock", "ip_prefix", "indicator", "ioc_value", "ioc", "value", "url",
+    "src_ip", "cidr", "ip_range", "network", "prefix", "netblock", "ip_prefix", "indicator", "ioc_value", "ioc",
+    "value", "url",
 )  # fmt: skip
 """What the column with the entry is called in files of many hands, in the order of asking."""
 

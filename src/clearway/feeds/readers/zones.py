@@ -7,8 +7,7 @@ one entry that covers both. Owners are relative to the zone unless they end in a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
@@ -27,6 +26,10 @@ _CLASSES = frozenset({"IN", "CH", "HS"})
 _TTL = re.compile(r"\d+|(?:\d+[smhdw])+", re.IGNORECASE)
 
 
+_OWNERLESS = re.compile(rb"^[ \t]+(?:\S+[ \t]+){0,2}CNAME\s", re.MULTILINE | re.IGNORECASE)
+RECORD_FIELDS_MAX = 64
+
+
 @dataclass(slots=True)
 class _Zone:
     """What the lines before said."""
@@ -35,30 +38,42 @@ class _Zone:
     """The zone's own name, without its dot; "" where the file does not say."""
     origin: str = ""
     owner: str = ""
-    open: int = 0
-    """Parentheses that are not closed yet: such lines go on with the record before."""
+    unfinished: str = ""
+    """The first line of a record whose parentheses are not closed yet."""
+    _fields: list[str] = field(default_factory=list)
+    _depth: int = 0
+    _is_owned: bool = False
 
-
-def _zone_reader() -> Callable[[str], Meaning]:
-    zone = _Zone()
-
-    def line_reader(line: str) -> Meaning:
-        fields = [field for field in _FIELDS.findall(line) if not field.startswith(";")]
-        depth = sum(field.count("(") - field.count(")") for field in fields if not field.startswith('"'))
-        was_open, zone.open = zone.open, max(0, zone.open + depth)
-        if was_open or not fields:
+    def __call__(self, line: str) -> Meaning:
+        """What a record says, with its last line."""
+        fields = [part for part in _FIELDS.findall(line) if not part.startswith(";")]
+        if not fields:
             return []
+        if not self.unfinished:
+            self._is_owned = not line[0].isspace()
+            if "(" not in line and ")" not in line:
+                return self._whole(fields)
+            self._fields, self._depth = [], 0
+        for part in fields:
+            bare = part if part[0] == '"' else part.strip("()")
+            self._depth += 0 if part[0] == '"' else part.count("(") - part.count(")")
+            self._fields += [bare] if bare else []
+        if self._depth > 0 and len(self._fields) <= RECORD_FIELDS_MAX:
+            self.unfinished = self.unfinished or line
+            return []
+        is_whole, self.unfinished = self._depth == 0 and bool(self._fields), ""
+        return self._whole(self._fields) if is_whole else Rule.NOT_A_LINE
+
+    def _whole(self, fields: list[str]) -> Meaning:
         if fields[0].startswith("$"):
-            return _directive(zone, fields)
-        if not line[0].isspace():
-            zone.owner = fields.pop(0)
+            return _directive(self, fields)
+        if self._is_owned:
+            self.owner = fields.pop(0)
         while fields and (fields[0].upper() in _CLASSES or _TTL.fullmatch(fields[0])):
             del fields[0]
         if not fields or fields[0].upper() not in _TYPES:
             return Rule.NOT_A_LINE
-        return _record(zone, fields[0].upper(), fields[1:])
-
-    return line_reader
+        return _record(self, fields[0].upper(), fields[1:])
 
 
 def _directive(zone: _Zone, fields: list[str]) -> Meaning:
@@ -88,10 +103,14 @@ def _record(zone: _Zone, kind: str, data: list[str]) -> Meaning:
     if kind in ("SOA", "NS") or not data or not zone.owner:
         return [] if data and zone.owner else Rule.NOT_A_LINE
     inner = absolute.removesuffix(f".{zone.name}") if zone.name else absolute
-    if not inner or zone.owner == "@" or inner == zone.name:
+    if not absolute or absolute == zone.name:
         return [] if kind in ("A", "AAAA", "TXT") else Rule.TRIGGER
+    if zone.name and inner == absolute:
+        return Rule.OUTSIDE
     if kind != "CNAME":
         return Rule.REDIRECT
+    if len(data) != 1:
+        return Rule.NOT_A_LINE
     target = data[0].lower()
     if target not in REFUSES and target != "rpz-passthru.":
         return Rule.TRIGGER if target == "rpz-tcp-only." else Rule.REDIRECT
@@ -133,7 +152,9 @@ def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         Frame("", " CNAME .", NameScope.EXACT, addresses=False),
         Frame("*.", " CNAME .", NameScope.BELOW, addresses=False),
     )
-    # Records that stand below another origin than the zone's mean other names than they show
+    # Records that stand below another origin than the zone's, or take their owner from the line before, mean other
+    # names than they show
     origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
-    shape = Shape(frames if origins < 2 else (), (";",), special_labels=TRIGGERS)
-    return lines.read(text, shape, _zone_reader(), asked, merge=True)
+    is_usual = origins < 2 and not _OWNERLESS.search(text)
+    shape = Shape(frames if is_usual else (), (";",), special_labels=TRIGGERS)
+    return lines.read(text, shape, _Zone(), asked, merge=True)
