@@ -177,7 +177,7 @@ def _last_good(file: str, format: str | None, context: Context, now: datetime) -
 def _context(
     settings: FeedSettings, state: Path | None, file: str, protect: Sequence[Row], sites: Sequence[str], now: datetime
 ) -> Context:
-    """What the list is judged by: what comes with Clearway or what that gateway knows, and what the command line adds."""
+    """By what the list is judged: what comes with Clearway or that gateway knows, and what the command line adds."""
     from clearway.feeds import guard
 
     if state is None:

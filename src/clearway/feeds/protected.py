@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from clearway._engine import NameScope
 from clearway.feeds.guard_rules import PROTECTED_CASES, GuardRule
+from clearway.feeds.name_scan import Wanted
 from clearway.feeds.readers import table
 from clearway.policy import name_limits
 from clearway.policy.arrays import U64
@@ -145,18 +146,25 @@ class Protected:
     def _is_freed(self, name: str) -> bool:
         return any(isinstance(each.value, NameEntry) and each.value.name == name for each in self.removals)
 
-    @cached_property
-    def hot_names(self) -> tuple[frozenset[bytes], frozenset[bytes]]:
-        """Names at which an entry may touch something: of the scope exact, and of the two others."""
-        itself = {name.encode("ascii") for name in (*self.names, *suffix_names())} | self.top_sites
-        above = (*self.names_above, *self.top_sites_above, *suffixes_above())
-        return frozenset(itself), frozenset(itself | {name.encode("ascii") for name in above})
+    def wanted(self, wide: bool) -> Wanted:
+        """Names at which an entry may touch something: of the scope exact, or (`wide`) of the two others."""
+        return self._wanted_wide if wide else self._wanted_exact
 
     @cached_property
-    def hot_trees(self) -> tuple[bytes, ...]:
-        """What names end with at which an entry may touch something: a protected tree, or a suffix of many."""
+    def _wanted_exact(self) -> Wanted:
+        return Wanted.of(self._names_at(), self._trees())
+
+    @cached_property
+    def _wanted_wide(self) -> Wanted:
+        above = (*self.names_above, *self.top_sites_above, *suffixes_above())
+        return Wanted.of(self._names_at() | {name.encode("ascii") for name in above}, self._trees())
+
+    def _names_at(self) -> frozenset[bytes]:
+        return frozenset(name.encode("ascii") for name in (*self.names, *suffix_names())) | self.top_sites
+
+    def _trees(self) -> list[bytes]:
         trees = [name for name, rows in self.names.items() if any(_reaches_below(row.value) for row in rows)]
-        return tuple(f".{name}".encode("ascii") for name in (*trees, *wildcard_suffixes()))
+        return [f".{name}".encode("ascii") for name in (*trees, *wildcard_suffixes())]
 
 
 def shown(value: Prefix | NameEntry) -> str:
