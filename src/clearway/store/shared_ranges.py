@@ -71,8 +71,7 @@ def contents() -> set[str]:
 def rows(state: StateDirectory, now: datetime) -> list[dict[str, Any]]:
     """Each source that counts, or could: where it is from, how old, what it claims. For `cdn list` and `status`."""
     off = frozenset(_switched_off())
-    versions = _versions()
-    counting = {each.name for each in _bundled(_vendor_versions(_opened(state.feeds, tuple(versions))), off)}
+    counting = {source.name for source in in_force(state).sources}
     own = _active()
     held = counted(own)
     found = [_row_of(state, row, held.get(row.pk, [])) for row in own]
