@@ -116,6 +116,8 @@ class Outcome:
     """Back at the client's end."""
     unreachable: int
     """ICMP to the client."""
+    frames: list[bytes]
+    """All that reached the far end, whosever it was."""
     moved: dict[str, Any]
     """What `status` says about names: by how much each number grew."""
 
@@ -176,7 +178,8 @@ def play(
         ports = (acting.source_port, acting.port)
         of_client = [p for p in packets(arrived) if (p.source_port, p.destination_port) == ports and p.payload]
         answers = [p for p in packets(back) if (p.destination_port, p.source_port) == ports]
-        return Outcome(of_client, answers, sum(_is_unreachable(each.data, acting) for each in back), moved)
+        unreachable = sum(_is_unreachable(each.data, acting) for each in back)
+        return Outcome(of_client, answers, unreachable, [each.data for each in arrived], moved)
     raise AssertionError(f"the inspector was away in each of {ATTEMPTS_MAX} attempts: this machine is too busy")
 
 

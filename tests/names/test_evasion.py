@@ -361,15 +361,25 @@ def test_extension_headers_hide_nothing(between: Between) -> None:
 
 
 def test_ip_fragments_pass_unread(between: Between) -> None:
+    sent: list[bytes] = []
+
     def scenario(flow: Flow) -> None:
         flow.open()
         segment = flow.segment(HELLO)
         for at, part, more in ((0, segment[:48], 0x2000), (48, segment[48:], 0)):
             packet = frames.ipv4(*flow.addresses, 6, part, fragment=at // 8 | more, identification=flow.source_port)
-            flow.wire.send(flow.frame(frames.ETHER_IPV4, packet))
+            sent.append(flow.frame(frames.ETHER_IPV4, packet))
+            flow.wire.send(sent[-1])
 
+    def counted() -> int:
+        packets: int = between.status()["facts"].get("fragment", {"packets": 0})["packets"]
+        return packets
+
+    before = counted()
     outcome = play(between, scenario)
-    assert "refused" not in outcome.moved
+    assert counted() - before == len(sent), "each fragment is counted"
+    assert [frame for frame in outcome.frames if frame in sent] == sent[-2:], "both arrive as they were sent, in order"
+    assert "refused" not in outcome.moved and "held_packets" not in outcome.moved, outcome.moved
     assert not outcome.reset
 
 
