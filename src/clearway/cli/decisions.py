@@ -42,10 +42,11 @@ def block(
     body = {"target": target, "reason": reason, "until": until, "scope": scope, "note": note}
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
-        from clearway.store import decide
+        from clearway.store import decide, shared_ranges
         from clearway.store.requests import BlockRequest, parse
 
-        return decide.block(parse(BlockRequest, body, "block"), now, ask.actor(), inside=inside)
+        request, ranges = parse(BlockRequest, body, "block"), shared_ranges.in_force(directory)
+        return decide.block(request, now, ask.actor(), inside=inside, shared=ranges)
 
     _tell(ask.change(directory, "POST", "/v1/block", body, store), json, str(directory.path))
 

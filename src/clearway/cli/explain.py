@@ -139,12 +139,12 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
     rule = answer["decided_by"]
     parts += [f"[yellow]{note}[/yellow]" for note in answer["notes"]]
     if rule is not None:
-        facts = [
-            _named(rule),
-            rule["reason"] or "",
-            f"until {show.moment(rule['until'])} ({show.left(rule['until'], now)})",
-        ]
-        facts.append(f"decision {rule['decision']}")
+        facts = [_named(rule), rule["reason"] or ""]
+        if rule["kind"] == "shared":
+            facts += [rule["source"], f"{show.ago(rule['since'], now)}"]
+        else:
+            facts.append(f"until {show.moment(rule['until'])} ({show.left(rule['until'], now)})")
+            facts.append(f"decision {rule['decision']}")
         parts.append("  by " + show.plain(" · ".join(fact for fact in facts if fact)))
         if rule.get("note"):
             parts.append(f"  [dim]{show.plain(rule['note'])}[/dim]")
@@ -155,11 +155,11 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
         for each in answer["rules"]:
             table.add_row(
                 "→" if each is rule else "",
-                show.plain(f"list {each['list']}" if each["kind"] == "list" else each["kind"]),
+                show.plain(_kind(each)),
                 _target(each) or "?",
                 each["reason"] or "–",
-                show.moment(each["until"], zone=False),
-                str(each["decision"]),
+                show.moment(each["until"], zone=False) if each["until"] else "–",
+                str(each["decision"] or "–"),
                 show.plain(_word(each)),
             )
         parts += ["", table]
@@ -177,8 +177,16 @@ def _tell(answer: dict[str, Any], directory: StateDirectory, now: datetime) -> N
 def _named(rule: dict[str, Any]) -> str:
     if rule["kind"] == "list":
         return f"list {rule['list']}, which holds {_target(rule)}"
+    if rule["kind"] == "shared":
+        return f"shared range {rule['prefix']} of {rule['ranges']} ({rule['class']})"
     article = "an" if rule["kind"] == "exception" else "a"
     return f"{article} {rule['kind']} of {_target(rule)}"
+
+
+def _kind(rule: dict[str, Any]) -> str:
+    if rule["kind"] == "shared":
+        return f"shared range ({rule['class']})"
+    return f"list {rule['list']}" if rule["kind"] == "list" else str(rule["kind"])
 
 
 SCOPES = {"exact": "{}", "subtree": "{} and all below it", "below": "all below {}"}
@@ -191,10 +199,12 @@ def _target(rule: dict[str, Any]) -> str:
 
 def _word(rule: dict[str, Any]) -> str:
     """Whose word a rule rests on, and what is odd about it."""
-    words = [rule.get("source") or rule.get("by") or "", rule.get("organisation", "")]
+    words = [rule.get("ranges", ""), rule.get("source") or rule.get("by") or "", rule.get("organisation", "")]
     words.append(f"since {show.moment(rule['since'], zone=False)}")
     if "unreadable" in rule:
         words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
+    elif rule.get("spared_by"):
+        words.append(f"not enforced here: shared range {rule['spared_by']}")
     elif not rule["enforced"] and rule["kind"] == "grant":
         words.append("not inside: changes nothing")
     elif not rule["enforced"]:

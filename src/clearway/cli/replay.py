@@ -80,7 +80,9 @@ def _policy(snapshot: Path | None, state: Path | None) -> tuple[Policy, list[Pre
         from clearway.policy.evaluate import Policy
         from clearway.policy.replay import lists_of
 
-        return Policy(lists=lists_of(snapshot)), ask.inside(directory), datetime.now(UTC)
+        lists, ranges = lists_of(snapshot)
+        policy = Policy(lists=lists, shared=ranges.shared, ranges=ranges)
+        return policy, ask.inside(directory), datetime.now(UTC)
     now = ask.read_store(directory)
     from clearway.store.replay import of_state
 
@@ -104,6 +106,10 @@ def _tell(rows: list[Judged], judging: Replay) -> None:
         show.put(table)
         print()
     show.put(_sums(judging.totals))
+    spared = judging.totals.spared
+    if spared:
+        words = ", ".join(f"{name} ({show.count(flows)})" for name, flows in spared.most_common())
+        print(f"listed, but spared as addresses that many share: {show.count(spared.total())} flows, by {words}")
 
 
 def _sums(totals: Totals) -> Table:

@@ -28,6 +28,7 @@ from clearway.policy.name_table import NO_NAMES, NameEntry, NameTable
 from clearway.policy.packet import Address, FragmentKey, Malformed, Packet
 from clearway.policy.prefix_table import PrefixTable
 from clearway.policy.shared import NOTHING_SHARED, Shared
+from clearway.policy.shared_sources import NO_RANGES, SharedRanges, SharedRule
 
 GUARD_INSIDE, GUARD_BOGON, GUARD_LINK = 1, 2, 4
 """enum guard_flag of abi.h; the oracle holds them to it."""
@@ -117,6 +118,8 @@ class Policy:
     bypass_until_ns: int = 0
     overlay_names: Sequence[NameRule] = ()
     shared: Shared = NOTHING_SHARED
+    ranges: SharedRanges = NO_RANGES
+    """Whose ranges made `shared`, for whoever asks why."""
 
     @cached_property
     def guard_table(self) -> PrefixTable[int]:
@@ -330,6 +333,14 @@ def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | Non
             if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
                 found = rules, prefix
     return found
+
+
+def spared_rule(policy: Policy, address: Prefix) -> SharedRule | None:
+    """The shared range that keeps an address from being refused by a list; None where no list would refuse it."""
+    if base_rule(policy, address) is not None:
+        return None
+    listed = base_rule(Policy(lists=policy.lists), address)
+    return policy.ranges.rule(address) if listed is not None and not listed[0].exception else None
 
 
 def name_rule(policy: Policy, name: str, now_ns: int) -> tuple[NameRule | ListRules, NameEntry] | None:

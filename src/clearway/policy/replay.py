@@ -26,8 +26,10 @@ from clearway.policy.evaluate import (
     Policy,
     evaluate,
     evaluate_name,
+    spared_rule,
 )
 from clearway.policy.model import Direction, Prefix, Verdict, word
+from clearway.policy.shared_sources import SharedRanges, SharedRule
 
 REFUSED_NAMES_MAX = 100
 """Refused names of one flow that are told; the others are counted."""
@@ -58,6 +60,8 @@ class Judged:
     flow: FlowSum
     names: Named
     outcome: Outcome
+    spared: SharedRule | None = None
+    """The shared range without which a list would have refused it."""
 
     @property
     def dropped(self) -> bool:
@@ -82,6 +86,8 @@ class Judged:
             "rule": rule_of(outcome),
             "why": outcome.why,
         }
+        if self.spared is not None:
+            line["spared"] = shared_rule_of(self.spared)
         if self.names.first is not None:
             line |= {"name": self.names.first, "names": self.names.count}
         if self.names.refused_count:
@@ -98,6 +104,8 @@ class Totals:
     bytes: Counter[str] = field(default_factory=Counter)
     names: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    spared: Counter[str] = field(default_factory=Counter)
+    """Flows that a shared range spares, by its source."""
 
     def add(self, judged: Judged) -> None:
         """One flow more."""
@@ -110,10 +118,13 @@ class Totals:
         self.names["refused"] += judged.names.refused_count
         if judged.dropped:
             self.rules[outcome.why] += 1
+        if judged.spared is not None:
+            self.spared[judged.spared.name] += 1
 
     def as_json(self) -> dict[str, Any]:
         """The last line of `replay --json`. Keys of flows, packets and bytes: a lane, or why dropped."""
-        return {"sum": {name: dict(getattr(self, name)) for name in ("flows", "packets", "bytes", "names", "rules")}}
+        told = ("flows", "packets", "bytes", "names", "rules", "spared")
+        return {"sum": {name: dict(getattr(self, name)) for name in told}}
 
 
 class Replay:
@@ -126,6 +137,7 @@ class Replay:
         self.totals = Totals()
         self._named: dict[Ends, Named] = {}
         self._outcomes: dict[tuple[str, str, str], Outcome] = {}
+        self._spared_by: dict[str, SharedRule | None] = {}
 
     def read(self, found: Iterable[Found]) -> None:
         """Names that were read; before the flows that they are of."""
@@ -148,7 +160,8 @@ class Replay:
     def end(self, flow: FlowSum) -> Judged:
         """A flow that ended."""
         named = self._named.pop(_ends(flow), None) or Named()
-        judged = Judged(flow, named, named.by_name or self._by_address(flow.transport, flow.src, flow.dst))
+        outcome = named.by_name or self._by_address(flow.transport, flow.src, flow.dst)
+        judged = Judged(flow, named, outcome, self._spared(flow, outcome))
         self.totals.add(judged)
         return judged
 
@@ -163,6 +176,18 @@ class Replay:
             self._outcomes[key] = outcome
         return outcome
 
+    def _spared(self, flow: FlowSum, outcome: Outcome) -> SharedRule | None:
+        if outcome.verdict == Verdict.DROP or outcome.decided_by is not None or not self.policy.shared:
+            return None
+        for address in (flow.src, flow.dst):
+            if address not in self._spared_by:
+                if len(self._spared_by) >= OUTCOMES_MAX:
+                    self._spared_by.clear()
+                self._spared_by[address] = spared_rule(self.policy, Prefix.parse(address))
+            if self._spared_by[address] is not None:
+                return self._spared_by[address]
+        return None
+
     def _direction(self, source: str, destination: str) -> Direction:
         """Of the side that asks; where neither end is known to be inside, it is taken to be."""
         asks, asked = Prefix.parse(source), Prefix.parse(destination)
@@ -170,14 +195,28 @@ class Replay:
         return Direction.INBOUND if inbound else Direction.OUTBOUND
 
 
-def lists_of(path: Path) -> list[ListRules]:
-    """The lists of a compiled policy, with their entries. Raises policy.E010, E011, E012, feeds.E014."""
+def lists_of(path: Path) -> tuple[list[ListRules], SharedRanges]:
+    """The lists of a compiled policy with their entries, and the shared ranges that it was compiled under.
+
+    Raises policy.E010, E011, E012, feeds.E014.
+    """
     held = snapshot.load(path)
     stored = [(listed, entries.open_entries(held.feeds / listed.content, verify=False)) for listed in held.lists]
-    return [
-        ListRules(each.name, each.reason, of, each.exception, each.source, each.since, each.until, of.names)
+    lists = [
+        ListRules(
+            each.name,
+            each.reason,
+            of,
+            each.exception,
+            each.source,
+            each.since,
+            each.until,
+            of.names,
+            cloud_hosts=each.cloud_hosts,
+        )
         for each, of in stored
     ]
+    return lists, held.shared_ranges
 
 
 def _ends(flow: Found | FlowSum) -> Ends:
@@ -193,6 +232,19 @@ def _frame(protocol: int, source: str, destination: str) -> bytes:
         return bytes(12) + b"\x08\x00" + ip + ends + transport
     ip = struct.pack("!IHBB", 6 << 28, len(transport), protocol, 64)
     return bytes(12) + b"\x86\xdd" + ip + ends + transport
+
+
+def shared_rule_of(rule: SharedRule) -> dict[str, Any]:
+    """A shared range as a rule."""
+    return {
+        "kind": "shared",
+        "class": rule.shared.value,
+        "target": str(rule.prefix),
+        "name": rule.name,
+        "vendor": rule.vendor,
+        "source": rule.source,
+        "since": rule.since.isoformat(timespec="seconds"),
+    }
 
 
 def rule_of(outcome: Outcome) -> dict[str, Any] | None:

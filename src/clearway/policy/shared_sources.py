@@ -141,7 +141,7 @@ class SharedRanges:
             for covers in (True, False):
                 rules = [rule for rule in self._claiming(claim, prefix, covers) if self._stands(found, claim, rule)]
                 if rules:
-                    return max(rules, key=lambda rule: rule.prefix.length)
+                    return (max if covers else min)(rules, key=lambda rule: rule.prefix.length)
         if found is SharedClass.ELSEWHERE:
             return None
         source = self.held[0][0]  # far down within a very wide prefix: which range it is, matters to nobody

@@ -13,6 +13,7 @@ from typing import Any
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.feeds.fetch import shown
+from clearway.feeds.shared_vendors import VENDORS
 from clearway.policy.evaluate import (
     GrantRule,
     ListRules,
@@ -21,9 +22,13 @@ from clearway.policy.evaluate import (
     PolicySettings,
     base_rule,
     overlay_rule,
+    spared_rule,
 )
 from clearway.policy.model import Prefix, Reason, parse_word
-from clearway.store import lists, standing, wanted
+from clearway.policy.shared import SharedClass
+from clearway.policy.shared_mask import CLOUD_HOST_LIFE
+from clearway.policy.shared_sources import SharedRule
+from clearway.store import lists, shared_ranges, shared_words, standing, wanted
 from clearway.store.change import ListHit, ListWanted, Standing, stamp
 from clearway.store.database import told
 
@@ -36,14 +41,16 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     """{"target", "outcome", "sentence", "decided_by": rule or null, "rules": those that touch it, the winner first}.
 
     A rule has kind, prefix, relation (covers or within), since, until, reason, and by, note, decision, organisation,
-    list and source where it has them; `enforced` is False for one that is held back, and for a grant where the target
-    is known to be no inside address. A list whose entries cannot be
-    read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch the target. `outcome` is for
-    the address as it is seen from the other side; a grant wins for the traffic of its own prefix, before any block.
+    list, class, vendor and source where it has them; `enforced` is False for one that is held back (of a list's entry
+    `spared_by` names the shared range that does), and for a grant where the target is known to be no inside address. A
+    list whose entries cannot be read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch
+    the target. `outcome` is for the address as it is seen from the other side; a grant wins for the traffic of its own
+    prefix, before any block.
     """
     stands = wanted.touching(target, now)
     hits = lists.holders(state, target, now)
-    held = {each.decision_id for each in wanted.held_back(now, inside)}
+    ranges = shared_ranges.in_force(state)
+    held = {each.decision_id for each in wanted.held_back(now, inside, ranges.shared)}
     refused = {name for name, _ in lists.left_out(state, now, inside)}
     policy = near(state, now, [target], inside=inside)
     counts = not inside or any(each.covers(target) for each in inside)
@@ -52,7 +59,9 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
         _of_standing(each, target, counts if each.kind == standing.GRANT else each.decision_id not in held)
         for each in stands
     ]
-    rules += [_of_hit(hit, target, hit.feed not in refused) for hit in hits]
+    rules += [_of_hit(hit, target, hit.feed not in refused, _sparing(policy, hit, target, now)) for hit in hits]
+    shared = ranges.rule(target)
+    rules += [shared_words.document(shared, target, now)] if shared is not None else []
     rules += [of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
     within = [rule for rule in rules if rule["relation"] == "within" and rule["enforced"]]
@@ -80,14 +89,19 @@ def near(
     bypass_until_ns: int = 0,
 ) -> Policy:
     """The policy as far as it touches `prefixes`: enough to evaluate a packet between addresses in them. Wall times."""
-    held = {each.decision_id for each in wanted.held_back(now, inside)}
+    ranges = shared_ranges.in_force(state)
+    held = {each.decision_id for each in wanted.held_back(now, inside, ranges.shared)}
     stands = {each for prefix in prefixes for each in wanted.touching(prefix, now) if each.decision_id not in held}
     return Policy(
         settings=settings or PolicySettings(),
         lists=[
-            ListRules(each.feed, parse_word(Reason, each.reason), entries)
+            ListRules(
+                each.feed, parse_word(Reason, each.reason), entries, cloud_hosts=cloud_hosts(each.fetched_at, now)
+            )
             for each, entries in lists.usable(state, now, inside)
         ],
+        shared=ranges.shared,
+        ranges=ranges,
         overlay=[
             OverlayRule(each.prefix, wall_ns(each.until), each.kind == standing.EXCEPTION)
             for each in stands
@@ -100,6 +114,11 @@ def near(
         ],
         bypass_until_ns=bypass_until_ns,
     )
+
+
+def cloud_hosts(fetched_at: datetime, now: datetime) -> bool:
+    """Whether hosts in clouds that are let count, of a list fetched then."""
+    return now < fetched_at + CLOUD_HOST_LIFE
 
 
 def wall_ns(time: datetime) -> int:
@@ -121,7 +140,19 @@ def _winner(policy: Policy, target: Prefix, now: datetime, *, green: bool) -> Wi
     if single is not None:
         return (standing.EXCEPTION if single.exception else standing.BLOCK), single.prefix, ""
     listed = base_rule(policy, target)
-    return ("list", listed[1], listed[0].name) if listed is not None else None
+    if listed is not None:
+        return "list", listed[1], listed[0].name
+    shared = policy.ranges.rule(target) if policy.shared.front_ends.covers(target) else spared_rule(policy, target)
+    return ("shared", shared.prefix, "") if shared is not None else None
+
+
+def _sparing(policy: Policy, hit: ListHit, target: Prefix, now: datetime) -> SharedRule | None:
+    """The shared range because of which an entry does not act on what is asked."""
+    asked = target if hit.prefix.covers(target) else hit.prefix
+    if policy.shared.front_ends.covers(asked):
+        return policy.ranges.rule(asked)
+    heard = hit.prefix.is_host and cloud_hosts(hit.since, now)
+    return policy.ranges.rule(asked) if not heard and policy.shared.single_tenant.covers(asked) else None
 
 
 def _same(rule: dict[str, Any], winner: Winner) -> bool:
@@ -134,21 +165,32 @@ def _outcome(target: Prefix, decided_by: dict[str, Any] | None, within: list[dic
     if kind == standing.GRANT and decided_by:
         return GREEN, f"traffic of {target} is forwarded first, by a grant to {decided_by['organisation']}"
     refuses = kind in (standing.BLOCK, "list")
-    opposite = {standing.EXCEPTION} if refuses else {standing.BLOCK, *(("list",) if not kind else ())}
+    opposite = (
+        {standing.EXCEPTION, "shared"} if refuses else {standing.BLOCK, *(("list",) if kind in ("", "shared") else ())}
+    )
     partly = any(rule["kind"] in opposite for rule in within)
     if refuses:
         return (
-            (PARTLY, f"{target} is dropped, but for exceptions within it")
+            (PARTLY, f"{target} is dropped, but for what is spared within it")
             if partly
             else (
                 DROPPED,
                 f"packets from and to {target} are dropped",
             )
         )
+    if kind == "shared" and decided_by:
+        return (PARTLY if partly else FORWARDED), _spared_sentence(target, decided_by)
     if partly:
         return PARTLY, f"{target} is forwarded, but for what is refused within it"
     spared = kind == standing.EXCEPTION
     return FORWARDED, f"{target} is spared by an exception" if spared else f"no rule refuses {target}: forwarded"
+
+
+def _spared_sentence(target: Prefix, rule: dict[str, Any]) -> str:
+    vendor = VENDORS[rule["vendor"]].title if rule["vendor"] in VENDORS else rule["vendor"]
+    if rule["class"] == SharedClass.FRONT_END.value:
+        return f"{target} is forwarded: many sites share it at {vendor}, which are refused by name only"
+    return f"{target} is forwarded: {vendor} lets it to many, and lists refuse single hosts there for a day at most"
 
 
 def _of_standing(each: Standing, target: Prefix, enforced: bool) -> dict[str, Any]:
@@ -186,8 +228,8 @@ def of_unreadable(each: ListWanted, error: ClearwayError, enforced: bool) -> dic
     }
 
 
-def _of_hit(hit: ListHit, target: Prefix, enforced: bool) -> dict[str, Any]:
-    return {
+def _of_hit(hit: ListHit, target: Prefix, enforced: bool, sparing: SharedRule | None) -> dict[str, Any]:
+    rule: dict[str, Any] = {
         "kind": "list",
         "list": hit.feed,
         "prefix": str(hit.prefix),
@@ -197,5 +239,6 @@ def _of_hit(hit: ListHit, target: Prefix, enforced: bool) -> dict[str, Any]:
         "until": stamp(hit.until),
         "source": hit.source,
         "decision": hit.decision_id,
-        "enforced": enforced,
+        "enforced": enforced and sparing is None,
     }
+    return rule if sparing is None else {**rule, "spared_by": f"{sparing.name} {sparing.prefix}"}

@@ -14,7 +14,7 @@ from clearway.policy import snapshot
 from clearway.policy.evaluate import GrantRule, NameRule, OverlayRule, Policy
 from clearway.policy.model import Entry, Name, Prefix, Reason, parse_word
 from clearway.policy.replay import lists_of
-from clearway.store import standing, standing_names, wanted
+from clearway.store import shared_ranges, standing, standing_names, wanted
 from clearway.store.change import Standing, StandingName
 from clearway.store.database import told
 from clearway.store.explain import wall_ns
@@ -24,9 +24,13 @@ from clearway.store.explain import wall_ns
 def of_state(state: StateDirectory, now: datetime, inside: Sequence[Prefix]) -> Policy:
     """The current snapshot's lists with every live block, exception and grant. Raises as `lists_of`."""
     current = state.snapshots / snapshot.CURRENT
-    held_back = {each.decision_id for each in wanted.held_back(now, inside)}
+    shared = shared_ranges.in_force(state)
+    held_back = {each.decision_id for each in wanted.held_back(now, inside, shared.shared)}
+    lists, ranges = lists_of(current) if current.exists() else ([], shared)
     return Policy(
-        lists=lists_of(current) if current.exists() else (),
+        lists=lists,
+        shared=ranges.shared,
+        ranges=ranges,
         overlay=[
             OverlayRule(each.prefix, wall_ns(each.until), each.kind == standing.EXCEPTION, _entry(each, each.prefix))
             for each in standing.live(standing.OVERLAY, now)
