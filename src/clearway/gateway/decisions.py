@@ -14,7 +14,8 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy import name_limits
 from clearway.policy.model import Prefix
-from clearway.store import decide, lists, wanted
+from clearway.policy.shared import NOTHING_SHARED
+from clearway.store import decide, lists, shared_ranges, wanted
 from clearway.store.change import Change
 from clearway.store.requests import BlockRequest, BypassRequest, GrantRequest, RevokeRequest, UnblockRequest
 
@@ -32,7 +33,8 @@ class Decisions:
         name_limits.warm()  # or the first name that is blocked would wait for it
 
     def block(self, request: BlockRequest, actor: str) -> dict[str, Any]:
-        return self._enforced(lambda now: decide.block(request, now, actor, inside=self._inside))
+        ranges = shared_ranges.in_force(self._state)
+        return self._enforced(lambda now: decide.block(request, now, actor, inside=self._inside, shared=ranges))
 
     def unblock(self, request: UnblockRequest, actor: str) -> dict[str, Any]:
         def decided(now: datetime) -> Change:
@@ -60,8 +62,9 @@ class Decisions:
     def _enforced(self, decided: Callable[[datetime], Change]) -> dict[str, Any]:
         now = self._clock.now()
         change = decided(now)
+        shared = shared_ranges.shared_now(self._state) if change.overlay else NOTHING_SHARED
         self._enforcer.enforce(
-            [(prefix, wanted.overlay_at(prefix, now, self._inside)) for prefix in change.overlay],
+            [(prefix, wanted.overlay_at(prefix, now, self._inside, shared)) for prefix in change.overlay],
             [(prefix, wanted.grant_at(prefix, now)) for prefix in change.green],
         )
         for name in change.names:

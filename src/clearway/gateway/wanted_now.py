@@ -9,7 +9,7 @@ from clearway.gateway.clock import Clock
 from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
-from clearway.store import lists, standing, wanted
+from clearway.store import lists, shared_ranges, standing, wanted
 from clearway.store.change import GrantWanted, NameWanted, OverlayWanted
 from clearway.store.database import told
 from clearway.store.models import Decision
@@ -49,7 +49,7 @@ class WantedNow:
         return current if current is not None and current.path == path.resolve() else snapshots.load(path)
 
     def overlay(self) -> list[OverlayWanted]:
-        return wanted.overlay(self._clock.now(), self._inside)
+        return wanted.overlay(self._clock.now(), self._inside, shared_ranges.shared_now(self._state))
 
     def names(self) -> list[NameWanted]:
         return wanted.names(self._clock.now())
