@@ -14,7 +14,7 @@ from shortwire import ShortWire
 from clearway import _engine as engine
 from clearway.policy.compile import ListEntries, compile_base
 
-ROOM = (64, 64, 256)  # bitmaps, v6 buckets, v6 slots
+ROOM = (64, 64, 256, 64)  # bitmaps, v6 buckets, v6 slots, words of the filter of names
 
 
 @dataclass

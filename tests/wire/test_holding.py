@@ -26,7 +26,7 @@ from running_gateway import running_gateway
 from shortwire import ShortWire
 
 from clearway import _engine as engine
-from clearway._engine import Fact
+from clearway._engine import Fact, NameScope
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
 
@@ -186,15 +186,34 @@ def _failure_policy_acted(gateway: BareGateway) -> bool:
     return bool({Fact.INSPECTOR_AWAY, Fact.HOLD_FULL} & gateway.tables.facts().keys())
 
 
-def test_flips_while_packets_are_held_lose_and_reorder_nothing(wire: ShortWire) -> None:
-    with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps, decision_us=100):
-        traffic = HeldTraffic(wire, gateway)
-        for _ in range(20):
-            traffic.run(traffic.sent // PACKETS_A_FLOW + 5 * GROUP_FLOWS, 0.004)
-            gateway.tables.fill(base_of(["203.0.113.0/24"]))
+def test_flips_of_lists_and_names_while_packets_are_held_lose_and_reorder_nothing(
+    wire: ShortWire, tmp_path: Path
+) -> None:
+    with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps, decision_us=100) as inspector:
+
+        def flip(turn: int, names: str) -> None:
+            """The inspector first, then the kernel's filter, as a snapshot is published."""
+            built, words = engine.NameSet.build([(0, NameScope.SUBTREE, False, names.encode())], 1 + turn, 2)
+            path = tmp_path / f"names-{turn}"
+            path.write_bytes(built)
+            inspector.publish_lists(str(path), [("list", "malware", 1, "test", "")])
+            listed = engine.NameFilter(engine.NameSet(built), words)
+            gateway.tables.fill(base_of([f"203.0.113.{turn}/32"]), listed)
             gateway.tables.flip()
+
+        traffic = HeldTraffic(wire, gateway)
+        for turn in range(20):
+            traffic.run(traffic.sent // PACKETS_A_FLOW + 5 * GROUP_FLOWS, 0.004)
+            flip(turn, f"n{turn}.listed.example\n")
         traffic.settle()
         assert traffic.judged() == (0, 0, 0)
+        assert gateway.tables.inspector_counts()["refused-http"] == 0
+        before = len(traffic.numbers)
+        flip(20, "clean.example\nlisted.example\n")
+        traffic.run(traffic.sent // PACKETS_A_FLOW + GROUP_FLOWS, 0.02)
+        traffic.settle()
+        assert set(traffic.numbers[before:] % PACKETS_A_FLOW) == {0}, "more than the SYN of a refused flow has come"
+        assert gateway.tables.inspector_counts()["refused-http"] == GROUP_FLOWS
         traffic.close()
 
 
