@@ -72,7 +72,7 @@ class _Feed:
         manifest = self._manifest(self._get(http, MANIFEST.strip("/")))
         for id in [id for id in self._events if id not in manifest]:
             self._forget(id)
-        for id, changed in sorted(manifest.items(), key=lambda row: row[1], reverse=True):
+        for id, changed in sorted(manifest.items(), key=lambda row: _seconds(row[1]), reverse=True):
             if id in self._events and self._events[id][0] == changed:
                 continue
             event = self._event(id, self._get(http, f"{id}.json"))
@@ -158,6 +158,11 @@ def _folder(source: str) -> SplitResult:
         raise ClearwayError.of("feeds.E012", value=shown(source))
     path = divided.path.removesuffix(MANIFEST.strip("/"))
     return divided._replace(path=path if path.endswith("/") else f"{path}/", fragment="")
+
+
+def _seconds(stamp: str) -> int:
+    """Since 1970, as manifests have it; 0 for anything else."""
+    return int(stamp) if stamp.isascii() and stamp.isdecimal() else 0
 
 
 def _attributes(thing: dict[str, Any]) -> list[dict[str, Any]]:
