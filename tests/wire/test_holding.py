@@ -1,5 +1,6 @@
 """Held packets keep their order, whatever happens to the inspector; without an inspector the failure policy decides."""
 
+import contextlib
 import itertools
 import os
 import platform
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bare_gateway import BareGateway, base_of
 from holding import (
@@ -246,4 +248,41 @@ def test_another_daemon_takes_over_while_packets_are_held(wire: ShortWire, tmp_p
         names = gateway.ask("GET", "/v1/status")["names"]
         assert traffic.judged() == (0, 0, 0), names
         assert names["inspector"]["alive"] and names["held_flows"] > 0
+        traffic.close()
+
+
+def test_with_daemon_and_inspector_killed_at_once_the_failure_policy_acts_and_is_counted(
+    wire: ShortWire, tmp_path: Path, tell_ms: TellMs
+) -> None:
+    """Nobody is left to begin another: packets pass by the program alone until somebody starts the gateway again."""
+    for port in (wire.inside, wire.outside):
+        port.offload(gro=False)
+    with running_gateway(wire, tmp_path / "state") as gateway:
+        gateway.command("block", "bad.example", "--reason", "phishing", "--until", "1h")
+        traffic = HeldTraffic(wire, None)
+        traffic.run(20 * GROUP_FLOWS, QUIET_GROUP_S)
+        traffic.settle(0.1)
+        status = gateway.ask("GET", "/v1/status")
+        inspector = status["names"]["inspector"]
+        assert status["facts"].get("inspector-away", {"packets": 0})["packets"] == 0
+        for pid in (inspector["keeper"], inspector["pid"], status["gateway"]["pid"]):
+            with contextlib.suppress(ProcessLookupError):  # the inspector ends with its keeper
+                os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
+        gateway.kill()
+        while True:
+            first, whole = traffic.sent, GROUP_FLOWS * PACKETS_A_FLOW
+            traffic.send_group(0.003)
+            if np.count_nonzero(traffic.numbers >= first) == whole:
+                break
+            assert time.monotonic() - killed < POLICY_MS * SLOW_MACHINE / 1000
+        tell_ms("the failure policy acts after both were killed", [(time.monotonic() - killed) * 1000])
+        gateway.start()
+        status = gateway.ask("GET", "/v1/status")
+        assert status["facts"]["inspector-away"]["packets"] >= GROUP_FLOWS, status["facts"]
+        wait_for(lambda: gateway.ask("GET", "/v1/status")["names"]["inspector"]["alive"])
+        held = gateway.ask("GET", "/v1/status")["names"]["held_flows"]
+        traffic.run(traffic.sent // PACKETS_A_FLOW + 10 * GROUP_FLOWS, QUIET_GROUP_S)
+        traffic.settle(0.1)
+        assert gateway.ask("GET", "/v1/status")["names"]["held_flows"] > held, "names are read again"
         traffic.close()
