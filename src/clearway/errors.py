@@ -324,6 +324,11 @@ CATALOG: dict[str, ErrorKind] = {
         "{key} is nothing that can be set for a list", "Choose one of {known}: --set KEY=VALUE.", MISUSE
     ),
     "store.E053": ErrorKind("{pair} is not of the form {form}", "Write it so: {option} {form}.", MISUSE),
+    "store.E054": ErrorKind(
+        "the picture cannot be written to {path}: {detail}",
+        "Name a file that ends in .png, .svg or .pdf, in a folder that you may write to.",
+        MISUSE,
+    ),
     # policy: what a person writes
     "policy.E001": ErrorKind(
         "{value} is no address and no prefix", "Write 192.0.2.1, 192.0.2.0/24, 2001:db8::1 or 2001:db8::/32.", MISUSE

@@ -1,4 +1,4 @@
-"""feed add, list, update, remove: lists from elsewhere.
+"""feed add, update, set, list, show, enforce, observe, remove: lists from elsewhere. The rest stands in feed_*.py.
 
 A file is read with the caller's rights, here; a URL is fetched by the gateway where one runs. Either way the entries
 go into feeds/ first, then the row, then the kernel.
@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearway.cli import ask, feed_check, feed_parse, progress, show
+from clearway.cli import (
+    ask,
+    feed_check,
+    feed_exclude,
+    feed_options,
+    feed_parse,
+    feed_quarantine,
+    feed_report,
+    feed_sources,
+    feed_tables,
+    feed_versions,
+    progress,
+    show,
+)
+from clearway.cli.feed_options import FeedName, KeyFileOption, MapOption, NoteOption, PinOption, ProxyOption, SetOption
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.config import FILE_LIFE, URL_EVERY, StateDirectory
 from clearway.errors import ClearwayError
@@ -25,21 +39,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Lists of addresses or names from elsewhere: add, list, update, remove; parse and formats show what is read.",
+    help="Lists of addresses or names from elsewhere: taken in, judged, observed, excluded from, compared, removed.",
 )
-
-app.command()(feed_parse.parse)
-app.command()(feed_check.check)
-app.command()(feed_parse.formats)
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]
 
 
 @app.command()
 def add(
-    name: Name,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, or an address that begins with https://.")],
-    reason: Annotated[str, typer.Option("--reason", metavar="R", help=REASONS_HELP)],
+    name: FeedName,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file, - for standard input, or a URL: https://, axfr://, taxii+https://, misp+https://.",
+        ),
+    ],
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="R", help=f"{REASONS_HELP} Or a table of them: --map.")
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="F", help="A word of `clearway feed formats`; else found from its look."),
@@ -54,46 +70,33 @@ def add(
             "--life", metavar="D", help=f"Entries live so long; default {FILE_LIFE.default}, of a URL 2 × --every."
         ),
     ] = None,
+    observe: Annotated[bool, typer.Option("--observe", help="Count and show its hits, and drop nothing.")] = False,
+    set: SetOption = None,
+    map: MapOption = None,
+    pin: PinOption = None,
+    proxy: ProxyOption = None,
+    key_file: KeyFileOption = None,
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take a list from a file or URL, and enforce it.
+    """Take a list from a file or URL, and enforce it; the guard judges it first, and may refuse it whole.
 
     Example: clearway feed add drop https://www.spamhaus.org/drop/drop.txt --reason malware
 
-    Example: clearway feed add phish /srv/lists/phish.txt --reason phishing --format domains
+    Example: clearway feed add phish /srv/lists/phish.txt --reason phishing --format domains --observe
+
+    Example: clearway feed add iocs /srv/lists/threatfox.csv --map botnet_cc=botnet-c2 --map payload_delivery=malware
     """
     directory = ask.directory(state)
-    body: dict[str, Any] = {
-        "name": name,
-        "source": source,
-        "reason": reason,
-        "format": format,
-        "every": every,
-        "life": life,
-    }
-    now = ask.open_store(directory)
-    from clearway.store import subscribe
-    from clearway.store.requests import FeedAddRequest, parse
-
-    request = parse(FeedAddRequest, {key: value for key, value in body.items() if value is not None}, "feed add")
-    subscribe.check_new(request)
+    settings = feed_options.settings(set, map, pin, proxy, key_file)
+    body = {"name": name, "source": source, "reason": reason, "format": format, "every": every, "life": life}
+    body = {key: value for key, value in body.items() if value is not None}
     with progress.shown(not json) as report:
-        body |= _prepared(directory, source, format, report)
-
-        def store(now: datetime, inside: list[Prefix]) -> Change:
-            from clearway.store import lists
-
-            prepared = parse(FeedAddRequest, {key: value for key, value in body.items() if value is not None})
-            change = lists.add(directory, prepared, now, ask.actor(), inside, report)
-            return lists.enforce(directory, change, now, inside, report)
-
-        report("enforce", 0, 1)
-        answer = ask.change(directory, "POST", "/v1/feeds", body, store)
+        answer = feed_sources.add(directory, body | {"observe": observe, "settings": settings}, report)
     if json:
         show.document(answer)
     else:
-        _tell("added", answer, directory, now)
+        feed_tables.tell_version("observing" if observe else "added", answer, directory)
 
 
 @app.command()
@@ -102,7 +105,7 @@ def update(
     state: StateOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Fetch lists again now. Where one fails, the version before it stays in force until it runs out.
+    """Fetch lists again now. Where one fails or is quarantined, the version before it stays until it runs out.
 
     Example: clearway feed update drop
     """
@@ -115,7 +118,7 @@ def update(
     for name in names or [row["feed"] for row in overview.feeds(now)]:
         try:
             with progress.shown(not json) as report:
-                answers.append(_update(directory, name, report))
+                answers.append(feed_sources.update(directory, name, report))
         except ClearwayError as error:
             code = max(code, error.exit_code)
             answers.append({"feed": name, **error.as_json()})
@@ -123,19 +126,99 @@ def update(
                 show.error(error, False)
         else:
             if not json:
-                _tell("unchanged" if answers[-1].get("unchanged") else "updated", answers[-1], directory, now)
+                verb = "unchanged" if answers[-1].get("unchanged") else "updated"
+                feed_tables.tell_version(verb, answers[-1], directory)
     if json:
         show.document({"lists": answers})
     return code
 
 
-@app.command()
-def remove(
-    name: Name,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads the history.")] = "",
+@app.command("set")
+def set_(
+    name: FeedName,
+    every: Annotated[str | None, typer.Option("--every", metavar="D", help="Fetch it so often.")] = None,
+    life: Annotated[str | None, typer.Option("--life", metavar="D", help="Entries live so long.")] = None,
+    set: SetOption = None,
+    map: MapOption = None,
+    pin: PinOption = None,
+    proxy: ProxyOption = None,
+    key_file: KeyFileOption = None,
+    note: NoteOption = "",
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
+    """Change what is set for a list; it holds from the next fetch on. A value left empty lifts what was set.
+
+    Example: clearway feed set drop --set shrink=0.3 --set keep=10 --every 6h
+
+    Example: clearway feed set drop --set shrink= --pin ""
+    """
+    directory = ask.directory(state)
+    body: dict[str, Any] = {
+        "every": every,
+        "life": life,
+        "settings": feed_options.settings(set, map, pin, proxy, key_file, lift=True),
+        "note": note,
+    }
+    ask.read_store(directory)
+    from clearway.store import feed_change, subscribe
+    from clearway.store.requests import FeedSetRequest, parse
+
+    subscribe.active(name)
+    request = parse(FeedSetRequest, {key: value for key, value in body.items() if value is not None}, "feed set")
+
+    def store(now: datetime, _inside: list[Prefix]) -> Change:
+        return feed_change.feed_set(name, request, now, ask.actor())
+
+    answer = ask.change(directory, "POST", f"/v1/feeds/{name}/settings", body, store)
+    if json:
+        show.document(answer)
+        return
+    print(f"{'set' if answer['changed'] else 'unchanged'} {name} · decision {answer['decision']}")
+    print(f"  every {show.every(answer['every_s'])}, life {show.every(answer['life_s'])}")
+    for key, value in answer["settings"].items():
+        print(f"  {key}: {value}")
+    print("  holds from the next fetch: clearway feed update " + name)
+
+
+@app.command()
+def enforce(name: FeedName, note: NoteOption = "", state: StateOption = None, json: JsonOption = False) -> None:
+    """Drop what an observed list holds, from now on.
+
+    Example: clearway feed enforce drop
+    """
+    _observed(name, False, note, ask.directory(state), json)
+
+
+@app.command()
+def observe(name: FeedName, note: NoteOption = "", state: StateOption = None, json: JsonOption = False) -> None:
+    """Count and show a list's hits, and drop nothing for it from now on.
+
+    Example: clearway feed observe drop --note "too many complaints"
+    """
+    _observed(name, True, note, ask.directory(state), json)
+
+
+def _observed(name: str, observe: bool, note: str, directory: StateDirectory, json: bool) -> None:
+    verb = "observe" if observe else "enforce"
+    ask.read_store(directory)
+    from clearway.store import lists, subscribe
+
+    subscribe.active(name)
+
+    def store(now: datetime, inside: list[Prefix]) -> Change:
+        return lists.enforce(directory, subscribe.feed_observe(name, observe, now, ask.actor(), note), now, inside)
+
+    answer = ask.change(directory, "POST", f"/v1/feeds/{name}/{verb}", {"note": note}, store)
+    if json:
+        show.document(answer)
+        return
+    print(f"{name} is {verb}d from now on · decision {answer['decision']}")
+    feed_tables.tell_force(answer, directory)
+
+
+@app.command()
+def remove(name: FeedName, note: NoteOption = "", state: StateOption = None, json: JsonOption = False) -> None:
     """Enforce a list no longer.
 
     Example: clearway feed remove drop
@@ -164,7 +247,7 @@ def remove(
 
 @app.command("list")
 def list_(state: StateOption = None, json: JsonOption = False) -> None:
-    """Show the lists there are, how old they are and when they run out.
+    """Show the lists there are, how old they are, what of them was rejected, and when they run out.
 
     Example: clearway feed list
     """
@@ -176,68 +259,39 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
     refusals = {name: error.message for name, error in lists.left_out(directory, now, ask.inside(directory))}
     if json:
         show.document({"lists": [{**row, "left_out": refusals.get(row["feed"])} for row in rows]})
-        return
-    if not rows:
+    elif not rows:
         print("there is no list yet; `clearway feed add --help` shows how one is added")
-        return
-    columns = ("list", "reason", "addresses", "names", "fetched", "runs out", "every", "source")
-    table = show.table(*columns, right=("addresses", "names"))
-    for row in rows:
-        ends = show.left(row["until"], now)
-        table.add_row(
-            row["feed"],
-            row["reason"],
-            show.count(row["addresses"]),
-            show.count(row["names"]),
-            show.ago(row["fetched_at"], now),
-            ends if row["in_force"] else f"[red]{ends}[/red]",
-            show.every(row["every_s"]),
-            show.plain(row["source"]),
-        )
-    show.put(table, *(f"[red]{name} is not enforced: {show.plain(why)}[/red]" for name, why in refusals.items()))
+    else:
+        show.put(*feed_tables.all_lists(rows, refusals, now))
 
 
-def _prepared(directory: StateDirectory, source: str, format: str | None, report: progress.Report) -> dict[str, Any]:
-    """`stored` and `format` for a request, where the entries are to be read here; {} where the gateway fetches them."""
-    from dataclasses import asdict
+@app.command("show")
+def show_(name: FeedName, state: StateOption = None, json: JsonOption = False) -> None:
+    """Show one list: where it is from, how it stands, what its guard rejected and why, what is set for it.
 
-    from clearway.feeds.fetch import is_url
-    from clearway.store import lists
+    Example: clearway feed show drop
+    """
+    directory = ask.directory(state)
+    now = ask.read_store(directory)
+    from clearway.store import lists, overview
 
-    if is_url(source) and ask.gateway_runs(directory):
-        return {}
-    version, found = lists.prepare(directory, source, format, ask.inside(directory), report)
-    return {"stored": asdict(version), "format": found}
-
-
-def _update(directory: StateDirectory, name: str, report: progress.Report) -> dict[str, Any]:
-    from clearway.store import lists
-    from clearway.store.requests import FeedUpdateRequest, parse
-
-    source, format = lists.source_of(name)
-    prepared = _prepared(directory, source, format, report)
-    body = {"stored": prepared["stored"]} if prepared else {}
-
-    def store(now: datetime, inside: list[Prefix]) -> Change:
-        change = lists.update(directory, name, parse(FeedUpdateRequest, body), now, ask.actor(), inside, report)
-        return lists.enforce(directory, change, now, inside, report)
-
-    report("enforce", 0, 1)
-    return ask.change(directory, "POST", f"/v1/feeds/{name}/update", body, store)
+    row = overview.feed(name, now)
+    refusals = {each: error.message for each, error in lists.left_out(directory, now, ask.inside(directory))}
+    if json:
+        show.document({**row, "left_out": refusals.get(name)})
+    else:
+        show.put(*feed_tables.one_list(row, refusals.get(name), now))
 
 
-def _tell(verb: str, answer: dict[str, Any], directory: StateDirectory, now: datetime) -> None:
-    counts = answer["counts"]
-    addresses = counts.get("v4", 0) + counts.get("v6", 0)
-    names = counts.get("names", 0)
-    held = [f"{show.count(names)} names"] if names else []
-    if addresses or not names:
-        held.append(f"{show.count(addresses)} {'addresses' if names else 'entries'}")
-    words = [f"{verb} {answer['feed']}", *held, answer["reason"]]
-    words.append(f"until {show.moment(answer['until'])} ({show.left(answer['until'], now)})")
-    words.append(f"decision {answer['decision']}")
-    print(" · ".join(words))
-    print("  in force" if answer["enforced"] else f"  stored in {directory.path}; no gateway runs there")
-    for key in ("malformed", "unsupported"):
-        if counts.get(key):
-            print(f"  {show.count(counts[key])} {key} lines, left out")
+app.command()(feed_versions.versions)
+app.command()(feed_versions.diff)
+app.command()(feed_versions.rollback)
+app.add_typer(feed_quarantine.app, name="quarantine")
+app.command()(feed_exclude.exclude)
+app.command()(feed_exclude.include)
+app.command()(feed_exclude.excluded)
+app.add_typer(feed_exclude.protected, name="protected")
+app.command()(feed_report.report)
+app.command()(feed_check.check)
+app.command()(feed_parse.parse)
+app.command()(feed_parse.formats)

@@ -1,6 +1,7 @@
 """The HTTP face over the Unix socket: reads requests by store/requests.py, answers in one shape, decides nothing.
 
-POST /v1/block, unblock, grant, revoke, bypass, probe, feeds, feeds/NAME/update; DELETE /v1/feeds/NAME; GET /v1/status.
+POST /v1/block, unblock, grant, revoke, bypass, probe; GET /v1/status, /v1/hits; what is about lists: api_lists.py,
+about shared ranges: api_shared.py.
 An error is {"error": {"id", "message", "fix", "retry"}} with 400 (misuse), 404, 409 (the answer is no) or 503.
 """
 
@@ -17,9 +18,11 @@ from starlette.routing import Route
 
 from clearway import _engine
 from clearway.errors import ANSWER_IS_NO, MACHINE_CANNOT, MISUSE, ClearwayError
+from clearway.gateway import api_lists, api_shared
 from clearway.gateway.base_work import BaseWork
 from clearway.gateway.decisions import Decisions
 from clearway.gateway.loader_client import Outcome
+from clearway.gateway.shared_work import SharedWork
 from clearway.policy.model import parse_word, word
 from clearway.store import requests
 
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 1 << 20
 _HTTP = {ANSWER_IS_NO: 409, MISUSE: 400, MACHINE_CANNOT: 503}
 _Model = TypeVar("_Model", bound=requests.Request)
+_Work = TypeVar("_Work", BaseWork, SharedWork)
 _Endpoint = Callable[[HttpRequest], Awaitable[JSONResponse]]
 
 
@@ -36,11 +40,15 @@ class Gateway(Protocol):
 
     decisions: Decisions
     base_work: BaseWork
+    shared_work: SharedWork
 
     async def in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a decision in the thread of decisions."""
 
     async def status(self) -> dict[str, Any]: ...
+
+    async def hits(self) -> dict[str, Any]:
+        """Hits by list and entry."""
 
     async def probe(self, direction: _engine.Direction, frame: bytes) -> dict[str, Outcome]:
         """One frame through the loaded programs, by hook."""
@@ -62,9 +70,15 @@ def application(gateway: Gateway) -> Starlette:
     routes += [
         Route("/v1/status", _told(_status(gateway)), methods=["GET"]),
         Route("/v1/probe", _told(_probe(gateway)), methods=["POST"]),
-        Route("/v1/feeds", _told(_feed_add(gateway)), methods=["POST"]),
-        Route("/v1/feeds/{name}/update", _told(_feed_update(gateway)), methods=["POST"]),
-        Route("/v1/feeds/{name}", _told(_feed_remove(gateway)), methods=["DELETE"]),
+        *(
+            Route(path, _told(_of_lists(gateway.base_work, model, command, answer)), methods=[method])
+            for method, path, model, command, answer in api_lists.ROUTES
+        ),
+        *(
+            Route(path, _told(_of_lists(gateway.shared_work, model, command, answer)), methods=[method])
+            for method, path, model, command, answer in api_shared.ROUTES
+        ),
+        Route("/v1/hits", _told(_hits(gateway)), methods=["GET"]),
     ]
     return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
 
@@ -97,26 +111,19 @@ def _probe(gateway: Gateway) -> Callable[[HttpRequest], Awaitable[dict[str, Any]
     return endpoint
 
 
-def _feed_add(gateway: Gateway) -> Callable[[HttpRequest], Awaitable[dict[str, Any]]]:
+def _of_lists(
+    work: _Work, model: type[_Model], command: str, answer: Callable[[_Work, str, Any, str], Awaitable[dict[str, Any]]]
+) -> Callable[[HttpRequest], Awaitable[dict[str, Any]]]:
     async def endpoint(http: HttpRequest) -> dict[str, Any]:
-        request = await _parsed(http, requests.FeedAddRequest, "feed add")
-        return await gateway.base_work.add(request, _actor(http, request))
+        request = await _parsed(http, model, command)
+        return await answer(work, http.path_params.get("name", ""), request, _actor(http, request))
 
     return endpoint
 
 
-def _feed_update(gateway: Gateway) -> Callable[[HttpRequest], Awaitable[dict[str, Any]]]:
-    async def endpoint(http: HttpRequest) -> dict[str, Any]:
-        request = await _parsed(http, requests.FeedUpdateRequest, "feed update")
-        return await gateway.base_work.update(http.path_params["name"], request, _actor(http, request))
-
-    return endpoint
-
-
-def _feed_remove(gateway: Gateway) -> Callable[[HttpRequest], Awaitable[dict[str, Any]]]:
-    async def endpoint(http: HttpRequest) -> dict[str, Any]:
-        request = await _parsed(http, requests.FeedRemoveRequest, "feed remove")
-        return await gateway.base_work.remove(http.path_params["name"], request, _actor(http, request))
+def _hits(gateway: Gateway) -> Callable[[HttpRequest], Awaitable[dict[str, Any]]]:
+    async def endpoint(_http: HttpRequest) -> dict[str, Any]:
+        return await gateway.hits()
 
     return endpoint
 

@@ -4,77 +4,33 @@ Whoever adds or updates a list waits until it is enforced; several who wait shar
 """
 
 import asyncio
-import json
 import logging
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
+from clearway.feeds.feed_settings import FeedSettings
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
-from clearway.store import lists, subscribe
+from clearway.store import lists, subscribe, trouble
 from clearway.store.change import Change
-from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+from clearway.store.requests import FeedAddRequest, FeedUpdateRequest, StoredContent
 
 log = logging.getLogger(__name__)
 
-_LINE_BYTES_MAX = 1 << 20
-_Answer = TypeVar("_Answer")
+NextTry = Callable[[ClearwayError], datetime | None]
+"""When a fetch that failed so is tried again; None: when somebody asks."""
 
 
-class BaseWorker:
-    """The worker process as seen from the daemon's loop: started when it is needed, and again after it has died."""
+class Worker(Protocol):
+    """What is needed of base_workers.BaseWorkers."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._process: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
-
-    async def ask(self, what: str, **values: Any) -> dict[str, Any]:
-        """One request. ClearwayError of the worker, or gateway.E017 when it ends meanwhile."""
-        async with self._turn:
-            process = await self._running()
-            assert process.stdin is not None and process.stdout is not None
-            try:
-                process.stdin.write(json.dumps({"ask": what, **values}).encode() + b"\n")
-                await process.stdin.drain()
-                line = await process.stdout.readline()
-            except (OSError, ValueError):
-                line = b""
-            if not line:
-                self._process = None
-                code = await process.wait()
-                raise ClearwayError.of("gateway.E017", why=f"signal {-code}" if code < 0 else f"exit code {code}")
-        document: dict[str, Any] = json.loads(line)
-        if "error" in document:
-            raise ClearwayError.from_json(document)
-        return document
-
-    async def close(self) -> None:
-        """Ends the process, whatever it is doing."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-        self._process = None
-
-    async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "clearway.gateway.base_worker",
-                str(self._state),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=_LINE_BYTES_MAX,
-            )
-        return self._process
+    async def ask(self, what: str, **values: Any) -> dict[str, Any]: ...
 
 
 class BaseWork:
@@ -86,11 +42,11 @@ class BaseWork:
         inside: tuple[Prefix, ...],
         clock: Clock,
         enforcer: Enforcer,
-        worker: BaseWorker,
+        worker: Worker,
         in_store: Callable[..., Any],
     ) -> None:
         """`in_store`: awaitable that runs a function in the thread that lists are written to the database from."""
-        self._state = state
+        self.state = state
         self._inside = inside
         self._clock = clock
         self._enforcer = enforcer
@@ -106,33 +62,39 @@ class BaseWork:
         self.last_error: ClearwayError | None = None
 
     async def add(self, request: FeedAddRequest, actor: str) -> dict[str, Any]:
-        """Takes in a new list. store.E029, feeds.E…; nothing is stored unless the list is whole."""
+        """Takes in a new list. store.E029, feeds.E…; nothing is stored where the guard condemns it."""
         if request.stored is None:
             await self._in_store(subscribe.check_new, request)  # before minutes go into fetching
-            stored = await self._prepare(request.source, request.format)
+            stored = await self._prepare(request.source, request.format, request.settings, None)
             request = request.model_copy(update={"stored": stored[0], "format": stored[1]})
-        return await self._decided(
-            lambda now: lists.add(self._state, request, now, actor, inside=self._inside),
+        return await self.decided(
+            lambda now: lists.add(self.state, request, now, actor, inside=self._inside),
         )
 
-    async def update(self, name: str, request: FeedUpdateRequest, actor: str) -> dict[str, Any]:
-        """Fetches a list again. store.E030, feeds.E…; the old version stands until its own end when that fails."""
+    async def update(
+        self, name: str, request: FeedUpdateRequest, actor: str, next_try: NextTry = lambda _: None
+    ) -> dict[str, Any]:
+        """Fetches a list again. store.E030, E040, feeds.E…; the old version stands until its own end when that fails.
+
+        A fetch that fails is remembered, with what `next_try` makes of the error.
+        """
         if request.stored is None:
-            source, format = await self._in_store(lists.source_of, name)
-            stored, _ = await self._prepare(source, format)
+            source, format, settings = await self._in_store(lists.source_of, name)
+            try:
+                stored, _ = await self._prepare(source, format, settings, name)
+            except ClearwayError as error:
+                await self._in_store(trouble.failed, name, error, self._clock.now(), next_try(error))
+                raise
             request = request.model_copy(update={"stored": stored})
-        return await self._decided(
-            lambda now: lists.update(self._state, name, request, now, actor, inside=self._inside),
-        )
-
-    async def remove(self, name: str, request: FeedRemoveRequest, actor: str) -> dict[str, Any]:
-        """Enforces a list no longer. store.E030."""
-        return await self._decided(lambda now: lists.remove(name, request, now, actor))
+        answer = self.decided(lambda now: lists.update(self.state, name, request, now, actor, inside=self._inside))
+        try:
+            return await answer
+        finally:
+            await self._in_store(trouble.over, name)
 
     def enforced_lists(self) -> set[tuple[str, str]]:
-        """Name and content hash of the lists in the kernel."""
-        snapshot = self._enforcer.snapshot
-        return {(each.name, each.content) for each in snapshot.lists} if snapshot is not None else set()
+        """Name and content hash of the lists in the kernel, as lists.snapshot_keys has them."""
+        return lists.snapshot_keys(self._enforcer.snapshot)
 
     def left_out_lists(self) -> set[tuple[str, str]]:
         """Name and content hash of those that were wanted and could not be compiled; the snapshot says why."""
@@ -175,12 +137,11 @@ class BaseWork:
         epoch = await asyncio.to_thread(self._enforcer.publish, loaded)
         log.info("epoch %d enforces snapshot %s", epoch, path.name)
 
-    async def _decided(self, decide: Callable[[datetime], Change]) -> dict[str, Any]:
+    async def decided(self, decide: Callable[[datetime], Change]) -> dict[str, Any]:
         """Stores, then enforces. Raises store.E032 when the row stands and what was compiled before is enforced on."""
         change: Change = await self._in_store(lambda: decide(self._clock.now()))
         self.changed.set()
-        version = (change.answer["feed"], change.answer.get("content"))
-        if change.base_changed or self.behind or version not in self.enforced_lists():
+        if change.base_changed or self.behind or not self.enforced_lists() >= set(change.versions):
             try:
                 await self.rebuild()
             except ClearwayError as error:
@@ -188,8 +149,16 @@ class BaseWork:
             lists.check_taken(change, self._enforcer.snapshot)
         return {**change.answer, "enforced": True}
 
-    async def _prepare(self, source: str, format: str | None) -> tuple[StoredContent, str]:
+    async def _prepare(
+        self, source: str, format: str | None, settings: FeedSettings, name: str | None
+    ) -> tuple[StoredContent, str]:
         answer = await self._worker.ask(
-            "prepare", source=source, format=format, inside=[str(prefix) for prefix in self._inside]
+            "prepare",
+            source=source,
+            format=format,
+            inside=[str(prefix) for prefix in self._inside],
+            now=self._clock.now().isoformat(),
+            settings=subscribe.settings_document(settings),
+            name=name,
         )
         return StoredContent.model_validate(answer["version"]), answer["format"]

@@ -24,12 +24,47 @@ NICE = 5
 """The wire's own work goes first on a small machine."""
 
 
-def prepare(state: StateDirectory, source: str, format: str | None, inside: Sequence[str]) -> dict[str, Any]:
-    """Fetches and reads a list, keeps its entries in feeds/: {"version": NewVersion's fields, "format": …}."""
-    from clearway.store import lists
+def prepare(
+    state: StateDirectory,
+    source: str,
+    format: str | None,
+    inside: Sequence[str],
+    now: str,
+    settings: dict[str, Any],
+    name: str | None,
+) -> dict[str, Any]:
+    """Fetches and judges a list, keeps its entries in feeds/: {"version": NewVersion's fields, "format": …}."""
+    from clearway.feeds.feed_settings import FeedSettings
+    from clearway.store.prepare import prepare as prepared
 
-    version, found = lists.prepare(state, source, format, [Prefix.parse(text) for text in inside])
+    version, found = prepared(
+        state,
+        source,
+        format,
+        [Prefix.parse(text) for text in inside],
+        now=datetime.fromisoformat(now),
+        settings=FeedSettings.model_validate(settings),
+        name=name,
+    )
     return {"version": asdict(version), "format": found}
+
+
+def prepare_shared(
+    state: StateDirectory,
+    source: str,
+    vendor: str,
+    format: str | None,
+    now: str,
+    name: str | None,
+    accept: str | None,
+) -> dict[str, Any]:
+    """Fetches and judges a vendor's ranges, keeps them in feeds/: shared_requests.StoredRanges."""
+    from clearway.store import shared_change
+
+    made = shared_change.prepare(
+        state, source, vendor, format, now=datetime.fromisoformat(now), name=name, accept=accept
+    )
+    return shared_change.document(made)
 
 
 def compile(state: StateDirectory, now: str, inside: Sequence[str]) -> dict[str, Any]:
@@ -48,7 +83,12 @@ def warm(state: StateDirectory) -> dict[str, Any]:
     return {"modules": [snapshot.__name__, lists.__name__]}
 
 
-REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {"prepare": prepare, "compile": compile, "warm": warm}
+REQUESTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "prepare": prepare,
+    "prepare_shared": prepare_shared,
+    "compile": compile,
+    "warm": warm,
+}
 
 
 def answer(state: StateDirectory, line: str) -> dict[str, Any]:

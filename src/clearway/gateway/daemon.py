@@ -79,11 +79,13 @@ class Daemon:
     """A loaded gateway that answers. Made inside the loop."""
 
     def __init__(self, started: Started, lifecycle: Lifecycle) -> None:
-        from clearway.gateway.base_work import BaseWork, BaseWorker
+        from clearway.gateway.base_work import BaseWork
+        from clearway.gateway.base_workers import BaseWorkers
         from clearway.gateway.decisions import Decisions
         from clearway.gateway.enforced import Watch
         from clearway.gateway.feed_schedule import FeedSchedule
         from clearway.gateway.feeds_due import FeedsDue
+        from clearway.gateway.shared_work import SharedWork
         from clearway.gateway.status import StatusBoard
         from clearway.gateway.wire import TheWire
 
@@ -95,12 +97,23 @@ class Daemon:
         self._list_thread = ThreadPoolExecutor(1, "lists")
         self._read_thread = ThreadPoolExecutor(1, "reads")
         clock, enforcer, options = started.clock, started.enforcer, started.options
-        self._worker = BaseWorker(started.state.path)
+        self._worker = BaseWorkers(started.state.path)
         self.decisions = Decisions(started.state, started.inside, clock, enforcer)
         self.base_work = BaseWork(started.state, started.inside, clock, enforcer, self._worker, self._in_lists)
         self._watch = Watch(enforcer, started.loader, clock, started.guard, bool(started.inside))
         self._schedule = FeedSchedule(random.random)
-        self._feeds_due = FeedsDue(self.base_work, self._schedule, clock, self._in_reads)
+        self._feeds_due = FeedsDue(self.base_work, self._schedule, clock, self._in_reads, self._in_lists)
+        self.shared_work = SharedWork(
+            self.base_work,
+            started.inside,
+            clock,
+            enforcer,
+            self._worker,
+            FeedSchedule(random.random),
+            in_lists=self._in_lists,
+            in_decisions=self.in_turn,
+            in_reads=self._in_reads,
+        )
         self._drop_events = _drop_events(started)
         started.enforcer.names.on_refused = self._drop_events.refused
         self._wire = TheWire(
@@ -119,7 +132,6 @@ class Daemon:
             enforcer=enforcer,
             watch=self._watch,
             base_work=self.base_work,
-            schedule=self._schedule,
             drop_events=self._drop_events,
             wire=self._wire,
         )
@@ -142,6 +154,7 @@ class Daemon:
             asyncio.create_task(self._often(TICK_S, self._tick)),
             asyncio.create_task(self._often(_check_interval(), self._check)),
             asyncio.create_task(self._often(LISTS_LOOK_S, self._feeds_due.look, self.base_work.changed)),
+            asyncio.create_task(self._often(LISTS_LOOK_S, self.shared_work.look)),
             asyncio.create_task(self._warm_up()),
         ]
         stopping = asyncio.create_task(self._stopping.wait())
@@ -159,6 +172,10 @@ class Daemon:
     async def status(self) -> dict[str, Any]:
         await self._checked.wait()  # before the first look, nothing could be said about what is enforced
         document: dict[str, Any] = await self._in_reads(self._board.document)
+        return document
+
+    async def hits(self) -> dict[str, Any]:
+        document: dict[str, Any] = await asyncio.to_thread(self._board.hits)
         return document
 
     async def probe(self, direction: _engine.Direction, frame: bytes) -> dict[str, Outcome]:
@@ -224,7 +241,7 @@ class Daemon:
     async def _warm_up(self) -> None:
         """The worker imports while nobody waits for it."""
         try:
-            await self._worker.ask("warm")
+            await self._worker.warm()
         except ClearwayError as error:
             log.error("%s", error)
 
@@ -252,6 +269,7 @@ class Daemon:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await self._feeds_due.end()
         asyncio.get_running_loop().remove_reader(self._monitor.fileno())
         self._monitor.close()
         await self._worker.close()

@@ -15,14 +15,16 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.drop_events import DropEvents
 from clearway.gateway.enforced import Watch
 from clearway.gateway.enforcer import Enforcer
-from clearway.gateway.feed_schedule import FeedSchedule
 from clearway.gateway.lifecycle import Lifecycle
 from clearway.gateway.options import RunOptions
 from clearway.gateway.wire import TheWire
 from clearway.policy.model import Prefix, word
-from clearway.store import lists, overview, wanted
+from clearway.store import lists, overview, shared_ranges, shared_words, wanted
 from clearway.store.change import stamp
 from clearway.telemetry.hits import Count
+
+TOP_BY_LIST = 20
+"""Entries of each list in the document of hits."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,19 @@ class StatusBoard:
     enforcer: Enforcer
     watch: Watch
     base_work: BaseWork
-    schedule: FeedSchedule
     drop_events: DropEvents
     wire: TheWire
 
     def document(self) -> dict[str, Any]:
         now = self.clock.now()
         tables = self.enforcer.tables
-        held_back = [str(entry.prefix) for entry in wanted.held_back(now, self.inside)]
+        shared = shared_ranges.in_force(self.state)
+        held_back = [str(entry.prefix) for entry in wanted.held_back(now, self.inside, shared.shared)]
         left_out = lists.left_out(self.state, now, self.inside, self.enforcer.snapshot)
-        problems = self._problems(held_back) + [f"list {name} is not enforced: {error}" for name, error in left_out]
+        feeds = overview.feeds(now)
+        ranges = shared_ranges.rows(self.state, now)
+        problems = self._problems(held_back) + _of_ranges(ranges) + _of_lists(feeds)
+        problems += [f"list {name} is not enforced: {error}" for name, error in left_out]
         missing = {name for name, _ in left_out}
         problems += [
             f"list {each.feed} is enforced as it was compiled, but its entries cannot be read: {error}"
@@ -79,10 +84,11 @@ class StatusBoard:
             ],
             "facts": {word(fact): {"packets": n, "bytes": size} for fact, (n, size) in sorted(tables.facts().items())},
             "names": self.enforcer.names.document(),
-            "lists": self._lists(now),
+            "lists": self._lists(feeds),
             **self._hits(),
             **self._single_entries(now),
             "held_back": held_back,
+            "shared_ranges": ranges,
             "clock_ahead_s": round(self.clock.ahead_ns() / 1e9, 3),
             "events": {
                 "file": str(self.drop_events.file.path),
@@ -127,12 +133,21 @@ class StatusBoard:
         if self.base_work.last_error is not None:
             problems.append(f"the lists could not be brought into the kernel: {self.base_work.last_error}")
         problems += self.enforcer.names.problems()
-        failing = [name for name, attempt in self.schedule.attempts.items() if attempt.failures]
-        problems += [f"list {name}: {self.schedule.attempts[name].last_error}" for name in failing]
-        problems += [f"the block of {prefix} would cover the inside, and is held back" for prefix in held_back]
+        problems += [f"the block of {prefix} is held back: {self._why_held(prefix)}" for prefix in held_back]
         if self.drop_events.file.lost:
             problems.append(f"{self.drop_events.file.lost} lines of {self.drop_events.file.path.name} were lost")
         return problems
+
+    def _why_held(self, prefix: str) -> str:
+        if any(Prefix.parse(prefix).covers(each) for each in self.inside):
+            return "it would cover the inside"
+        rule = shared_ranges.in_force(self.state).rule(Prefix.parse(prefix))
+        words = shared_words.of_rule(rule, self.clock.now()) if rule is not None else None
+        return (
+            "it touches {range}, a front end of {vendor} ({source}, {age})".format(**words)
+            if words
+            else "it may not be"
+        )
 
     def _bypass(self, tables: _engine.Tables) -> dict[str, Any]:
         until_ns = tables.bypass_until()
@@ -148,17 +163,16 @@ class StatusBoard:
             "failed": self.watch.canaries_failed,
         }
 
-    def _lists(self, now: datetime) -> list[dict[str, Any]]:
+    def _lists(self, feeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
         with self.drop_events.turn:
             hits = {name: count.packets for name, count in self.drop_events.hits.by_list.items()}
-        attempts = self.schedule.attempts
         return [
             {
                 **row,
                 "hits": hits.get(row["feed"], 0),
-                "failed": (attempts[row["feed"]].last_error or None) if row["feed"] in attempts else None,
+                "failed": row["trouble"]["error"]["message"] if row["trouble"] else None,
             }
-            for row in overview.feeds(now)
+            for row in feeds
         ]
 
     def _single_entries(self, now: datetime) -> dict[str, Any]:
@@ -174,6 +188,17 @@ class StatusBoard:
             top = [{**rule.as_json(), **_count(count)} for rule, count in hits.top()]
             return {"top": top, "hits_since": stamp(hits.since), "hits_unattributed": hits.unattributed}
 
+    def hits(self) -> dict[str, Any]:
+        """Hits by list, and by entry those that were hit most of each list, since the daemon began."""
+        with self.drop_events.turn:
+            hits = self.drop_events.hits
+            return {
+                "since": stamp(hits.since),
+                "unattributed": hits.unattributed,
+                "lists": {name: _count(count) for name, count in sorted(hits.by_list.items())},
+                "entries": [{**rule.as_json(), **_count(count)} for rule, count in hits.top_by_list(TOP_BY_LIST)],
+            }
+
     def _snapshot(self, tables: _engine.Tables) -> dict[str, Any]:
         snapshot = self.enforcer.snapshot
         return {
@@ -185,6 +210,25 @@ class StatusBoard:
             "grown": self.enforcer.grown,
             "behind": self.base_work.behind,
         }
+
+
+def _of_lists(feeds: list[dict[str, Any]]) -> list[str]:
+    """Sentences about lists that could not be fetched, wait in quarantine, or have run out."""
+    problems = []
+    for row in feeds:
+        name, trouble, waiting = row["feed"], row["trouble"], row["quarantine"]
+        stands = f"the version of {row['fetched_at']} stands until {row['until']}"
+        if not row["in_force"]:
+            stands = f"the last version ran out at {row['until']}: nothing of it is enforced"
+        if waiting is not None:
+            told = f"a version waits in quarantine by rule {waiting['rule']}: {waiting['sentence']}"
+            problems.append(f"list {name}: {told}; {stands}; clearway feed quarantine show {name}")
+        elif trouble is not None:
+            times = f"{trouble['failures']} time{'s' if trouble['failures'] > 1 else ''} since {trouble['since']}"
+            problems.append(f"list {name} could not be fetched, {times}: {trouble['error']['message']}; {stands}")
+        elif not row["in_force"]:
+            problems.append(f"list {name}: {stands}")
+    return problems
 
 
 def _counter(
@@ -205,3 +249,14 @@ def _count(count: Count) -> dict[str, Any]:
 
 def _time(at: datetime | None) -> str | None:
     return stamp(at) if at is not None else None
+
+
+def _of_ranges(rows: list[dict[str, Any]]) -> list[str]:
+    """Sources of shared ranges that want a look."""
+    problems = [f"shared ranges {row['name']} cannot be read: {row['problem']}" for row in rows if row["problem"]]
+    return problems + [
+        f"shared ranges {row['name']}: the update of {row['rejected']['at']} was not taken, by rule "
+        f"{row['rejected']['rule']}: {row['rejected']['detail']}"
+        for row in rows
+        if row["rejected"]
+    ]

@@ -58,7 +58,8 @@ class SnapshotList:
     until: datetime
     exception: bool = False
     cloud_hosts: bool = True
-    """As compile.ListEntries has it."""
+    observe: bool = False
+    """Both as compile.ListEntries has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ class Change:
     names: tuple[str, ...] = ()
     """Names at which to write anew what wanted.names_at says."""
     base_changed: bool = False
+    versions: tuple[tuple[str, str], ...] = ()
+    """Name and content of what is wanted of a list from now on."""
     bypass_until: datetime | None = None
     """Set by bypass only: until then a plain wire; a time not after `now` ends it."""
 
@@ -71,7 +73,8 @@ class GrantWanted:
 
 @dataclass(frozen=True, slots=True)
 class ListWanted:
-    """One list in force: the newest version of an active feed, not yet expired."""
+    """One list in force: the newest version of an active feed, not yet expired; of a feed that a table of reasons
+    divides, one for each reason."""
 
     feed: str
     reason: str
@@ -82,6 +85,8 @@ class ListWanted:
     source: str
     version_id: int
     decision_id: int
+    observe: bool = False
+    """Its hits are counted, and drop nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +148,35 @@ class ListHit:
     """Of the version that holds it."""
 
 
+QUARANTINE = "quarantine-feed"
+"""The guard's verdict that condemns a list whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """Entries that were fetched, read and stored in feeds/, about to become a version of a list."""
+    """Entries that were fetched, judged and stored in feeds/, about to become a version of a list, or of quarantine."""
 
     content: str
+    """"" where nothing could be read of it."""
     counts: dict[str, int] = field(hash=False)
     origin: str
     """Where the bytes really came from: a path, or the URL after redirects."""
     etag: str = ""
     last_modified: str = ""
+    parts: dict[str, str] = field(default_factory=dict, hash=False)
+    """Reason → content, where a table of reasons divides the list; `content` has all of them."""
+    sha256: str = ""
+    """Of the bytes as they came; "" where the server said that nothing is new."""
+    judgement: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What the guard said, without the entries: verdict, rule, rules, alarms, rejected, held_back …; `read_as` is
+    prepare.read_as of the settings it was judged by."""
+
+    @property
+    def quarantined(self) -> bool:
+        """The guard condemned it whole."""
+        return bool(self.judgement.get("verdict") == QUARANTINE)
+
+    @property
+    def contents(self) -> set[str]:
+        """Folders below feeds/ that it needs."""
+        return {content for content in (self.content, *self.parts.values()) if content}

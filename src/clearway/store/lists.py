@@ -1,83 +1,53 @@
-"""Lists from elsewhere, from source to snapshot: fetch, read, keep the arrays, write the row, compile what is wanted.
+"""Lists from elsewhere, from source to snapshot: prepare (prepare.py), write the row, compile what is wanted.
 
-Used by the daemon and by the command line without one. A list is taken whole or refused whole, and the one before it
-stays in force until its own end. Imported after `store.setup`.
+Used by the daemon and by the command line without one. An update is judged whole before it counts; where it is
+condemned the version before it stays in force until its own end. Imported after `store.setup`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
-from clearway.feeds import fetch, files, formats
-from clearway.policy import name_limits, parts, snapshot
+from clearway.feeds import fetch, files
+from clearway.feeds.feed_settings import FeedSettings
+from clearway.policy import parts, snapshot
 from clearway.policy.entries import StoredEntries, open_entries
 from clearway.policy.model import Prefix, Reason, parse_word
 from clearway.policy.name_table import NameEntry
+from clearway.policy.shared_mask import CLOUD_HOST_LIFE
 from clearway.policy.snapshot import LeftOut, Snapshot, SnapshotList
-from clearway.store import compile_lists, list_names, subscribe, wanted
-from clearway.store.change import Change, ListHit, ListWanted, NameHit, NewVersion
+from clearway.store import (
+    compile_lists,
+    excluded,
+    judge,
+    list_names,
+    quarantine,
+    shared_ranges,
+    subscribe,
+    versions,
+    wanted,
+)
+from clearway.store.change import Change, ListHit, ListWanted, NameHit
 from clearway.store.database import told
-from clearway.store.models import Feed, FeedVersion
-from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+from clearway.store.models import Feed
+from clearway.store.prepare import Progress, given, no_progress, prepare
+from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest
 
-Progress = Callable[[str, int, int | None], None]
-"""Told (step, done, total): "fetch" in bytes (total None when unknown); "read", "store", "compile": 0 of 1, 1 of 1."""
+__all__ = ["prepare"]
 
 HITS_MAX = 5
 """Entries within a prefix that are shown of one list."""
 UNUSED_KEPT_S = 3600
 """Entries that no list names stay so long: somebody may be about to write their row."""
-
-
-def no_progress(step: str, done: int, total: int | None) -> None:
-    """Tells nobody."""
-
-
-@told
-def prepare(
-    state: StateDirectory,
-    source: str,
-    format: str | None,
-    inside: Sequence[Prefix] = (),
-    progress: Progress = no_progress,
-) -> tuple[NewVersion, str]:
-    """Fetches `source`, reads it whole, keeps its entries in feeds/. The version, and the format found. Writes no row.
-
-    A server is asked for news only where entries of that URL are held. Raises feeds.E001 to E023, store.E002, E003.
-    """
-    known = _known(state, source, format)
-    fetched = fetch.fetch(
-        source,
-        etag=known.etag if known else "",
-        last_modified=known.last_modified if known else "",
-        progress=lambda done, total: progress("fetch", done, total),
-    )
-    if known and fetched.unchanged:
-        stored = files.open(state.feeds, known.content)
-        _check_inside(stored, inside, fetched.origin)
-        counts, found = known.counts, known.feed.format
-    else:
-        progress("read", 0, 1)
-        parsed = formats.read(fetched.data, format, forbidden=inside, origin=fetched.origin)
-        progress("read", 1, 1)
-        progress("store", 0, 1)
-        with storing(state.path):
-            stored = files.store(state.feeds, parsed, parsed.names)
-        counts, found = parsed.counts, parsed.format
-    with storing(state.path):
-        os.utime(stored.path)  # counts from now as unused, should nobody write its row
-    state.adopt(stored.path)
-    progress("store", 1, 1)
-    version = NewVersion(stored.hash, dict(counts), fetched.origin, fetched.etag, fetched.last_modified)
-    return version, found
 
 
 @told
@@ -89,16 +59,21 @@ def add(
     inside: Sequence[Prefix] = (),
     progress: Progress = no_progress,
 ) -> Change:
-    """A new list: prepare, then its rows. `request.stored` is checked and taken where it is there.
+    """A new list: prepare, then its rows. `request.stored` is taken where it is there.
 
-    Raises what `prepare` does, and store.E020, E029, policy.E004, E006.
+    Raises what `prepare` does, store.E020, E029, policy.E004, E006; feeds.E024 where the guard condemns it: then
+    nothing is stored.
     """
     subscribe.check_new(request)
     if request.stored is None:
-        version, format = prepare(state, request.source, request.format, inside, progress)
+        version, format = prepare(
+            state, request.source, request.format, inside, progress, now=now, settings=request.settings
+        )
     else:
-        version = _given(state, request.stored, inside)
-        format = request.format or ("domains" if version.counts["names"] else "ip-plain")
+        version = given(state, request.stored)
+        format = request.format or ("domains" if version.counts.get("names") else "ip-plain")
+    if version.quarantined:
+        raise judge.refusal(version)
     return subscribe.feed_add(request, format, version, now, actor)
 
 
@@ -114,13 +89,23 @@ def update(
 ) -> Change:
     """A list fetched again: prepare, then its row; base_changed is False when its content was in force already.
 
-    Raises what `prepare` does, and store.E030.
+    Raises what `prepare` does, and store.E030; E040 where the guard condemns it: that is stored, and the version before
+    stands until its own end; E043 and E044 where a person would have none of it before.
     """
     feed = subscribe.active(name)
     if request.stored is None:
-        version, _ = prepare(state, feed.source, feed.format, inside, progress)
+        settings = subscribe.settings_of(feed)
+        version, _ = prepare(
+            state, feed.source, feed.format, inside, progress, now=now, settings=settings, name=feed.name
+        )
     else:
-        version = _given(state, request.stored, inside)
+        version = given(state, request.stored)
+    versions.check_not_left(feed, version)
+    if version.quarantined:
+        taken = quarantine.taken_before(feed, version)
+        if taken is None:
+            quarantine.hold(name, version, now, actor)
+        version = taken
     return subscribe.feed_version(name, version, now, actor)
 
 
@@ -131,21 +116,31 @@ def remove(name: str, request: FeedRemoveRequest, now: datetime, actor: str) -> 
 
 
 @told
-def source_of(name: str) -> tuple[str, str]:
-    """Source and format of a list. Raises store.E030."""
+def source_of(name: str) -> tuple[str, str, FeedSettings]:
+    """Source, format and settings of a list. Raises store.E030."""
     feed = subscribe.active(name)
-    return feed.source, feed.format
+    return feed.source, feed.format, subscribe.settings_of(feed)
+
+
+class Due(NamedTuple):
+    """A list that should be fetched."""
+
+    name: str
+    every_s: float
+    server: str
+    """Whom it is asked of: the source itself, where that is no URL."""
 
 
 @told
-def due(now: datetime) -> list[tuple[str, float]]:
-    """Lists whose --every has passed since they were last fetched: name, and --every in seconds."""
+def due(now: datetime) -> list[Due]:
+    """Lists whose --every has passed since they were last fetched."""
     found = []
     for feed in Feed.objects.filter(removed_at__isnull=True, every_s__isnull=False).order_by("name"):
-        version = FeedVersion.objects.filter(feed=feed).order_by("-id").first()
+        version = subscribe.newest(feed)
         every_s = feed.every_s or 0
         if version is None or (now - version.fetched_at).total_seconds() >= every_s:
-            found.append((feed.name, float(every_s)))
+            server = urlsplit(feed.source).hostname if fetch.is_url(feed.source) else None
+            found.append(Due(feed.name, float(every_s), server or feed.source))
     return found
 
 
@@ -165,16 +160,18 @@ def compile_wanted(
     with state.alone("compile.lock"), storing(state.path):
         opened = _opened(state, now, inside)
         usable = [(each, stored) for each, stored, _ in opened if stored is not None]
-        lists = [_snapshot_list(each) for each, _ in usable]
+        lists = [_snapshot_list(each, now) for each, _ in usable]
         skipped = [
             LeftOut(each.feed, each.content, refusal.as_json()["error"]) for each, _, refusal in opened if refusal
         ]
-        current = _current(state)
-        if current is not None and compile_lists.is_of(current, lists, skipped):
+        spared = _spared(state, [stored for _, stored in usable], now)
+        lists += [each for each, _ in spared]
+        current, shared = _current(state), shared_ranges.in_force(state)
+        if current is not None and compile_lists.is_of(current, lists, skipped, shared):
             path = current.path
         else:
-            held = [(each, stored) for each, (_, stored) in zip(lists, usable, strict=True)]
-            path = compile_lists.write(state, held, current, created=now, left_out=skipped)
+            held = [*((each, stored) for each, (_, stored) in zip(lists, usable, strict=False)), *spared]
+            path = compile_lists.write(state, held, current, created=now, left_out=skipped, shared=shared)
             state.adopt(path, state.snapshots / snapshot.CURRENT)
         _sweep(state, now)
     progress("compile", 1, 1)
@@ -203,9 +200,8 @@ def enforce(
 
 def check_taken(change: Change, held: Snapshot | None) -> None:
     """Raises store.E032 where the version of a list that was stored is one that the snapshot had to leave out."""
-    version = (change.answer.get("feed"), change.answer.get("content"))
     for each in held.left_out if held is not None else ():
-        if (each.name, each.content) == version:
+        if (each.name, each.content) in change.versions:
             raise not_enforced(change, each.refusal)
 
 
@@ -320,7 +316,7 @@ def _hit(each: ListWanted, entry: Prefix) -> ListHit:
     return ListHit(each.feed, each.reason, entry, each.fetched_at, each.until, source, each.decision_id)
 
 
-def _snapshot_list(each: ListWanted) -> SnapshotList:
+def _snapshot_list(each: ListWanted, now: datetime) -> SnapshotList:
     return SnapshotList(
         name=each.feed,
         reason=parse_word(Reason, each.reason),
@@ -328,7 +324,39 @@ def _snapshot_list(each: ListWanted) -> SnapshotList:
         source=fetch.shown(each.source),
         since=each.fetched_at,
         until=each.until,
+        observe=each.observe,
+        cloud_hosts=now < each.fetched_at + CLOUD_HOST_LIFE,
     )
+
+
+def _spared(
+    state: StateDirectory, lists: Sequence[StoredEntries], now: datetime
+) -> list[tuple[SnapshotList, StoredEntries]]:
+    """The list of exceptions that keeps what is excluded out of these lists; none where nothing is."""
+    live = excluded.live(now)
+    if not live:
+        return []
+    exceptions = excluded.spared(live, lists)
+    stored = files.store(state.feeds, exceptions, exceptions.names)
+    state.adopt(stored.path)
+    since, until = min(each.since for each in live), min(each.until for each in live)
+    # The reason says nothing here: no packet falls to an exception.
+    told = SnapshotList(excluded.LIST, Reason.MALWARE, stored.hash, excluded.key(live), since, until, exception=True)
+    return [(told, stored)]
+
+
+@told
+def wanted_keys(now: datetime) -> set[tuple[str, str]]:
+    """What a snapshot of what is wanted would have for `snapshot_keys`, were no list left out."""
+    keys = {(each.feed, each.content) for each in wanted.lists(now)}
+    live = excluded.live(now)
+    return keys | ({(excluded.LIST, excluded.key(live))} if live else set())
+
+
+def snapshot_keys(held: Snapshot | None) -> set[tuple[str, str]]:
+    """Name and content of the lists in a snapshot; of what is excluded, which targets."""
+    lists = held.lists if held is not None else ()
+    return {(each.name, each.source if each.name == excluded.LIST else each.content) for each in lists}
 
 
 def _opened(
@@ -354,37 +382,6 @@ def _current(state: StateDirectory) -> Snapshot | None:
     return None
 
 
-def _known(state: StateDirectory, source: str, format: str | None) -> FeedVersion | None:
-    """The newest version of that URL, read in that format (None: any), whose entries are still held."""
-    if not fetch.is_url(source):
-        return None
-    versions = FeedVersion.objects.filter(feed__source=source, feed__removed_at__isnull=True)
-    if format is not None:
-        versions = versions.filter(feed__format=format)
-    newest: FeedVersion | None = versions.select_related("feed").order_by("-id").first()
-    if newest is None or not (newest.etag or newest.last_modified):
-        return None
-    with contextlib.suppress(ClearwayError):
-        files.open(state.feeds, newest.content)
-        return newest
-    return None
-
-
-def _given(state: StateDirectory, given: StoredContent, inside: Sequence[Prefix]) -> NewVersion:
-    """What the caller says it stored, held to the rules that `formats.read` holds a list to."""
-    stored = files.open(state.feeds, given.content)
-    for version, lengths in stored.lengths.items():
-        if lengths and min(lengths) < formats.LENGTH_MIN[version]:
-            widest = f"a /{min(lengths)}"
-            limit = formats.LENGTH_MIN[version]
-            raise ClearwayError.of("feeds.E005", origin=given.origin, prefix=widest, limit=limit)
-    _check_inside(stored, inside, given.origin)
-    name_limits.check_list(stored.names, given.origin)
-    names = sum(stored.names.counts().values())
-    counts = {**given.counts, "v4": len(stored.v4), "v6": len(stored.v6), "names": names}
-    return NewVersion(stored.hash, counts, fetch.shown(given.origin), given.etag, given.last_modified)
-
-
 def _check_inside(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> None:
     refusal = _refusal(stored, inside, origin)
     if refusal is not None:
@@ -401,10 +398,14 @@ def _refusal(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> Cl
 
 def _sweep(state: StateDirectory, now: datetime) -> None:
     """Removes entries that neither a list in force nor a kept snapshot names, and what a crash left half written."""
-    keep = {each.content for each in wanted.lists(now)}
+    keep = {each.content for each in wanted.lists(now)} | versions.kept_contents() | quarantine.contents()
+    keep |= shared_ranges.contents()
     for folder in state.snapshots.glob("*Z-*"):
         with contextlib.suppress(parts.Damaged):
-            keep |= {each["content"] for each in parts.read_manifest(folder)[0]["lists"]}
+            document = parts.read_manifest(folder)[0]
+            keep |= {each["content"] for each in document["lists"]}
+            ranges = document.get("shared", {}).get("sources", ())
+            keep |= {content for each in ranges for content in each["claims"].values()}
     oldest = time.time() - UNUSED_KEPT_S
     for path in state.feeds.iterdir():
         if path.name not in keep and path.stat().st_mtime < oldest:

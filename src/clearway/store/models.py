@@ -42,6 +42,10 @@ class Kind(models.TextChoices):
     PROTECT = "protect"
     UNPROTECT = "unprotect"
     BYPASS = "bypass"
+    CDN_ADD = "cdn-add"
+    CDN_VERSION = "cdn-version"
+    CDN_REMOVE = "cdn-remove"
+    CDN_QUARANTINE = "cdn-quarantine"
 
 
 class AppendOnly(models.Model):
@@ -156,6 +160,7 @@ class ExcludedRow(models.Model):
     target: models.CharField[str, str] = models.CharField(max_length=255, unique=True)
     scope: models.CharField[str, str] = models.CharField(max_length=8, blank=True)  # of a name; "" of a prefix
     until: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    decision_id: int
     decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
         Decision, on_delete=models.PROTECT, related_name="+", db_index=False
     )
@@ -165,9 +170,11 @@ class ExcludedRow(models.Model):
 
 
 class ProtectedRow(models.Model):
-    """A prefix or name of the operator's that no list may hold, beside those that come with the package."""
+    """What the operator protects from lists beside what comes with the package, or (`removed`) does not want protected
+    of that."""
 
     target: models.CharField[str, str] = models.CharField(max_length=255, unique=True)
+    removed: models.BooleanField[bool, bool] = models.BooleanField(default=False)
     decision: models.ForeignKey[Decision, Decision] = models.ForeignKey(
         Decision, on_delete=models.PROTECT, related_name="+", db_index=False
     )
@@ -206,6 +213,7 @@ class FeedVersion(AppendOnly):
     feed: models.ForeignKey[Feed, Feed] = models.ForeignKey(
         Feed, on_delete=models.PROTECT, related_name="+", db_index=False
     )
+    decision_id: int
     decision: models.OneToOneField[Decision, Decision] = models.OneToOneField(
         Decision, on_delete=models.PROTECT, related_name="+"
     )
@@ -237,6 +245,7 @@ class Quarantine(AppendOnly):
     feed: models.ForeignKey[Feed, Feed] = models.ForeignKey(
         Feed, on_delete=models.PROTECT, related_name="+", db_index=False
     )
+    decision_id: int
     decision: models.OneToOneField[Decision, Decision] = models.OneToOneField(
         Decision, on_delete=models.PROTECT, related_name="+"
     )
@@ -258,6 +267,7 @@ class Quarantine(AppendOnly):
 class FetchTrouble(models.Model):
     """A list whose last fetch failed; gone with the next one that does not. No decision: what the network did."""
 
+    feed_id: int
     feed: models.OneToOneField[Feed, Feed] = models.OneToOneField(Feed, on_delete=models.CASCADE, related_name="+")
     since: models.DateTimeField[datetime, datetime] = models.DateTimeField()
     at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
@@ -267,3 +277,52 @@ class FetchTrouble(models.Model):
 
     class Meta:
         db_table = "feed_trouble"
+
+
+class SharedSourceRow(models.Model):
+    """Where a vendor's address ranges come from. Only removed_at is ever written again, as of Feed."""
+
+    name: models.CharField[str, str] = models.CharField(max_length=64)
+    vendor: models.CharField[str, str] = models.CharField(max_length=64)  # of feeds.shared_vendors
+    source: models.CharField[str, str] = models.CharField(max_length=2048)
+    format: models.CharField[str, str] = models.CharField(max_length=255)
+    every_s: models.PositiveBigIntegerField[int | None, int | None] = models.PositiveBigIntegerField(
+        null=True
+    )  # null: fetched when somebody asks
+    added_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    removed_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "shared_source"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(removed_at__isnull=True), name="shared_source_name_once"
+            )
+        ]
+
+
+class SharedVersionRow(AppendOnly):
+    """What a vendor's list held when it was fetched: the ranges of each claim lie in feeds/ by their content hash."""
+
+    source: models.ForeignKey[SharedSourceRow, SharedSourceRow] = models.ForeignKey(
+        SharedSourceRow, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    decision: models.OneToOneField[Decision, Decision] = models.OneToOneField(
+        Decision, on_delete=models.PROTECT, related_name="+"
+    )
+    before: models.BigIntegerField[int | None, int | None] = models.BigIntegerField(
+        null=True
+    )  # id of the last version with other ranges: both count
+    contents: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(default=dict)  # claim → hash
+    fetched_at: models.DateTimeField[datetime, datetime] = models.DateTimeField()
+    counts: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    origin: models.CharField[str, str] = models.CharField(max_length=2048)
+    etag: models.CharField[str, str] = models.CharField(max_length=255, blank=True)
+    last_modified: models.CharField[str, str] = models.CharField(max_length=64, blank=True)
+    judgement: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+
+    objects = AppendOnlyRows.as_manager()
+
+    class Meta:
+        db_table = "shared_version"
+        indexes: ClassVar = [models.Index(fields=["source", "-id"], name="shared_version_newest")]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from clearway.errors import ClearwayError
+from clearway.feeds.feed_settings import FeedSettings, ReasonWord
 
 TEXT_MAX = 1000
 """Characters of a note."""
@@ -75,23 +76,35 @@ class StoredContent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    content: ContentHash
+    content: ContentHash | Literal[""]
     counts: dict[str, int]
-    origin: Word
+    origin: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
     etag: str = ""
     last_modified: str = ""
+    parts: dict[ReasonWord, ContentHash] = Field(default_factory=dict)
+    sha256: ContentHash | Literal[""] = ""
+    judgement: dict[str, Any] = Field(default_factory=dict)
 
 
 class FeedAddRequest(Request):
-    """Take a list from a file or URL. Without `stored`, whoever decides fetches it."""
+    """Take a list from a file or URL. Without `stored`, whoever decides fetches it. Its reason is `reason`, or that of
+    each category by `settings.reasons`."""
 
     name: FeedName
-    source: Word
-    reason: Word
+    source: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2048)]
+    reason: Word | None = None
     format: Word | None = None
     every: Word | None = None
     life: Word | None = None
+    observe: bool = False
+    settings: FeedSettings = FeedSettings()
     stored: StoredContent | None = None
+
+    @model_validator(mode="after")
+    def _one_word_on_reasons(self) -> Self:
+        if (self.reason is None) != bool(self.settings.reasons):
+            raise ValueError("a list has a reason (--reason), or a table of them by category (--map), and never both")
+        return self
 
 
 class FeedUpdateRequest(Request):
@@ -103,6 +116,46 @@ class FeedUpdateRequest(Request):
 class FeedRemoveRequest(Request):
     """Enforce a list no longer."""
 
+    note: Line = ""
+
+
+class FeedNoteRequest(Request):
+    """A decision about a list that needs no more than its name: enforce, observe, release, discard."""
+
+    note: Line = ""
+
+
+class FeedRollbackRequest(Request):
+    """Take an older version of a list again."""
+
+    version: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9a-f]{1,64}$")]
+    """The number of a decision, as `feed versions` shows, or how a content begins, 8 digits or more."""
+    note: Line = ""
+
+
+class FeedSetRequest(Request):
+    """Change what is set for a list. `settings`: fields of FeedSettings to write anew; tables are merged, key by key,
+    and a null takes a key or a field back to what it is where nothing is set."""
+
+    every: Word | None = None
+    life: Word | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    note: Line = ""
+
+
+class ExcludeRequest(Request):
+    """Let no list refuse an address, prefix or name until then."""
+
+    target: Word
+    until: Word
+    scope: Scope | None = None
+    note: Line = ""
+
+
+class TargetRequest(Request):
+    """Something about an address, prefix or name: lift its exclusion, protect it, protect it no longer."""
+
+    target: Word
     note: Line = ""
 
 
@@ -132,6 +185,10 @@ PATTERNS = {
     "name": "1 to 63 small letters, digits, dots, dashes or underscores, a letter or digit first",
     "organisation": "one line, without control characters",
     "note": "one line, without control characters",
+    "version": "the number of a decision, or 8 digits or more of a content, as `clearway feed versions` shows them",
+    "settings.sha256": "64 hexadecimal digits",
+    "settings.proxy": "`none`, or http:// or https:// without user and password",
+    "settings.key_file": "an absolute path",
     "frame": "a frame from its Ethernet header on, in hexadecimal: 14 to 9216 bytes",
 }
 """Patterns in words, by field."""

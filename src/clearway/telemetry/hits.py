@@ -125,5 +125,14 @@ class Hits:
         """The entries hit most, most first."""
         return sorted(self._by_entry.items(), key=lambda item: item[1].packets, reverse=True)[:count]
 
+    def top_by_list(self, count: int) -> list[tuple[Rule, Count]]:
+        """The entries of each list that are hit most, list by list."""
+        found: dict[str, list[tuple[Rule, Count]]] = {}
+        for rule, counted in self.top(ENTRIES_MAX):
+            held = found.setdefault(rule.list, [])
+            if len(held) < count:
+                held.append((rule, counted))
+        return [each for name in sorted(found) for each in found[name]]
+
     def _make_room(self) -> None:
         self._by_entry = dict(self.top(ENTRIES_MAX // 2))

@@ -94,7 +94,12 @@ class Migration(migrations.Migration):
         ),
         migrations.CreateModel(
             name="ProtectedRow",
-            fields=[_id(), ("target", models.CharField(max_length=255, unique=True)), ("decision", _decision())],
+            fields=[
+                _id(),
+                ("target", models.CharField(max_length=255, unique=True)),
+                ("removed", models.BooleanField(default=False)),
+                ("decision", _decision()),
+            ],
             options={"db_table": "protected"},
         ),
         migrations.CreateModel(

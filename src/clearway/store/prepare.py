@@ -1,0 +1,162 @@
+"""A list's bytes on their way to a version: fetched, judged by the guard, its entries kept in feeds/. Writes no row.
+
+What the guard condemns is kept too, where there is something to keep, so that a person may release it; nothing of it
+is enforced meanwhile. Imported after `store.setup`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from clearway.config import StateDirectory, storing
+from clearway.errors import ClearwayError
+from clearway.feeds import fetch, files
+from clearway.feeds.feed_settings import FeedSettings
+from clearway.policy.model import Prefix
+from clearway.store import judge
+from clearway.store.change import NewVersion
+from clearway.store.database import told
+from clearway.store.models import FeedVersion
+from clearway.store.requests import StoredContent
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (step, done, total): "fetch" in bytes (total None when unknown); "read", "store", "compile": 0 of 1, 1 of 1."""
+
+
+def no_progress(step: str, done: int, total: int | None) -> None:
+    """Tells nobody."""
+
+
+@told
+def prepare(
+    state: StateDirectory,
+    source: str,
+    format: str | None,
+    inside: Sequence[Prefix] = (),
+    progress: Progress = no_progress,
+    *,
+    now: datetime,
+    settings: FeedSettings | None = None,
+    name: str | None = None,
+) -> tuple[NewVersion, str]:
+    """Fetches `source`, has it judged, keeps its entries. The version, `quarantined` or not, and the format found.
+
+    `name`: the list that it is of, None for a new one. A server is asked for news only where entries of that URL are
+    held, read by the same settings. Raises feeds.E001 to E033, store.E002, E003.
+    """
+    settings = settings or FeedSettings()
+    known = _known(state, source, format, settings, name)
+    try:
+        fetched = fetch.fetch(
+            source,
+            etag=known.etag if known else "",
+            last_modified=known.last_modified if known else "",
+            progress=lambda done, total: progress("fetch", done, total),
+            **judge.asked_of_source(state, settings),
+        )
+    except ClearwayError as error:
+        failed = judge.of_failure(error, format, fetch.shown(source))
+        return NewVersion("", failed.counts, fetch.shown(source), judgement=failed.document), failed.format
+    if fetched.kept is not None:
+        state.adopt(fetched.kept)
+    if known and fetched.unchanged:
+        progress("store", 1, 1)
+        _keep_fresh(state, {known.content, *known.parts.values()})
+        version = NewVersion(
+            known.content,
+            dict(known.counts),
+            fetched.origin,
+            fetched.etag,
+            fetched.last_modified,
+            dict(known.parts),
+            "",
+            dict(known.judgement),
+        )
+        return version, known.feed.format
+    progress("read", 0, 1)
+    judged = judge.judge(state, fetched, format, inside, now=now, settings=settings, name=name)
+    progress("read", 1, 1)
+    progress("store", 0, 1)
+    with storing(state.path):
+        content = files.store(state.feeds, judged.kept, judged.kept.names).hash if judged.holds else ""
+        parts = {
+            reason: files.store(state.feeds, entries, entries.names).hash
+            for reason, entries in judged.by_reason.items()
+        }
+    version = NewVersion(
+        content,
+        judged.counts,
+        fetched.origin,
+        fetched.etag,
+        fetched.last_modified,
+        parts,
+        fetched.sha256,
+        {**judged.document, "read_as": read_as(settings, judged.format)},
+    )
+    _keep_fresh(state, version.contents)
+    progress("store", 1, 1)
+    return version, judged.format
+
+
+def read_as(settings: FeedSettings, format: str) -> str:
+    """What of the settings decides how bytes are read and judged, in one word: by others they are read anew."""
+    said = settings.model_dump(mode="json", include={"thresholds", "reasons", "sha256", "wide", "declared_count"})
+    return hashlib.sha256(json.dumps([format, said], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def given(state: StateDirectory, stored: StoredContent) -> NewVersion:
+    """What the caller says it fetched, judged and stored; its entries must be there. Raises feeds.E014, store.E020."""
+    if "verdict" not in stored.judgement:
+        raise ClearwayError.of(
+            "store.E020", field="stored.judgement", detail="nobody judged it", command="clearway feed"
+        )
+    counts = dict(stored.counts)
+    if stored.content:
+        entries = files.open(state.feeds, stored.content, verify=False)
+        counts |= {"v4": len(entries.v4), "v6": len(entries.v6)}
+    for content in stored.parts.values():
+        files.open(state.feeds, content, verify=False)
+    return NewVersion(
+        stored.content,
+        counts,
+        fetch.shown(stored.origin),
+        stored.etag,
+        stored.last_modified,
+        dict(stored.parts),
+        stored.sha256,
+        dict(stored.judgement),
+    )
+
+
+def _known(
+    state: StateDirectory, source: str, format: str | None, settings: FeedSettings, name: str | None
+) -> FeedVersion | None:
+    """The newest version of that source, read in that format (None: any) and by the same settings, that is held."""
+    found = FeedVersion.objects.filter(feed__source=source, feed__removed_at__isnull=True)
+    if format is not None:
+        found = found.filter(feed__format=format)
+    if name is not None:
+        found = found.filter(feed__name=name)
+    newest: FeedVersion | None = found.select_related("feed").order_by("-id").first()
+    if newest is None or not (newest.etag or newest.last_modified):
+        return None
+    if newest.judgement.get("read_as") != read_as(settings, newest.feed.format):
+        return None
+    with contextlib.suppress(ClearwayError):
+        for content in {newest.content, *newest.parts.values()}:
+            files.open(state.feeds, content, verify=False)
+        return newest
+    return None
+
+
+def _keep_fresh(state: StateDirectory, contents: set[str]) -> None:
+    """Counts from now as unused, should nobody write their row."""
+    with storing(state.path):
+        for content in contents:
+            os.utime(state.feeds / content)
+    state.adopt(*(state.feeds / content for content in contents))
