@@ -20,8 +20,8 @@ from clearway.feeds.feed_settings import FeedSettings
 from clearway.feeds.guard_entries import Held, HeldBack, Widths
 from clearway.feeds.judgement import Alarm, Finding, Judgement
 from clearway.feeds.protected import Protected
-from clearway.feeds.readers import packing, spared, table
-from clearway.feeds.readers.content import Content, Entries
+from clearway.feeds.readers import documents, packing, spared, table
+from clearway.feeds.readers.content import Content, Entries, Unfit
 from clearway.feeds.readers.rules import MALFORMED
 from clearway.policy.arrays import U64
 from clearway.policy.names import StoredNames
@@ -90,7 +90,7 @@ def check(
         text = packing.unpacked(data, origin)
         found = table.read(text, table_word, origin=origin, now=now, reasons=context.settings.reasons or None)
     except ClearwayError as error:
-        return _unread(error, table_word, context, released)
+        return _unread(_plainer(error, data, origin), table_word, context)
     limits = guard_rules.checked(context.settings.thresholds, found.format)
     entries, left_out = spared.without_excepted(found.content)
     held = _hold(entries, found.format, context, limits, rules)
@@ -120,7 +120,7 @@ def failed(error: ClearwayError, *, format: str | None, context: Context | None 
     """The same of a list that could not be fetched, where that says something of the list; else raises the error."""
     if guard_whole.of_error(error) is None:
         raise error
-    return _unread(error, format, context or Context(), released=False)
+    return _unread(error, format, context or Context())
 
 
 def kept_of(data: bytes, *, format: str | None, origin: str, context: Context | None = None, now: datetime) -> Entries:
@@ -156,7 +156,20 @@ def _max_age(context: Context, limits: dict[str, float]) -> timedelta:
     return timedelta(days=limits["age_days"]) if context.max_age is None else context.max_age
 
 
-def _unread(error: ClearwayError, format: str | None, context: Context, released: bool) -> Judgement:
+def _plainer(error: ClearwayError, data: bytes, origin: str) -> ClearwayError:
+    """JSON of which nobody knows the format may be none, or too deep to be looked at: that says more."""
+    if error.id != "feeds.E023":
+        return error
+    text = packing.unpacked(data, origin)
+    if text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        try:
+            documents.load(text)
+        except Unfit as unfit:
+            return ClearwayError.of(unfit.id, origin=origin, **unfit.fields)
+    return error
+
+
+def _unread(error: ClearwayError, format: str | None, context: Context) -> Judgement:
     finding = guard_whole.of_error(error)
     if finding is None:
         raise error
