@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, Row]] = {
         "grant": Row("clearway.cli.decisions", "grant", "put an inside prefix into the green lane"),
         "revoke": Row("clearway.cli.decisions", "revoke", "take it out again"),
         "feed": Row("clearway.cli.feed", "app", "lists from elsewhere: add, list, update, remove"),
+        "cdn": Row("clearway.cli.cdn", "app", "addresses that many sites share: whose, how old, how much is missed"),
     },
     "Why": {
         "explain": Row(
