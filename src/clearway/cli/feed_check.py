@@ -30,6 +30,16 @@ SHOWN_MAX = 12
 COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
 
 
+WideOption = Annotated[
+    bool | None,
+    typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
+]
+TopSitesOption = Annotated[
+    str | None,
+    typer.Option("--top-sites", metavar="FILE", help="A list of sites that all visit: their own names are protected."),
+]
+
+
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE|URL|-", help="A list, compressed or not; - is standard input.")],
     format: Annotated[
@@ -62,14 +72,8 @@ def check(
         list[str] | None,
         typer.Option("--map", metavar="CATEGORY=REASON", help="A reason by the source's category. Repeatable."),
     ] = None,
-    wide: Annotated[
-        bool | None,
-        typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
-    ] = None,
-    top_sites: Annotated[
-        str | None,
-        typer.Option("--top-sites", metavar="FILE", help="A list of sites that all visit, as a list of domains."),
-    ] = None,
+    wide: WideOption = None,
+    top_sites: TopSitesOption = None,
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -181,11 +185,9 @@ def _context(
     from clearway.feeds import guard
 
     if state is None:
-        from clearway.feeds.shared_bundle import bundled
-        from clearway.policy.shared_sources import SharedRanges
+        from clearway.feeds.shared_bundle import bundled_ranges
 
-        held = SharedRanges([(each.source, {each.claim: each}) for each in bundled()])
-        context = guard.Context(settings=settings, shared=held.shared)
+        context = guard.Context(settings=settings, shared=bundled_ranges().shared)
     else:
         from clearway.cli import ask
         from clearway.feeds.fetch import is_url
