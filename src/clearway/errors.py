@@ -373,6 +373,12 @@ CATALOG: dict[str, ErrorKind] = {
         MACHINE_CANNOT,
         True,
     ),
+    "policy.E013": ErrorKind(
+        "{path} is no compiled policy: {detail}",
+        "A compiled policy is the folder that `clearway status --json` names as snapshot.path: snapshots/current in a "
+        "state directory. Leave --policy out to judge by what is wanted now in --state DIR.",
+        MISUSE,
+    ),
     # feeds: lists from elsewhere; a refused list changes nothing
     "feeds.E001": ErrorKind("{value} is no format of lists", "Choose one of {known} with --format.", MISUSE),
     "feeds.E002": ErrorKind(

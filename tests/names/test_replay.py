@@ -91,8 +91,9 @@ def test_a_snapshot_alone_is_asked_for_its_lists(state: Path, capture: Path, tmp
 
 def test_a_policy_that_is_none_is_refused_by_name(state: Path, capture: Path, tmp_path: Path) -> None:
     done = clearway(state, "replay", capture, "--policy", tmp_path)
-    assert done.returncode != 0
-    assert "policy.E01" in done.stderr
+    assert done.returncode == 2
+    assert f"{tmp_path} is no compiled policy" in done.stderr and "policy.E013" in done.stderr
+    assert "leave --policy out" in " ".join(done.stderr.split()).lower() and "stands" not in done.stderr
 
 
 def test_where_nothing_was_stored_there_is_no_policy_to_ask(state: Path, capture: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from clearway.cli import ask, progress, show
 from clearway.cli.inspect import PROGRESS_BYTES_MIN, FileArgument, ended, endpoint, opened, unreadable
 from clearway.cli.options import JsonOption, StateOption
+from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +81,12 @@ def _policy(snapshot: Path | None, state: Path | None) -> tuple[Policy, list[Pre
         from clearway.policy.evaluate import Policy
         from clearway.policy.replay import lists_of
 
-        lists, ranges = lists_of(snapshot)
+        try:
+            lists, ranges = lists_of(snapshot)
+        except ClearwayError as error:
+            if error.id in ("policy.E010", "policy.E011"):  # what to do about the gateway's own is no help here
+                raise ClearwayError.of("policy.E013", path=snapshot, detail=error.message) from error
+            raise
         policy = Policy(lists=lists, shared=ranges.shared, ranges=ranges)
         return policy, ask.inside(directory), datetime.now(UTC)
     now = ask.read_store(directory)
