@@ -21,7 +21,7 @@ from clearway.feeds.judgement import QUARANTINE, Judgement
 from clearway.feeds.readers.content import NO_V4, Entries
 from clearway.policy.entries import StoredEntries
 from clearway.policy.model import Prefix
-from clearway.store import protect, subscribe, wanted
+from clearway.store import protect, shared_ranges, subscribe, wanted
 from clearway.store.change import NewVersion
 from clearway.store.models import Feed, FeedVersion
 
@@ -124,6 +124,7 @@ def _context(
         settings=settings,
         last_good=_last_good(state, name) if name is not None else None,
         protected=protect.in_force(now, inside),
+        shared=shared_ranges.shared_now(state),
         other_share=_other_share(state, name, now),
     )
 
