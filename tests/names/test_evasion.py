@@ -46,6 +46,9 @@ BAD, GOOD = f"login.{REFUSED_DOMAIN}", "news.clean.example"
 HELLO, CLEAN = hello(BAD), hello(GOOD)
 MTU_BYTES = 1400
 WATCHED_S = 2.0
+DATAGRAMS_S = 0.5
+"""So long after it was decided a flow of datagrams is not asked again."""
+SETTLED_S = 0.3
 CLOCK_S = 4.5
 """Of the table of young flows: what is older goes first."""
 PUBLIC_ECH = "cloudflare-ech.com"
@@ -619,6 +622,24 @@ def test_quic_of_another_version_passes_unread(between: Between) -> None:
     unknown = datagram[:1] + b"\xfa\xce\xb0\x0c" + datagram[5:]
     outcome = play(between, lambda flow: flow.datagram(unknown))
     assert [packet.payload for packet in outcome.arrived] == [unknown]
+
+
+def test_a_forged_initial_ends_the_flow_of_another(between: Between) -> None:
+    """Whoever sends it: a datagram proves no sender."""
+    clean, forged = initials(GOOD, 1, connection=b"honest!!")[0], initials(BAD, 1)[0]
+    data, more = b"\x40" + bytes(range(60)), b"\x41" + bytes(range(60))
+
+    def scenario(flow: Flow) -> None:
+        flow.datagram(clean)
+        time.sleep(2 * DATAGRAMS_S)
+        flow.datagram(data)
+        flow.datagram(forged)
+        time.sleep(SETTLED_S)
+        flow.datagram(more)
+
+    outcome = play(between, scenario)
+    assert [packet.payload for packet in outcome.arrived] == [clean, data], outcome
+    assert outcome.moved["refused"] == {"quic": 1} and outcome.unreachable == 1
 
 
 # ---- DNS ----
