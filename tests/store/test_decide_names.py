@@ -189,7 +189,7 @@ from clearway.store import decide, standing_names
 from clearway.store.requests import BlockRequest
 now = datetime.fromisoformat({now.isoformat()!r})
 decide.block(BlockRequest(target="a.bad.example", reason="malware", until="1h"), now, "alice")
-call_command("migrate", "store", "0003", verbosity=0)
+call_command("migrate", "store", "0005", verbosity=0)
 call_command("migrate", "store", verbosity=0)
 print([each.entry.name for each in standing_names.within(["block"], "bad.example", now, 5)])
 """

@@ -1,7 +1,5 @@
 """Names in force from their end, so that what lies below a name is one range of an index."""
 
-import pkgutil
-from pathlib import Path
 from typing import ClassVar
 
 from django.db import migrations, models
@@ -9,7 +7,6 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
 _NAMES_AT_ONCE = 1000
-_BEFORE = max(each.name for each in pkgutil.iter_modules([str(Path(__file__).parent)]) if each.name < "0006")
 
 
 def fill(apps: StateApps, _editor: BaseDatabaseSchemaEditor) -> None:
@@ -22,7 +19,7 @@ def fill(apps: StateApps, _editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("store", _BEFORE)]
+    dependencies: ClassVar = [("store", "0005_shared_ranges")]
 
     operations: ClassVar = [
         migrations.AddField(
