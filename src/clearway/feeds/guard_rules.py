@@ -38,8 +38,8 @@ class GuardRule(Enum):
     SPECIAL_USE = "G10.special-use", ENTRY, False, "it touches addresses that are of no single network"
     GRANTED = "G10.granted", ENTRY, False, "it touches a registered organisation that is let through"
     ECH = "G10.ech", ENTRY, False, "it covers a name that stands for every site of a provider that encrypts names"
-    SYSTEM = "G10.system", ENTRY, False, "it touches updates, certificate status, time or the way into a network"
     SUFFIX = "G10.suffix", ENTRY, False, "it covers a public suffix: whoever registers there would be refused"
+    SYSTEM = "G10.system", ENTRY, False, "it touches updates, certificate status, time or the way into a network"
     TOP_SITE = "G10.top-site", ENTRY, False, "it covers a site of the operator's list of those that all visit"
     CDN = "G10.cdn", ENTRY, False, "it touches addresses that many sites share"
     WIDE = "G11.wide", ENTRY, False, "it is a wide prefix, and the list is not marked as one of wide prefixes"
@@ -62,8 +62,8 @@ PROTECTED_CASES: tuple[GuardRule, ...] = (
     GuardRule.SPECIAL_USE,
     GuardRule.GRANTED,
     GuardRule.ECH,
-    GuardRule.SYSTEM,
     GuardRule.SUFFIX,
+    GuardRule.SYSTEM,
     GuardRule.TOP_SITE,
 )
 """Of which rows of the protected set can be; an entry that touches several is counted under the first."""

@@ -114,19 +114,15 @@ class Protected:
 
     def touched_by(self, entry: NameEntry) -> tuple[GuardRule, str] | None:
         """The first case that an entry of a list touches, and what it hits there; None: it is free."""
-        touched = [row for row in self._rows_at(entry) if _meet(entry, row.value)]
-        if touched:
-            row = min(touched, key=lambda each: PROTECTED_CASES.index(each.case))
-            if row.case != GuardRule.TOP_SITE:
-                return row.case, shown(row.value)
+        found = [(row.case, shown(row.value)) for row in self._rows_at(entry) if _meet(entry, row.value)]
         suffix = self._suffix_touched(entry)
-        if suffix:
-            return GuardRule.SUFFIX, suffix
+        if suffix is not None:
+            found.append((GuardRule.SUFFIX, suffix))
         if entry.name.encode("ascii") in self.top_sites and entry.scope != BELOW:
-            return GuardRule.TOP_SITE, entry.name
+            found.append((GuardRule.TOP_SITE, entry.name))
         if entry.scope != EXACT and entry.name in self.top_sites_above:
-            return GuardRule.TOP_SITE, self.top_sites_above[entry.name]
-        return None
+            found.append((GuardRule.TOP_SITE, self.top_sites_above[entry.name]))
+        return min(found, key=lambda each: PROTECTED_CASES.index(each[0]), default=None)
 
     def _rows_at(self, entry: NameEntry) -> list[Row]:
         found = [row for suffix in suffixes(entry.name) for row in self.names.get(suffix, ())]
