@@ -8,7 +8,7 @@ packs all the same is understood there, since gzip and zstd show by how they beg
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,6 +16,7 @@ from importlib import metadata
 from types import TracebackType
 from typing import Any, Self
 
+import h2.exceptions
 import httpcore
 import httpx
 
@@ -169,6 +170,10 @@ class Http:
         if certificate:
             return ClearwayError.of("feeds.E031", origin=origin, detail=certificate)
         announced, received = progressed.announced, progressed.received
+        for each in _causes(error):
+            if isinstance(each, h2.exceptions.InvalidBodyLengthError):
+                lengths = {"announced": each.expected_length, "sent": each.actual_length}
+                return ClearwayError.of("feeds.E033", origin=origin, **lengths)
         if announced is not None and received < announced and isinstance(error, httpcore.RemoteProtocolError):
             return ClearwayError.of("feeds.E033", origin=origin, announced=announced, sent=received)
         if isinstance(error, httpx.InvalidURL):  # it says a piece of it, which may be one of a password
@@ -213,15 +218,20 @@ def _check_length(answer: httpx.Response, progressed: _Progress, whole: bool) ->
         raise ClearwayError.of("feeds.E033", origin=progressed.origin, announced=announced, sent=shown_sent)
 
 
-def _certificate_error(error: BaseException | None) -> str:
+def _certificate_error(error: Exception) -> str:
     """What is wrong with who the server says it is; "" where something else is."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return error.verify_message or "its certificate is not valid"
-        if isinstance(error, ssl.SSLError):
-            return f"TLS fails ({(error.reason or 'no reason is given').lower().replace('_', ' ')})"
-        error = error.__cause__ or error.__context__
+    for each in _causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return each.verify_message or "its certificate is not valid"
+        if isinstance(each, ssl.SSLError):
+            return f"TLS fails ({(each.reason or 'no reason is given').lower().replace('_', ' ')})"
     return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -28,6 +28,8 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # else the thread that waits takes one more
         self._listener.close()
 
     def _accept(self) -> None:
