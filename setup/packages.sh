@@ -41,13 +41,15 @@ need curl have curl
 need iperf3 have iperf3
 need nftables have nft
 need ethtool have ethtool
-# clients that the tests of names record; a browser is large, so it is for continuous integration alone
+# clients that the tests of names record; a browser is large, and Debian starts a server of zones as soon as it is there,
+# so these two are for continuous integration alone
 need openssl have openssl
 need bind9-dnsutils have dig
 need gnutls-bin have gnutls-cli
 need netcat-openbsd have nc
 need wget have wget
 [ -z "${CI:-}" ] || ! in_archive chromium || need chromium have chromium
+[ -z "${CI:-}" ] || need knot have knotd
 need clang have_clang
 
 [ ${#missing[@]} -gt 0 ] || exit 0
