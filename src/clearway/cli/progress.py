@@ -14,6 +14,7 @@ Report = Callable[[str, int, int | None], None]
 """Told (step, done, total), as store.lists.Progress; a step whose total is at most 1 has no length that is known."""
 
 WORDS = {
+    "lists": "reading lists",
     "fetch": "fetching",
     "read": "reading",
     "inspect": "reading frames",
@@ -43,16 +44,15 @@ def shown(wanted: bool) -> Iterator[Report]:
     with Progress(*columns, console=show.console(stderr=True), transient=True) as progress:
 
         def report(step: str, done: int, total: int | None) -> None:
-            in_bytes = step in ("fetch", "inspect")
+            has_length = step in ("lists", "fetch", "inspect")
             if step not in tasks:
-                tasks[step] = progress.add_task(WORDS[step], total=total if in_bytes else None, done="")
+                tasks[step] = progress.add_task(WORDS[step], total=total if has_length else None, done="")
             ended = total is not None and done >= total
-            length = (total if in_bytes else 1) if ended or in_bytes else None
-            progress.update(
-                tasks[step],
-                total=length,
-                completed=done if in_bytes else int(ended),
-                done=show.size(done) if in_bytes else "",
-            )
+            length = (total if has_length else 1) if ended or has_length else None
+            told = ""
+            if has_length:
+                in_words = str if step == "lists" else show.size
+                told = in_words(done) if total is None else f"{in_words(done)} of {in_words(total)}"
+            progress.update(tasks[step], total=length, completed=done if has_length else int(ended), done=told)
 
         yield report
