@@ -90,6 +90,31 @@ def names(
     return _ended(measured, plot, json)
 
 
+@app.command()
+def lists(
+    only: OnlyOption = None,
+    quick: QuickOption = False,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Measure lists: 10 million addresses and 5 million names in forty of them, from files to enforced; and again.
+
+    The same list beside nft, ipset, unbound and dnsmasq, where they are installed; the wire while lists are loaded.
+    Everything takes about twelve minutes and wants a machine that does nothing else; --quick takes about two.
+
+    Example: sudo clearway bench lists --only all --only changed
+    """
+    from clearway.bench import run
+    from clearway.bench.lists_figures import FIGURES
+    from clearway.bench.lists_plan import PLANS
+    from clearway.bench.lists_stand import ListsStand
+
+    figures = run.chosen(only or [], FIGURES)
+    with _Bars(not json) as bars:
+        measured = run.measure(figures, PLANS["quick" if quick else "full"], _command(), bars, ListsStand)
+    return _ended(measured, plot, json)
+
+
 def _command() -> str:
     return " ".join(["clearway", *sys.argv[1:]])
 
@@ -116,13 +141,13 @@ def _ended(measured: Run, plot: Path | None, json: bool) -> int:
 
 @app.command("list")
 def list_figures(json: JsonOption = False) -> None:
-    """List the figures that `bench wire` and `bench names` can measure.
+    """List the figures that `bench wire`, `bench names` and `bench lists` can measure.
 
     Example: clearway bench list
     """
-    from clearway.bench import figures, names_figures
+    from clearway.bench import figures, lists_figures, names_figures
 
-    known = {"wire": figures.FIGURES, "names": names_figures.FIGURES}
+    known = {"wire": figures.FIGURES, "names": names_figures.FIGURES, "lists": lists_figures.FIGURES}
     if json:
         rows = [
             {"bench": bench, "name": one.name, "sentence": one.sentence, "seconds": one.seconds}

@@ -15,6 +15,7 @@ from clearway.cli import (
     ask,
     feed_check,
     feed_exclude,
+    feed_many,
     feed_options,
     feed_parse,
     feed_quarantine,
@@ -28,7 +29,6 @@ from clearway.cli import (
 from clearway.cli.feed_options import FeedName, KeyFileOption, MapOption, NoteOption, PinOption, ProxyOption, SetOption
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.config import FILE_LIFE, URL_EVERY, StateDirectory
-from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
     from clearway.policy.model import Prefix
@@ -88,11 +88,11 @@ def add(
     Example: clearway feed add iocs /srv/lists/threatfox.csv --map botnet_cc=botnet-c2 --map payload_delivery=malware
     """
     directory = ask.directory(state)
-    settings = feed_options.settings(set, map, pin, proxy, key_file)
-    body = {"name": name, "source": source, "reason": reason, "format": format, "every": every, "life": life}
-    body = {key: value for key, value in body.items() if value is not None}
+    body = feed_options.add_body(
+        name, source, reason, format, every, life, observe, set=set, map=map, pin=pin, proxy=proxy, key_file=key_file
+    )
     with progress.shown(not json) as report:
-        answer = feed_sources.add(directory, body | {"observe": observe, "settings": settings}, report)
+        answer = feed_sources.add(directory, body, report)
     if json:
         show.document(answer)
     else:
@@ -113,24 +113,7 @@ def update(
     now = ask.read_store(directory)
     from clearway.store import overview
 
-    answers: list[dict[str, Any]] = []
-    code = 0
-    for name in names or [row["feed"] for row in overview.feeds(now)]:
-        try:
-            with progress.shown(not json) as report:
-                answers.append(feed_sources.update(directory, name, report))
-        except ClearwayError as error:
-            code = max(code, error.exit_code)
-            answers.append({"feed": name, **error.as_json()})
-            if not json:
-                show.error(error, False)
-        else:
-            if not json:
-                verb = "unchanged" if answers[-1].get("unchanged") else "updated"
-                feed_tables.tell_version(verb, answers[-1], directory)
-    if json:
-        show.document({"lists": answers})
-    return code
+    return feed_many.update(directory, names or [row["feed"] for row in overview.feeds(now)], json)
 
 
 @app.command("set")
@@ -283,6 +266,7 @@ def show_(name: FeedName, state: StateOption = None, json: JsonOption = False) -
         show.put(*feed_tables.one_list(row, refusals.get(name), now))
 
 
+app.command()(feed_many.load)
 app.command()(feed_versions.versions)
 app.command()(feed_versions.diff)
 app.command()(feed_versions.rollback)

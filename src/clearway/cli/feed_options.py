@@ -77,6 +77,22 @@ def settings(
     return said
 
 
+def add_body(
+    name: str,
+    source: str,
+    reason: str | None,
+    format: str | None,
+    every: str | None,
+    life: str | None,
+    observe: bool,
+    **settings_said: Any,
+) -> dict[str, Any]:
+    """Fields of a FeedAddRequest that were said; `settings_said`: what `settings` takes, by name."""
+    body = {"name": name, "source": source, "reason": reason, "format": format, "every": every, "life": life}
+    said = {key: value for key, value in body.items() if value is not None}
+    return said | {"observe": observe, "settings": settings(**settings_said)}
+
+
 def _divided(text: str, option: str, form: str, last: bool = False) -> tuple[str, str]:
     key, equals, value = text.rpartition("=") if last else text.partition("=")
     if not equals or not key.strip():
