@@ -22,11 +22,12 @@ from clearway.errors import ANSWER_IS_NO, ClearwayError
 if TYPE_CHECKING:
     from clearway.feeds.feed_settings import FeedSettings
     from clearway.feeds.fetch import Fetched
-    from clearway.feeds.guard import Context, Judgement
+    from clearway.feeds.guard import Context, HeldBack, Judgement
     from clearway.feeds.protected import Row
 
-SHOWN_MAX = 12
-"""Held-back entries, and malformed lines, that people are shown."""
+SHOWN_OF_RULE = 4
+"""Entries held back by one rule that people are shown."""
+MALFORMED_SHOWN = 8
 COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
 
 
@@ -187,7 +188,8 @@ def _context(
     if state is None:
         from clearway.feeds.shared_bundle import bundled_ranges
 
-        context = guard.Context(settings=settings, shared=bundled_ranges().shared)
+        ranges = bundled_ranges()
+        context = guard.Context(settings=settings, shared=ranges.shared, shared_ranges=ranges)
     else:
         from clearway.cli import ask
         from clearway.feeds.fetch import is_url
@@ -289,6 +291,12 @@ def _no_document(format: str | None) -> dict[str, Any]:
     }
 
 
+def _first_of_each(held_back: Sequence[HeldBack]) -> list[HeldBack]:
+    """The first few of each rule."""
+    rules = dict.fromkeys(each.rule for each in held_back)
+    return [each for rule in rules for each in [held for held in held_back if held.rule == rule][:SHOWN_OF_RULE]]
+
+
 def _show(judged: Judgement, origin: str) -> None:
     from clearway.feeds.guard_rules import sentence_of
 
@@ -323,13 +331,13 @@ def _show(judged: Judgement, origin: str) -> None:
         parts += ["", rejected]
     if judged.held_back:
         held = show.table("line", "held back", "rule", "touches", right=("line",))
-        for each in judged.held_back[:SHOWN_MAX]:
+        for each in _first_of_each(judged.held_back):
             value = each.value if each.scope in (None, "exact") else f"{each.value} ({each.scope})"
             held.add_row(show.count(each.line), show.plain(value), each.rule, show.plain(each.hit))
         parts += ["", held]
     if judged.malformed:
         malformed = show.table("line", "malformed", right=("line",))
-        for number, text in judged.malformed[:SHOWN_MAX]:
+        for number, text in judged.malformed[:MALFORMED_SHOWN]:
             malformed.add_row(show.count(number), show.plain(text))
         parts += ["", malformed]
     show.put(*parts)

@@ -18,14 +18,17 @@ from clearway.errors import ClearwayError
 from clearway.feeds import guard_entries, guard_rules, guard_whole, judgement, line_search, protected
 from clearway.feeds.feed_settings import FeedSettings
 from clearway.feeds.guard_entries import Held, HeldBack, Widths
+from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.judgement import Alarm, Finding, Judgement
 from clearway.feeds.protected import Protected
 from clearway.feeds.readers import documents, packing, spared, table
 from clearway.feeds.readers.content import Content, Entries, Unfit
 from clearway.feeds.readers.rules import MALFORMED
 from clearway.policy.arrays import U64
+from clearway.policy.model import Prefix
 from clearway.policy.names import StoredNames
 from clearway.policy.shared import NOTHING_SHARED, Shared
+from clearway.policy.shared_sources import SharedRanges
 
 __all__ = ["Alarm", "Context", "Finding", "HasEntries", "HeldBack", "Judgement", "check", "failed", "kept_of"]
 
@@ -55,6 +58,8 @@ class Context:
     """What is in force of this list; None, or empty: nothing is."""
     protected: Protected = field(default_factory=protected.bundled)
     shared: Shared = NOTHING_SHARED
+    shared_ranges: SharedRanges | None = None
+    """What `shared` is made of, to say who published a range that an entry touches."""
     other_share: int = 0
     """IPv4 addresses that all other lists hold, each once."""
     max_age: timedelta | None = None
@@ -189,7 +194,7 @@ def _judgement(
     content = found.content
     findings = guard_whole.in_order_of_rules(findings)
     rejected = {rule.id: count for rule, count in content.rejects.by_rule().items()}
-    samples = line_search.placed(text, held.samples[:HELD_BACK_MAX])
+    samples = line_search.placed(text, _named(held.samples[:HELD_BACK_MAX], context.shared_ranges))
     return Judgement(
         format=found.format,
         releasable=held.kept,
@@ -207,6 +212,18 @@ def _judgement(
         declared=content.declared,
         malformed=tuple(_malformed(content)),
     )
+
+
+def _named(samples: list[HeldBack], ranges: SharedRanges | None) -> list[HeldBack]:
+    """With who published the shared range that each touches."""
+    made = []
+    for sample in samples:
+        is_shared = sample.rule in (GuardRule.CDN.id, GuardRule.CLOUD.id)
+        found = ranges.rule(Prefix.parse(sample.value)) if ranges is not None and is_shared else None
+        made.append(
+            sample if found is None else sample._replace(hit=f"{found.prefix} ({found.vendor}, {found.source})")
+        )
+    return made
 
 
 def _alarms(findings: list[Finding], samples: list[HeldBack], counts: dict[str, int]) -> list[Alarm]:
