@@ -16,7 +16,7 @@ from clearway.bench.bulk import CONGESTION_CONTROL, bulk
 from clearway.bench.figures import ANY_DESTINATION, Figure
 from clearway.bench.generator import flood
 from clearway.bench.lists_feeds import CHANGED_SHARE, Kind
-from clearway.bench.lists_gateway import ListsGateway, gateway
+from clearway.bench.lists_gateway import ListsGateway
 from clearway.bench.lists_peers import DNSMASQ, IPSET, NFT, UNBOUND, UNBOUND_RPZ, Loader
 from clearway.bench.lists_stand import ListsStand
 from clearway.bench.measurement import Aim, Measurement, Result, Series
@@ -248,7 +248,7 @@ def _wire(
     found: dict[str, list[Measurement]] = {"before": [], "during": []}
     stand.progress.begin(title, 2 * stand.lists_plan.wire_turns)
     for _ in range(stand.lists_plan.wire_turns):
-        with gateway() as made:
+        with stand.gateway() as made:
             peer = Peer("clearway", made.wire)
             found["before"].append(measure(peer))
             stand.progress.step(f"before {found['before'][-1].value:.4g} {unit}")

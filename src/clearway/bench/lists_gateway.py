@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 from clearway.bench.daemon import CLEARWAY, Daemon
 from clearway.bench.generator import frame
-from clearway.bench.lists_memory import PeakMemory, family, map_bytes
+from clearway.bench.lists_memory import PeakMemory, cpu_seconds, family, map_bytes
 from clearway.bench.measurement import Measurement
 from clearway.bench.topology import PLAIN_LEFT, Wire
 from clearway.errors import ClearwayError
@@ -26,12 +27,15 @@ class Loaded:
     """What a command about lists took."""
 
     seconds: float
+    cpu_s: float
+    """Of the command and the gateway together."""
     peak_bytes: int
     own_peaks_bytes: int
     kernel_bytes: int
 
     def measurement(self, **more: float) -> Measurement:
         details = {
+            "cpu_s": self.cpu_s,
             "peak_mb": self.peak_bytes / 1e6,
             "own_peaks_mb": self.own_peaks_bytes / 1e6,
             "kernel_mb": self.kernel_bytes / 1e6,
@@ -45,7 +49,7 @@ class ListsGateway(Daemon):
     def timed(self, *words: str) -> Loaded:
         """Runs `clearway WORDS` to its end; bench.E004 where it fails. Memory: of the gateway and the command."""
         command = self.wire.gateway.command([*CLEARWAY, *words, "--state", str(self.state)])
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), self._cpu_s()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         with PeakMemory(lambda: [*self.pids(), process.pid]) as memory:
             try:
@@ -57,12 +61,18 @@ class ListsGateway(Daemon):
         if process.returncode:
             detail = told.strip()[-300:] or f"exit code {process.returncode}"
             raise ClearwayError.of("bench.E004", command=f"clearway {' '.join(words[:2])}", detail=detail)
-        return Loaded(took, memory.peak_bytes, memory.own_peaks_bytes, map_bytes(self.family()))
+        cpu_s = self._cpu_s() - cpu_s
+        return Loaded(took, cpu_s, memory.peak_bytes, memory.own_peaks_bytes, map_bytes(self.family()))
 
     def started(self, *words: str) -> subprocess.Popen[bytes]:
         """The same, not waited for."""
         command = self.wire.gateway.command([*CLEARWAY, *words, "--state", str(self.state)])
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _cpu_s(self) -> float:
+        """Of the gateway, and of commands that have ended."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ended.ru_utime + ended.ru_stime + sum(cpu_seconds(pid) for pid in self.family())
 
     def pids(self) -> list[int]:
         """The daemon's own process."""
