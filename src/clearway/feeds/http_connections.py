@@ -68,7 +68,12 @@ class Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         seconds = self._deadline.left(CONNECT_SECONDS_MAX)
-        return Stream(self._inner.start_tls(ssl_context, server_hostname, seconds), self._deadline)
+        inner = self._inner.start_tls(ssl_context, server_hostname, seconds)
+        connection = inner.get_extra_info("socket")
+        if isinstance(connection, ssl.SSLSocket):  # an end that TLS does not vouch for may be one that somebody made
+            of_python: Any = connection
+            of_python.suppress_ragged_eofs = False
+        return Stream(inner, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

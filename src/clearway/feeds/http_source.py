@@ -166,16 +166,19 @@ class Http:
         origin = progressed.origin
         if self.deadline.passed():
             return ClearwayError.of("feeds.E010", origin=origin, detail="it takes too long")
-        certificate = _certificate_error(error)
-        if certificate:
-            return ClearwayError.of("feeds.E031", origin=origin, detail=certificate)
         announced, received = progressed.announced, progressed.received
+        tls = _tls_error(error)
+        if tls and not received:
+            return ClearwayError.of("feeds.E031", origin=origin, detail=tls)
         for each in _causes(error):
             if isinstance(each, h2.exceptions.InvalidBodyLengthError):
                 lengths = {"announced": each.expected_length, "sent": each.actual_length}
                 return ClearwayError.of("feeds.E033", origin=origin, **lengths)
-        if announced is not None and received < announced and isinstance(error, httpcore.RemoteProtocolError):
+        closed = isinstance(error, httpcore.RemoteProtocolError) or tls
+        if announced is not None and received < announced and closed:
             return ClearwayError.of("feeds.E033", origin=origin, announced=announced, sent=received)
+        if tls:
+            return ClearwayError.of("feeds.E010", origin=origin, detail=f"it was cut off after {received} bytes")
         if isinstance(error, httpx.InvalidURL):  # it says a piece of it, which may be one of a password
             return ClearwayError.of("feeds.E010", origin=origin, detail="it is no valid address")
         return ClearwayError.of("feeds.E010", origin=origin, detail=str(error) or type(error).__name__)
@@ -218,7 +221,7 @@ def _check_length(answer: httpx.Response, progressed: _Progress, whole: bool) ->
         raise ClearwayError.of("feeds.E033", origin=progressed.origin, announced=announced, sent=shown_sent)
 
 
-def _certificate_error(error: Exception) -> str:
+def _tls_error(error: Exception) -> str:
     """What is wrong with who the server says it is; "" where something else is."""
     for each in _causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):

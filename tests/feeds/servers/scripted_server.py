@@ -46,7 +46,9 @@ class ScriptedServer:
             if self._tls is not None:
                 connection = stack.enter_context(self._tls.wrap_socket(connection, server_side=True))
             self._script(connection)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
+                if isinstance(connection, ssl.SSLSocket):
+                    connection = connection.unwrap()  # says that this is the end
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(1)
 

@@ -79,6 +79,11 @@ def test_tls_hides_none_of_it(secure: str, trusted: Authority, path: str) -> Non
     refused("feeds.E007" if path == "endless" else "feeds.E033", f"{secure}/{path}", bytes_max=1 << 20)
 
 
+def test_an_end_that_tls_does_not_vouch_for_is_none(web: str, secure: str, trusted: Authority) -> None:
+    assert "cut off after 20 bytes" in refused("feeds.E010", f"{secure}/cut-off").message
+    assert fetch(f"{web}/cut-off").data == LIST, "without TLS nobody can tell"
+
+
 @pytest.mark.parametrize("path", ["list", "gzip", "no-length", "chunked"])
 def test_what_is_one_is_taken(web: str, secure: str, trusted: Authority, path: str) -> None:
     for server in (web, secure):

@@ -51,6 +51,13 @@ def reset_midway(connection: socket.socket) -> None:
     reset(connection)
 
 
+def cut_off(connection: socket.socket) -> None:
+    """A body without a length that ends as if somebody on the way had ended it."""
+    connection.sendall(answer(LIST, Content_Length=None))
+    time.sleep(0.05)
+    socket.socket(fileno=connection.detach()).close()
+
+
 def slow_body(connection: socket.socket) -> None:
     """A byte now and then."""
     connection.sendall(answer(Content_Length=100_000))
@@ -91,6 +98,7 @@ ACTING: dict[str, Callable[[socket.socket], None]] = {
     "/endless-head": endless_head,
     "/longer-late": longer_late,
     "/reset": reset_midway,
+    "/cut-off": cut_off,
     "/silent": lambda connection: time.sleep(END_SECONDS),
     "/drip": slow_body,
     "/drip-head": lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"1" * 1000, 0.02),
