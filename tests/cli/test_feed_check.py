@@ -1,0 +1,220 @@
+"""feed check: one document in every case, an exit code that says it in short, and no rights, state or gateway."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from calling import Call
+
+ADDRESSES = [f"77.{20 + number % 200}.{number // 200}.9" for number in range(1000)]
+KEYS = {"format", "verdict", "entries", "rule", "rules", "alarms", "first_load", "rejected"}
+
+
+def written(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return written(tmp_path / "good.txt", *ADDRESSES)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    return written(tmp_path / "page.txt", "<!doctype html>", "<title>Not found</title>")
+
+
+def test_a_good_list_is_accepted(cli: Call, good: Path, state: Path) -> None:
+    told = cli("feed", "check", good, "--json")
+    assert (told.code, told.json["verdict"], told.json["entries"]) == (0, "accept", 1000)
+    assert told.json.keys() >= KEYS
+    assert (told.json["rule"], told.json["rules"], told.json["alarms"], told.json["rejected"]) == (None, [], [], {})
+    assert (told.json["first_load"], told.json["format"]) == (True, "ip-plain")
+    assert not state.exists()
+
+
+def test_one_without_some_entries_is_accepted_too(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "list.txt", *ADDRESSES, "8.8.8.8", "10.0.0.0/8", "nonsense here")
+    told = cli("feed", "check", file, "--json", "--format", "ip-plain")
+    assert (told.code, told.json["verdict"], told.json["entries"]) == (0, "accept-with-rejects", 1000)
+    assert told.json["rejected"] == {"G9.address": 1, "G10.resolver": 1, "G10.special-use": 1}
+    assert (told.json["rule"], told.json["rules"]) == (
+        "G9.address",
+        ["G9.address", "G10.resolver", "G10.special-use"],
+    )
+    assert [(alarm["rule"], alarm["value"]) for alarm in told.json["alarms"]] == [("G10.resolver", "8.8.8.8")]
+    assert {(held["line"], held["value"]) for held in told.json["held_back"]} == {
+        (1001, "8.8.8.8"),
+        (1002, "10.0.0.0/8"),
+    }
+
+
+def test_one_in_quarantine_ends_with_one(cli: Call, page: Path) -> None:
+    told = cli("feed", "check", page, "--json")
+    assert (told.code, told.json["verdict"], told.json["entries"]) == (1, "quarantine-feed", 0)
+    assert (told.json["rule"], told.json["rules"]) == ("G1", ["G1"])
+    assert [alarm["rule"] for alarm in told.json["alarms"]] == ["G1"]
+    assert "feeds.E003" in told.json["findings"][0]["seen"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "id"),
+    [
+        (["--format", "morse"], "feeds.E001"),
+        (["--set", "luck=1"], "feeds.E025"),
+        (["--set", "shrink=2"], "feeds.E026"),
+        (["--set", "shrink"], "feeds.E026"),
+        (["--set", "growth_new=0.5"], "feeds.E026"),
+        (["--protect", "what is this"], "feeds.E029"),
+        (["--last-good", "/there/is/none"], "feeds.E027"),
+        (["--now", "yesterday"], "policy.E004"),
+        (["--max-age", "old"], "policy.E004"),
+        (["--reason", "boredom"], "policy.E006"),
+        (["--map", "c2=boredom"], "policy.E006"),
+    ],
+)
+def test_misuse_ends_with_two_and_a_document(cli: Call, good: Path, arguments: list[str], id: str) -> None:
+    told = cli("feed", "check", good, *arguments, "--json")
+    assert (told.code, told.json["error"]["id"], told.json["verdict"]) == (2, id, None)
+    assert told.json.keys() >= KEYS
+    assert cli("feed", "check", good, *arguments).err.startswith("error: ")
+
+
+def test_a_number_that_is_unknown_is_told_those_there_are(cli: Call, good: Path) -> None:
+    told = cli("feed", "check", good, "--set", "luck=1", "--json")
+    assert all(key in told.json["error"]["fix"] for key in ("shrink", "age_days", "widest_v4"))
+
+
+@pytest.mark.parametrize("name", ["there-is-none.txt", "."])
+def test_no_list_there_is_misuse(cli: Call, tmp_path: Path, name: str) -> None:
+    told = cli("feed", "check", tmp_path / name, "--json")
+    assert (told.code, told.json["error"]["id"]) == (2, "feeds.E028")
+
+
+def test_growth_is_judged_by_the_list_as_it_was(cli: Call, good: Path, tmp_path: Path) -> None:
+    small = written(tmp_path / "small.txt", *ADDRESSES[:400])
+    told = cli("feed", "check", small, "--last-good", good, "--json")
+    assert (told.code, told.json["rule"], told.json["first_load"]) == (1, "G4", False)
+    assert cli("feed", "check", small, "--last-good", good, "--set", "shrink=0.4", "--json").code == 0
+    assert cli("feed", "check", good, "--last-good", small, "--json").json["verdict"] == "accept"
+
+
+def test_what_the_operator_protects_alarms(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "names.txt", "mail.carrier.net", "evil.top", ADDRESSES[0])
+    told = cli("feed", "check", file, "--protect", "carrier.net", "--protect", "77.20.0.0/16", "--json")
+    assert (told.code, told.json["rejected"], told.json["entries"]) == (0, {"G10.own": 2}, 1)
+    assert {alarm["value"] for alarm in told.json["alarms"]} == {"mail.carrier.net", ADDRESSES[0]}
+
+
+def test_age_is_judged_at_the_time_given(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "list.txt", "# Last modified: 2024-05-01 10:00:00 UTC", *ADDRESSES)
+    for now, max_age, rule in (
+        ("2024-05-02", None, None),
+        ("2024-05-09", None, "G8"),
+        ("2024-05-09T00:00:00Z", "8d", None),
+        ("2024-05-09T00:00:00+02:00", "8", None),
+        ("2024-05-02T10:00:01Z", "24h", "G8"),
+    ):
+        told = cli("feed", "check", file, "--now", now, *(["--max-age", max_age] if max_age else []), "--json")
+        assert (now, told.json["rule"], told.json["published"]) == (now, rule, "2024-05-01T10:00:00Z")
+    assert cli("feed", "check", file, "--json").json["rule"] == "G8"
+
+
+def test_a_table_of_categories_shares_the_entries_out(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "list.csv", "ip,kind", f"{ADDRESSES[0]},C2", f"{ADDRESSES[1]},Scan", f"{ADDRESSES[2]},?")
+    told = cli(
+        "feed", "check", file, "--format", "csv:ip:kind", "--map", "c2=botnet-c2", "--map", "scan=scanner", "--json"
+    )
+    assert (told.json["by_reason"], told.json["rejected"]) == ({"botnet-c2": 1, "scanner": 1}, {"G9.category": 1})
+
+
+def test_standard_input_is_read(cli: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = gzip.compress("".join(f"{each}\n" for each in ADDRESSES).encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    told = cli("feed", "check", "-", "--json")
+    assert (told.code, told.json["entries"], told.json["origin"]) == (0, 1000, "standard input")
+
+
+def test_people_see_why_on_a_line_each(cli: Call, good: Path, page: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "list.txt", *ADDRESSES, "104.16.0.1", "42.128.0.0/12")
+    told = cli("feed", "check", file)
+    assert (told.code, "\x1b" in told.out) == (0, False)
+    lines = told.out.splitlines()
+    assert [line.split() for line in lines if line.startswith("verdict")] == [["verdict", "accept-with-rejects"]]
+    assert any("G10.cdn" in line and "many sites share" in line for line in lines)
+    assert any("104.16.0.1" in line and "cloudflare" in line and "1 001" in line for line in lines)
+    assert "G1: it is no list" in cli("feed", "check", page).out
+    assert "--set shrink=" in cli("feed", "check", written(tmp_path / "s", "77.20.0.9"), "--last-good", good).out
+
+
+class Lists(BaseHTTPRequestHandler):
+    """/ok a list, /page a page that says 200, /gone 404."""
+
+    def do_GET(self) -> None:
+        self.send_response(404 if self.path == "/gone" else 200)
+        body = b"<html></html>" if self.path == "/page" else "\n".join(ADDRESSES).encode()
+        self.send_header("Content-Type", "text/html" if self.path == "/page" else "text/plain")
+        self.send_header("Content-Length", str(len(body) + (10 if self.path == "/short" else 0)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{served.server_port}"
+    served.shutdown()
+    served.server_close()
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "rule"), [("ok", 0, None), ("page", 1, "G1"), ("gone", 1, "G1"), ("short", 1, "G5")]
+)
+def test_a_url_is_fetched_and_judged(cli: Call, server: str, path: str, code: int, rule: str | None) -> None:
+    told = cli("feed", "check", f"{server}/{path}", "--json")
+    assert (told.code, told.json["rule"]) == (code, rule)
+
+
+def test_a_server_that_is_not_there_judges_no_list(cli: Call) -> None:
+    told = cli("feed", "check", "http://127.0.0.1:1/list", "--json")
+    assert (told.code, told.json["error"]["id"], told.json["verdict"]) == (3, "feeds.E010", None)
+
+
+HOSTILE = {
+    "bomb": (gzip.compress(b"77.20.0.9\n" * (30 << 20)), "G2"),
+    "deep": (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, "G2"),
+    "long line": (b"77.20.0.9\n" + b"a" * (40 << 20) + b"\n77.21.0.9\n", "G2.long-line"),
+    "many lines": (b"a b\n" * 5_000_000, "G3"),
+    "nothing but tags": (b"<" * (8 << 20), "G3"),
+    "wide": (b"0.0.0.0/0\n" * 500_000, "G6"),
+    "half a document": (json.dumps({"type": "bundle", "objects": [{}] * 200_000}).encode()[:-1], "G2"),
+}
+MEMORY_MIB_MAX = 600
+SECONDS_MAX = 40.0
+"""Of an input that takes two seconds on an idle machine; what has no bound takes minutes."""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_means_harm_ends_within_bounds(program: Call, tmp_path: Path, name: str) -> None:
+    data, rule = HOSTILE[name]
+    (tmp_path / "list").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    start = time.monotonic()
+    told = program("feed", "check", tmp_path / "list", "--json")
+    assert (told.json["rule"], time.monotonic() - start < SECONDS_MAX) == (rule, True)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, MEMORY_MIB_MAX << 10)
