@@ -71,12 +71,13 @@ def store(folder: Path | None, source: str, about: dict[str, Any], data: bytes) 
     return None
 
 
-def prune(folder: Path, sources: Iterable[str]) -> None:
-    """Removes what is kept of any other source, and what a crash left. Only for the one writer."""
+def prune(folder: Path, sources: Iterable[str], before: float) -> None:
+    """Removes what is kept of any other source, and what a crash left, if written before that time (seconds since
+    1970): somebody may be about to add the list."""
     wanted = {_path(folder, source).name for source in sources}
     for path in folder.glob("*"):
-        if path.name not in wanted:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if path.name not in wanted and path.stat().st_mtime < before:
                 path.unlink()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
-from clearway.feeds import fetch, files
+from clearway.feeds import fetch, files, kept_source
 from clearway.feeds.feed_settings import FeedSettings
 from clearway.policy import parts, snapshot
 from clearway.policy.entries import StoredEntries, open_entries
@@ -36,16 +36,18 @@ from clearway.store import (
     versions,
     wanted,
 )
-from clearway.store.change import Change, ListHit, ListWanted, NameHit
+from clearway.store.change import Change, ListHit, ListWanted, NameHit, NewVersion
 from clearway.store.database import told
 from clearway.store.models import Feed
 from clearway.store.prepare import Progress, given, no_progress, prepare
-from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest
+from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 
 __all__ = ["prepare"]
 
 HITS_MAX = 5
 """Entries within a prefix that are shown of one list."""
+EARLY_PART, EARLY_MAX_S = 0.05, 300.0
+"""A list is due so much before its --every: by chance somewhere within that it is fetched, and never later."""
 UNUSED_KEPT_S = 3600
 """Entries that no list names stay so long: somebody may be about to write their row."""
 
@@ -70,7 +72,7 @@ def add(
             state, request.source, request.format, inside, progress, now=now, settings=request.settings
         )
     else:
-        version = given(state, request.stored)
+        version = _given(state, request.stored, inside)
         format = request.format or ("domains" if version.counts.get("names") else "ip-plain")
     if version.quarantined:
         raise judge.refusal(version)
@@ -99,7 +101,7 @@ def update(
             state, feed.source, feed.format, inside, progress, now=now, settings=settings, name=feed.name
         )
     else:
-        version = given(state, request.stored)
+        version = _given(state, request.stored, inside)
     versions.check_not_left(feed, version)
     if version.quarantined:
         taken = quarantine.taken_before(feed, version)
@@ -133,12 +135,13 @@ class Due(NamedTuple):
 
 @told
 def due(now: datetime) -> list[Due]:
-    """Lists whose --every has passed since they were last fetched."""
+    """Lists whose --every has passed since they were last fetched, or has so soon that chance may choose the moment."""
     found = []
     for feed in Feed.objects.filter(removed_at__isnull=True, every_s__isnull=False).order_by("name"):
         version = subscribe.newest(feed)
         every_s = feed.every_s or 0
-        if version is None or (now - version.fetched_at).total_seconds() >= every_s:
+        wait_s = every_s - min(every_s * EARLY_PART, EARLY_MAX_S)
+        if version is None or (now - version.fetched_at).total_seconds() >= wait_s:
             server = urlsplit(feed.source).hostname if fetch.is_url(feed.source) else None
             found.append(Due(feed.name, float(every_s), server or feed.source))
     return found
@@ -382,6 +385,14 @@ def _current(state: StateDirectory) -> Snapshot | None:
     return None
 
 
+def _given(state: StateDirectory, stored: StoredContent, inside: Sequence[Prefix]) -> NewVersion:
+    """`given`, and held to what compiling would hold it to: feeds.E006."""
+    version = given(state, stored)
+    for content in () if version.quarantined else sorted(version.contents):
+        _check_inside(open_entries(state.feeds / content, verify=False), inside, version.origin)
+    return version
+
+
 def _check_inside(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> None:
     refusal = _refusal(stored, inside, origin)
     if refusal is not None:
@@ -410,3 +421,5 @@ def _sweep(state: StateDirectory, now: datetime) -> None:
     for path in state.feeds.iterdir():
         if path.name not in keep and path.stat().st_mtime < oldest:
             shutil.rmtree(path, ignore_errors=True)
+    sources = Feed.objects.filter(removed_at__isnull=True).values_list("source", flat=True)
+    kept_source.prune(state.sources, sources, oldest)
