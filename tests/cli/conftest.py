@@ -54,7 +54,7 @@ def program(state: Path) -> Call:
 def a_list(tmp_path: Path) -> Path:
     """A list of three entries."""
     path = tmp_path / "drop.txt"
-    path.write_text("# ours\n192.0.2.0/24\n198.51.100.7\n2001:db8::/32\n")
+    path.write_text("# ours\n185.0.2.0/24\n188.51.100.7\n2a00:db8::/32\n")
     return path
 
 

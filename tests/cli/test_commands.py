@@ -12,17 +12,17 @@ from calling import Call
 
 
 def test_a_block_says_what_until_when_and_that_nobody_enforces_it_yet(cli: Call, state: Path) -> None:
-    told = cli("block", "192.0.2.7", "--reason", "brute-force", "--until", "2h", "--note", "ssh")
+    told = cli("block", "185.0.2.7", "--reason", "brute-force", "--until", "2h", "--note", "ssh")
     assert told.code == 0
     first, second = told.out.splitlines()
-    assert first.startswith("blocked 192.0.2.7 · until ")
+    assert first.startswith("blocked 185.0.2.7 · until ")
     assert first.endswith(" UTC (in 2 h) · brute-force · decision 1")
     assert second == f"  stored in {state}; no gateway runs there: in force from its next start"
-    answer = cli("block", "192.0.2.8", "--reason", "brute-force", "--until", "2030-01-31T12:00:00+02:00", "--json").json
+    answer = cli("block", "185.0.2.8", "--reason", "brute-force", "--until", "2030-01-31T12:00:00+02:00", "--json").json
     assert {key: answer[key] for key in ("decision", "kind", "target", "reason", "until", "enforced")} == {
         "decision": 2,
         "kind": "block",
-        "target": "192.0.2.8",
+        "target": "185.0.2.8",
         "reason": "brute-force",
         "until": "2030-01-31T10:00:00Z",
         "enforced": False,
@@ -30,7 +30,7 @@ def test_a_block_says_what_until_when_and_that_nobody_enforces_it_yet(cli: Call,
 
 
 def test_the_login_behind_sudo_is_who_decided(program: Call) -> None:
-    arguments = ("block", "192.0.2.7", "--reason", "malware", "--until", "1h", "--json")
+    arguments = ("block", "185.0.2.7", "--reason", "malware", "--until", "1h", "--json")
     environment = {"SUDO_USER": "alice"}
     wanted = "alice" if os.geteuid() == 0 else None
     assert program(*arguments, environment=environment).json["actor"] == (wanted or program(*arguments).json["actor"])
@@ -39,7 +39,7 @@ def test_the_login_behind_sudo_is_who_decided(program: Call) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: another user")
 def test_who_may_not_look_is_told_so(cli: Call, open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEARWAY_STATE", str(open_folder / "state"))
-    cli("block", "192.0.2.7", "--reason", "malware", "--until", "1h")
+    cli("block", "185.0.2.7", "--reason", "malware", "--until", "1h")
     code = (  # called once as root first, since Python itself may lie where others may not look
         "import contextlib, io, os, sys, tempfile\nfrom clearway.cli import app\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
@@ -47,7 +47,7 @@ def test_who_may_not_look_is_told_so(cli: Call, open_folder: Path, monkeypatch: 
         "os.setgid(65534); os.setuid(65534); sys.exit(app.call(sys.argv[1:]))"
     )
     refused = {"history": "store.E003", "status": "gateway.E024", "feed list": "store.E003"}
-    for command, id in {**refused, "block 192.0.2.8 --reason malware --until 1h": "store.E003"}.items():
+    for command, id in {**refused, "block 185.0.2.8 --reason malware --until 1h": "store.E003"}.items():
         arguments = [sys.executable, "-c", code, *command.split()]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
         assert f"[{id}]" in done.stderr, done.stderr
@@ -63,7 +63,7 @@ def test_a_list_is_added_shown_updated_and_removed(cli: Call, state: Path, a_lis
     assert (state / "feeds" / row["content"]).is_dir()
     assert (state / "snapshots" / "current").is_dir()
     assert "unchanged drop · 3 entries" in cli("feed", "update").out
-    a_list.write_text("192.0.2.0/24\n")
+    a_list.write_text("185.0.2.0/24\n")
     assert "updated drop · 1 entries" in cli("feed", "update", "drop").out
     assert "removed drop · decision 5" in cli("feed", "remove", "drop", "--note", "over").out
     assert cli("feed", "list").out.startswith("there is no list yet")
@@ -74,98 +74,102 @@ def test_a_list_that_fails_leaves_the_one_before_and_the_others_are_updated(
     cli: Call, a_list: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.txt"
-    other.write_text("203.0.113.0/24\n")
+    other.write_text("193.0.113.0/24\n")
     cli("feed", "add", "a", a_list, "--reason", "malware")
     cli("feed", "add", "b", other, "--reason", "scanner")
     a_list.write_text("<html>gone</html>")
-    other.write_text("203.0.113.0/25\n203.0.113.128/26\n")
+    other.write_text("193.0.113.0/25\n193.0.113.128/26\n")
     told = cli("feed", "update", "--json")
     assert told.code == 1
     failed, updated = told.json["lists"]
-    assert (failed["feed"], failed["error"]["id"]) == ("a", "feeds.E003")
+    assert (failed["feed"], failed["error"]["id"]) == ("a", "store.E040")
     assert (updated["feed"], updated["counts"]["v4"]) == ("b", 2)
     assert [row["entries"] for row in cli("feed", "list", "--json").json["lists"]] == [3, 2]
-    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "dropped"
+    assert cli("explain", "185.0.2.9", "--json").json["outcome"] == "dropped"
 
 
-@pytest.mark.parametrize("content, id", [("0.0.0.0/0\n", "feeds.E005"), ("::/0\n", "feeds.E005"), ("", "feeds.E002")])
+@pytest.mark.parametrize("content, rule", [("0.0.0.0/0\n", "G6"), ("::/0\n", "G6"), ("", "G3"), ("<html>\n", "G1")])
 def test_a_list_that_must_not_be_believed_is_refused_whole(
-    cli: Call, state: Path, a_list: Path, content: str, id: str
+    cli: Call, state: Path, a_list: Path, content: str, rule: str
 ) -> None:
-    a_list.write_text("192.0.2.1\n" + content if content else "")
-    assert cli("feed", "add", "drop", a_list, "--reason", "malware", "--json").json["error"]["id"] == id
+    a_list.write_text("185.0.2.1\n" + content if content else "")
+    told = cli("feed", "add", "drop", a_list, "--reason", "malware")
+    assert (told.code, f"is quarantined by rule {rule}: " in told.err, "[feeds.E024]" in told.err) == (1, True, True)
     assert cli("feed", "list", "--json").json["lists"] == []
 
 
-def test_a_list_that_covers_the_inside_is_refused(cli: Call, state: Path, a_list: Path) -> None:
-    cli("grant", "192.0.2.0/26", "--organisation", "o", "--until", "1h")
-    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.64/26"]}')
-    assert cli("feed", "add", "drop", a_list, "--reason", "malware", "--json").json["error"]["id"] == "feeds.E006"
-    refused = cli("block", "192.0.2.0/24", "--reason", "malware", "--until", "1h", "--json").json
+def test_what_covers_the_inside_is_held_back_of_a_list_with_an_alarm(cli: Call, state: Path, a_list: Path) -> None:
+    cli("grant", "185.0.2.0/26", "--organisation", "o", "--until", "1h")
+    (state / "inside.json").write_text('{"inside_prefixes": ["185.0.2.64/26"]}')
+    told = cli("feed", "add", "drop", a_list, "--reason", "malware")
+    assert "added drop · 2 entries" in told.out
+    assert "  held back by the guard: G10.own 1" in told.out
+    assert "  alarm G10.own: 185.0.2.0/24, which touches 185.0.2.64/26" in told.out
+    refused = cli("block", "185.0.2.0/24", "--reason", "malware", "--until", "1h", "--json").json
     assert refused["error"]["id"] == "store.E022"
 
 
 def test_a_list_that_came_to_cover_the_inside_is_left_out_and_named(cli: Call, state: Path, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.64/26"]}')
+    (state / "inside.json").write_text('{"inside_prefixes": ["185.0.2.64/26"]}')
     told = cli("feed", "list")
-    assert "drop is not enforced: list drop holds 192.0.2.0/24, which covers 192.0.2.64/26" in told.out
-    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "forwarded"
+    assert "drop is not enforced: list drop holds 185.0.2.0/24, which covers 185.0.2.64/26" in told.out
+    assert cli("explain", "185.0.2.9", "--json").json["outcome"] == "forwarded"
 
 
 def test_where_a_list_holds_it_unblock_wants_an_end_and_explain_names_both(cli: Call, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    assert cli("unblock", "192.0.2.9", "--json").json["error"]["id"] == "store.E026"
-    told = cli("unblock", "192.0.2.9", "--until", "7d")
+    assert cli("unblock", "185.0.2.9", "--json").json["error"]["id"] == "store.E026"
+    told = cli("unblock", "185.0.2.9", "--until", "7d")
     assert "  still held by list drop (malware), which the exception overrides" in told.out
-    answer = cli("explain", "192.0.2.9", "--json").json
+    answer = cli("explain", "185.0.2.9", "--json").json
     assert answer["outcome"] == "forwarded"
     assert [(rule["kind"], rule["prefix"]) for rule in answer["rules"]] == [
-        ("exception", "192.0.2.9"),
-        ("list", "192.0.2.0/24"),
+        ("exception", "185.0.2.9"),
+        ("list", "185.0.2.0/24"),
     ]
     assert answer["decided_by"] == answer["rules"][0]
 
 
 def test_explain_says_which_of_several_rules_wins(cli: Call, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    cli("block", "192.0.0.0/16", "--reason", "scanner", "--until", "1h")
-    answer = cli("explain", "192.0.2.9", "--json").json
+    cli("block", "185.0.0.0/16", "--reason", "scanner", "--until", "1h")
+    answer = cli("explain", "185.0.2.9", "--json").json
     assert answer["decided_by"]["kind"] == "block", "a single entry beats a list, whatever the lengths"
-    cli("block", "192.0.2.0/28", "--reason", "flood", "--until", "1h")
-    assert cli("explain", "192.0.2.9", "--json").json["decided_by"]["prefix"] == "192.0.2.0/28"
-    cli("grant", "192.0.2.9", "--organisation", "Example", "--until", "1h")
-    answer = cli("explain", "192.0.2.9", "--json").json
+    cli("block", "185.0.2.0/28", "--reason", "flood", "--until", "1h")
+    assert cli("explain", "185.0.2.9", "--json").json["decided_by"]["prefix"] == "185.0.2.0/28"
+    cli("grant", "185.0.2.9", "--organisation", "Example", "--until", "1h")
+    answer = cli("explain", "185.0.2.9", "--json").json
     assert (answer["outcome"], answer["decided_by"]["kind"]) == ("green", "grant")
     assert answer["appeal"] is None
 
 
 def test_explain_of_a_prefix_tells_what_differs_within_it(cli: Call, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    assert cli("explain", "192.0.0.0/16", "--json").json["outcome"] == "partly"
-    assert cli("explain", "192.0.2.0/25", "--json").json["outcome"] == "dropped"
-    cli("unblock", "192.0.2.9", "--until", "1d")
-    assert cli("explain", "192.0.2.0/25", "--json").json["outcome"] == "partly"
-    assert cli("explain", "203.0.113.0/24", "--json").json["outcome"] == "forwarded"
+    assert cli("explain", "185.0.0.0/16", "--json").json["outcome"] == "partly"
+    assert cli("explain", "185.0.2.0/25", "--json").json["outcome"] == "dropped"
+    cli("unblock", "185.0.2.9", "--until", "1d")
+    assert cli("explain", "185.0.2.0/25", "--json").json["outcome"] == "partly"
+    assert cli("explain", "193.0.113.0/24", "--json").json["outcome"] == "forwarded"
 
 
 def test_explain_tells_on_whose_word_and_how_to_appeal(cli: Call, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    told = cli("explain", "198.51.100.7")
-    assert told.out.startswith("packets from and to 198.51.100.7 are dropped\n  by list drop, which holds 198.51.100.7")
+    told = cli("explain", "188.51.100.7")
+    assert told.out.startswith("packets from and to 188.51.100.7 are dropped\n  by list drop, which holds 188.51.100.7")
     assert str(a_list) in told.out
     assert "Appeal: Ask whoever publishes list drop" in told.out
     assert "naming decision 2." in told.out
-    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h", "--note", "cve [red]x")
-    told = cli("explain", "203.0.113.9")
+    cli("block", "193.0.113.9", "--reason", "exploit", "--until", "1h", "--note", "cve [red]x")
+    told = cli("explain", "193.0.113.9")
     assert "  cve [red]x" in told.out
     assert "Appeal: Ask this gateway's operator, naming decision 3." in told.out
 
 
 def test_explain_of_a_decision_says_whether_it_stands(cli: Call) -> None:
-    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
-    assert "decision 1 · block 203.0.113.9" in cli("explain", "1").out
-    cli("unblock", "203.0.113.9")
+    cli("block", "193.0.113.9", "--reason", "exploit", "--until", "1h")
+    assert "decision 1 · block 193.0.113.9" in cli("explain", "1").out
+    cli("unblock", "193.0.113.9")
     told = cli("explain", "1", "--json").json
     assert (told["decision"]["stands"], told["outcome"]) == (False, "forwarded")
 
@@ -185,7 +189,7 @@ def test_history_is_newest_first_and_says_when_there_is_more(cli: Call) -> None:
 
 def test_status_without_a_gateway_shows_what_is_stored_and_ends_with_1(cli: Call, state: Path, a_list: Path) -> None:
     cli("feed", "add", "drop", a_list, "--reason", "malware")
-    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
+    cli("block", "193.0.113.9", "--reason", "exploit", "--until", "1h")
     told = cli("status")
     assert told.code == 1
     assert f"error: no gateway runs on {state} [cli.E002]" in told.err
@@ -203,7 +207,7 @@ def test_a_list_from_a_url_is_fetched_asked_for_news_and_shown_without_its_passw
     told = cli("feed", "add", "drop", address, "--reason", "malware", "--every", "2h")
     assert (told.code, "(in 4 h)" in told.out) == (0, True), told.err
     assert "unchanged drop · 3 entries" in cli("feed", "update").out
-    everything = cli("feed", "list").out + cli("history", "--json").out + cli("explain", "192.0.2.1").out
+    everything = cli("feed", "list").out + cli("history", "--json").out + cli("explain", "185.0.2.1").out
     assert a_server in everything
     everything += cli("status", "--json").out + cli("feed", "list", "--json").out
     assert "secret" not in everything.lower()
@@ -216,16 +220,16 @@ def test_a_list_from_a_url_is_fetched_asked_for_news_and_shown_without_its_passw
 
 
 def test_a_grant_counts_for_inside_addresses_alone_where_those_are_known(cli: Call, state: Path) -> None:
-    cli("block", "203.0.113.9", "--reason", "exploit", "--until", "1h")
-    cli("grant", "203.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
-    assert cli("explain", "203.0.113.9", "--json").json["outcome"] == "green", "nobody knows what is inside"
-    (state / "inside.json").write_text('{"inside_prefixes": ["192.0.2.0/24"]}')
-    answer = cli("explain", "203.0.113.9", "--json").json
+    cli("block", "193.0.113.9", "--reason", "exploit", "--until", "1h")
+    cli("grant", "193.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
+    assert cli("explain", "193.0.113.9", "--json").json["outcome"] == "green", "nobody knows what is inside"
+    (state / "inside.json").write_text('{"inside_prefixes": ["185.0.2.0/24"]}')
+    answer = cli("explain", "193.0.113.9", "--json").json
     assert (answer["outcome"], answer["decided_by"]["kind"]) == ("dropped", "block")
     assert [(rule["kind"], rule["enforced"]) for rule in answer["rules"]] == [("block", True), ("grant", False)]
-    assert "not inside: changes" in " ".join(cli("explain", "203.0.113.9").out.split())
-    cli("grant", "192.0.2.0/28", "--organisation", "Here", "--until", "1h")
-    assert cli("explain", "192.0.2.9", "--json").json["outcome"] == "green"
+    assert "not inside: changes" in " ".join(cli("explain", "193.0.113.9").out.split())
+    cli("grant", "185.0.2.0/28", "--organisation", "Here", "--until", "1h")
+    assert cli("explain", "185.0.2.9", "--json").json["outcome"] == "green"
 
 
 def test_explain_live_asks_about_a_granted_address_outside_as_one_outside(state: Path, cli: Call) -> None:
@@ -235,14 +239,14 @@ def test_explain_live_asks_about_a_granted_address_outside_as_one_outside(state:
     from clearway.config import StateDirectory
     from clearway.policy.model import Prefix
 
-    cli("grant", "203.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
-    status = {"gateway": {"inside_prefixes": ["192.0.2.0/24"]}}
-    asked = Prefix.parse("203.0.113.9")
+    cli("grant", "193.0.113.9", "--organisation", "Elsewhere", "--until", "1h")
+    status = {"gateway": {"inside_prefixes": ["185.0.2.0/24"]}}
+    asked = Prefix.parse("193.0.113.9")
     packets = explain_live._packets(StateDirectory(state), asked, status, datetime.now(UTC))
-    assert [str(destination) for _, _, destination in packets] == ["203.0.113.9", "192.0.2.1"]
+    assert [str(destination) for _, _, destination in packets] == ["193.0.113.9", "185.0.2.1"]
     status["gateway"]["inside_prefixes"] = []
     packets = explain_live._packets(StateDirectory(state), asked, status, datetime.now(UTC))
-    assert str(packets[0][1]) == "203.0.113.9"
+    assert str(packets[0][1]) == "193.0.113.9"
 
 
 def test_the_reasons_in_help_are_those_there_are() -> None:

@@ -12,7 +12,7 @@ PHISH = ("--reason", "phishing", "--until", "7d")
 def names(tmp_path: Path) -> Path:
     """A list of three names, and an address that is not taken."""
     path = tmp_path / "phish.txt"
-    path.write_text("# ours\nbad.example\nlogin.bad.example\n*.wild.example\n192.0.2.9\n")
+    path.write_text("# ours\nbad.example\nlogin.bad.example\n*.wild.example\n185.0.2.9\n")
     return path
 
 
@@ -29,7 +29,7 @@ def test_scope_says_what_of_a_name_is_meant(cli: Call) -> None:
     told = cli("block", "worse.example", *PHISH, "--scope", "exact", "--json").json
     assert (told["scope"], told["enforced"]) == ("exact", False)
     assert cli("explain", "www.worse.example", "--json").json["outcome"] == "forwarded"
-    assert "scope" in cli("block", "192.0.2.1", *PHISH, "--scope", "exact", "--json").json["error"]["message"]
+    assert "scope" in cli("block", "185.0.2.1", *PHISH, "--scope", "exact", "--json").json["error"]["message"]
 
 
 def test_help_says_what_a_name_covers(cli: Call) -> None:
@@ -94,7 +94,7 @@ def test_history_finds_a_name_however_it_is_written(cli: Call) -> None:
 
 def test_what_is_stored_counts_names_beside_addresses(cli: Call) -> None:
     cli("block", "worse.example", *PHISH)
-    cli("block", "192.0.2.1", "--reason", "malware", "--until", "1h")
+    cli("block", "185.0.2.1", "--reason", "malware", "--until", "1h")
     assert "1 block, 0 exceptions, 0 grants, 1 blocked name" in cli("status").out
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,15 +35,15 @@ def test_a_failed_compilation_says_that_the_row_stands(tmp_path: Path) -> None:
     from clearway.store.requests import FeedAddRequest, StoredContent
 
     source = tmp_path / "list.txt"
-    source.write_text("192.0.2.1\n")
-    version, format = lists.prepare(state, str(source), None)
+    source.write_text("185.0.2.1\n")
+    version, format = lists.prepare(state, str(source), None, now=NOON)
 
     async def in_store(function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.to_thread(function, *arguments)
 
     clock, enforcer = SimpleNamespace(now=lambda: NOON), SimpleNamespace(snapshot=None)
     work = BaseWork(state, (), clock, enforcer, FullDisk(), in_store)  # type: ignore[arg-type]
-    stored = StoredContent(content=version.content, counts=version.counts, origin=version.origin)
+    stored = StoredContent(**asdict(version))
     request = FeedAddRequest(name="it", source=str(source), reason="scanner", format=format, stored=stored)
     with pytest.raises(ClearwayError) as raised:
         asyncio.run(work.add(request, "alice"))
@@ -94,8 +95,8 @@ def test_an_unforeseen_failure_is_told_and_ended_by_the_next_decision(
     assert raised.value.id == "gateway.E023"
     assert work.last_error is raised.value and work.overdue
     worker.well = True
-    unchanged = Change(1, {"feed": "it", "content": "hash"}, base_changed=False)
-    assert asyncio.run(work._decided(lambda now: unchanged))["enforced"] is True
+    unchanged = Change(1, {"feed": "it"}, base_changed=False, versions=(("it", "hash"),))
+    assert asyncio.run(work.decided(lambda now: unchanged))["enforced"] is True
     assert published == [Path("/snapshot")] and not work.behind and work.last_error is None
-    asyncio.run(work._decided(lambda now: unchanged))
+    asyncio.run(work.decided(lambda now: unchanged))
     assert len(published) == 1, "nothing is behind, and nothing new"

@@ -32,7 +32,7 @@ def add(directory: StateDirectory, body: dict[str, Any], report: progress.Report
     def store(now: datetime, inside: list[Prefix]) -> Change:
         from clearway.store import lists
 
-        change = lists.add(directory, parse(FeedAddRequest, body), now, ask.actor(), inside, report)
+        change = lists.add(directory, parse(FeedAddRequest, body, "feed add"), now, ask.actor(), inside, report)
         return lists.enforce(directory, change, now, inside, report)
 
     report("enforce", 0, 1)
@@ -53,7 +53,7 @@ def update(directory: StateDirectory, name: str, report: progress.Report) -> dic
     body.pop("format", None)
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
-        change = lists.update(directory, name, parse(FeedUpdateRequest, body), now, ask.actor(), inside, report)
+        change = lists.update(directory, name, parse(FeedUpdateRequest, body, "feed update"), now, ask.actor(), inside, report)
         return lists.enforce(directory, change, now, inside, report)
 
     report("enforce", 0, 1)
@@ -83,4 +83,4 @@ def prepared(
         return {}
     now, inside = ask.open_store(directory), ask.inside(directory)
     version, found = lists.prepare(directory, source, format, inside, report, now=now, settings=settings, name=name)
-    return {"stored": asdict(version), "format": found}
+    return {"stored": asdict(version), **({"format": found} if found else {})}

@@ -66,7 +66,7 @@ class BaseWork:
         if request.stored is None:
             await self._in_store(subscribe.check_new, request)  # before minutes go into fetching
             stored = await self._prepare(request.source, request.format, request.settings, None)
-            request = request.model_copy(update={"stored": stored[0], "format": stored[1]})
+            request = request.model_copy(update={"stored": stored[0], "format": stored[1] or None})
         return await self.decided(
             lambda now: lists.add(self.state, request, now, actor, inside=self._inside),
         )

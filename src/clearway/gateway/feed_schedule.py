@@ -1,4 +1,4 @@
-"""When a list is fetched again: at its time, a little later by chance, and ever more rarely while it fails.
+"""When a list is fetched again: about its time, as chance will have it, and ever more rarely while it fails.
 
 Chance keeps a thousand gateways from asking one server in the same second. A server that says when it wants to be asked
 again (Retry-After) is asked no sooner. Pure: time and randomness are arguments.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 JITTER_PART = 0.05
-"""At most this part of --every is added by chance."""
+"""At most this part of --every is added by chance; a list is due that much before its time (store.lists.due)."""
 JITTER_MAX_S = 300.0
 RETRY_FIRST_S = 60.0
 RETRY_MAX_S = 3600.0

@@ -159,7 +159,7 @@ def target_of(text: str, scope: str | None) -> Target:
     if isinstance(target, Prefix):
         if scope is not None:
             detail = "of names alone, not of addresses"
-            raise ClearwayError.of("store.E020", field="scope", detail=detail, command="clearway feed exclude")
+            raise ClearwayError.of("store.E020", field="scope", detail=detail, command="feed exclude")
         return target
     return NameEntry(str(target), parse_word(NameScope, scope) if scope else NameScope.SUBTREE)
 

@@ -31,7 +31,7 @@ def feed_set(name: str, request: FeedSetRequest, now: datetime, actor: str) -> C
         settings = changed(settings_of(feed), request.settings)
         if bool(feed.reason) == bool(settings.reasons):
             detail = "a list has one reason or a table of them, as it was added; add it anew under another name"
-            raise ClearwayError.of("store.E020", field="reasons", detail=detail, command="clearway feed set")
+            raise ClearwayError.of("store.E020", field="reasons", detail=detail, command="feed set")
         before = _shown(feed)
         if request.every or request.life:
             every, life = times(
@@ -67,7 +67,7 @@ def changed(settings: FeedSettings, changes: dict[str, Any]) -> FeedSettings:
         field = ".".join(str(part) for part in first["loc"]) or "settings"
         told = PATTERNS.get(f"settings.{field}") if first["type"] == "string_pattern_mismatch" else None
         detail = told or first["msg"].removeprefix("Value error, ")
-        raise ClearwayError.of("store.E020", field=field, detail=detail, command="clearway feed set") from None
+        raise ClearwayError.of("store.E020", field=field, detail=detail, command="feed set") from None
 
 
 def _shown(feed: Feed) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch, files
 from clearway.feeds.feed_settings import FeedSettings
+from clearway.policy import parts, snapshot
 from clearway.policy.model import Prefix
 from clearway.store import judge
 from clearway.store.change import NewVersion
@@ -84,7 +85,7 @@ def prepare(
     progress("store", 0, 1)
     with storing(state.path):
         content = files.store(state.feeds, judged.kept, judged.kept.names).hash if judged.holds else ""
-        parts = {
+        by_reason = {
             reason: files.store(state.feeds, entries, entries.names).hash
             for reason, entries in judged.by_reason.items()
         }
@@ -94,7 +95,7 @@ def prepare(
         fetched.origin,
         fetched.etag,
         fetched.last_modified,
-        parts,
+        by_reason,
         fetched.sha256,
         {**judged.document, "read_as": read_as(settings, judged.format)},
     )
@@ -112,9 +113,7 @@ def read_as(settings: FeedSettings, format: str) -> str:
 def given(state: StateDirectory, stored: StoredContent) -> NewVersion:
     """What the caller says it fetched, judged and stored; its entries must be there. Raises feeds.E014, store.E020."""
     if "verdict" not in stored.judgement:
-        raise ClearwayError.of(
-            "store.E020", field="stored.judgement", detail="nobody judged it", command="clearway feed"
-        )
+        raise ClearwayError.of("store.E020", field="stored.judgement", detail="nobody judged it", command="feed")
     counts = dict(stored.counts)
     if stored.content:
         entries = files.open(state.feeds, stored.content, verify=False)
@@ -147,11 +146,23 @@ def _known(
         return None
     if newest.judgement.get("read_as") != read_as(settings, newest.feed.format):
         return None
+    contents = {newest.content, *newest.parts.values()}
+    if contents & _damaged(state):
+        return None
     with contextlib.suppress(ClearwayError):
-        for content in {newest.content, *newest.parts.values()}:
+        for content in contents:
             files.open(state.feeds, content, verify=False)
         return newest
     return None
+
+
+def _damaged(state: StateDirectory) -> set[str]:
+    """Contents that were found damaged when the current snapshot was compiled: to read every byte for each fetch that
+    brings no news would cost more than the fetch."""
+    with contextlib.suppress(parts.Damaged, KeyError, TypeError):
+        document, _ = parts.read_manifest(state.snapshots / snapshot.CURRENT)
+        return {each["content"] for each in document.get("left_out", ())}
+    return set()
 
 
 def _keep_fresh(state: StateDirectory, contents: set[str]) -> None:

@@ -57,12 +57,12 @@ def times(source: str, every_text: str | None, life_text: str | None) -> tuple[t
     if every is None and is_url(source):
         every = duration(URL_EVERY.default)
     if every is not None and every < EVERY_MIN:
-        raise ClearwayError.of("store.E020", field="every", detail="at least 1m", command="clearway feed add")
+        raise ClearwayError.of("store.E020", field="every", detail="at least 1m", command="feed add")
     otherwise = 2 * every if every and is_url(source) else duration(FILE_LIFE.default)
     life = duration(life_text) if life_text else otherwise
     if every and life < every:
         detail = "shorter than --every: the list would run out before it is fetched again"
-        raise ClearwayError.of("store.E020", field="life", detail=detail, command="clearway feed add")
+        raise ClearwayError.of("store.E020", field="life", detail=detail, command="feed add")
     return every, life
 
 
