@@ -10,9 +10,10 @@ def test_the_page_names_every_kind_of_source_and_every_bound(root: Path) -> None
     page = " ".join((root / "docs" / "sources.md").read_text().split())
     for scheme in source_words.SCHEMES:
         assert scheme.removesuffix("://") in page, scheme
+    silence = deadline.SILENCE_SECONDS_MAX
     bounds = (
         f"after {fetch.FETCH_SECONDS_MAX / 60:.0f} minutes ({fetch.GATHER_SECONDS_MAX / 60:.0f} where many",
-        f"{deadline.CONNECT_SECONDS_MAX:.0f} seconds without a connection, {deadline.SILENCE_SECONDS_MAX:.0f} seconds of",
+        f"{deadline.CONNECT_SECONDS_MAX:.0f} seconds without a connection, {silence:.0f} seconds of",
         f"{packing.BYTES_MAX >> 20} MiB; {http_source.REDIRECTS_MAX} redirects",
         f"{zone_connection.RECORDS_MAX // 1_000_000} million records of a zone, {taxii.PAGES_MAX:,} pages",
         f"{misp_feed.EVENTS_MAX:,} events",
