@@ -8,10 +8,16 @@ import pytest
 
 from clearway.errors import ClearwayError
 from clearway.feeds import files
-from clearway.feeds.formats import read
+from clearway.feeds.readers import table
+from clearway.feeds.readers.content import Entries
 from clearway.policy.model import Prefix
 
 LIST = b"192.0.2.0/24\n192.0.2.7\n192.0.2.64/26\n198.51.100.1\n2001:db8::/32\n2001:db8::1\n2001:db8:0:1::/64\n"
+
+
+def read(text: bytes) -> Entries:
+    """The entries of a list."""
+    return table.read(text).content.blocked
 
 
 def test_the_same_entries_have_the_same_hash_and_bytes(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from frames import IPV6, ethernet, ipv4, ipv6, pppoe, tcp, udp
 
 from clearway._engine import LIMITS
-from clearway.feeds import files, formats
+from clearway.feeds import files
+from clearway.feeds.readers import table
 from clearway.policy import packet
 from clearway.policy.evaluate import (
     GrantRule,
@@ -91,7 +92,7 @@ def test_ports_are_known_where_they_were_read() -> None:
 
 def test_entries_in_files_answer_as_those_in_memory(tmp_path: Path) -> None:
     text = b"192.0.2.0/24\n192.0.2.1\n2001:db8::/32\n"
-    stored = files.store(tmp_path, formats.read(text))
+    stored = files.store(tmp_path, table.read(text).content.blocked)
     in_memory = PrefixSet(Prefix.parse(line) for line in text.decode().split())
     for asked in ("192.0.2.1", "192.0.2.2", "203.0.113.1", "2001:db8::1"):
         in_files, known = (

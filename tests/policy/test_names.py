@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from clearway import _engine as engine
 from clearway._engine import NameScope
 from clearway.errors import ClearwayError
-from clearway.feeds import files, formats
+from clearway.feeds import files
+from clearway.feeds.readers import table
 from clearway.policy import snapshot
 from clearway.policy.compile import compile_base
 from clearway.policy.evaluate import (
@@ -241,7 +242,7 @@ def test_the_first_of_several_values_at_one_entry_comes_first() -> None:
 def written(state: Path, lists: dict[str, tuple[Entries, bool]]) -> Path:
     rows, kept = [], []
     for name, (listed, exception) in lists.items():
-        held = files.store(state / "feeds", formats.read(b"192.0.2.7\n"), stored(listed))
+        held = files.store(state / "feeds", table.read(b"192.0.2.7\n").content.blocked, stored(listed))
         kept.append((held, exception))
         rows.append(
             snapshot.SnapshotList(
@@ -320,7 +321,7 @@ def test_a_manifest_that_counts_otherwise_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_without_names_has_the_hash_that_it_always_had(tmp_path: Path) -> None:
-    parsed = formats.read(b"192.0.2.7\n")
+    parsed = table.read(b"192.0.2.7\n").content.blocked
     plain, empty = files.store(tmp_path, parsed), files.store(tmp_path, parsed, StoredNames())
     named = files.store(tmp_path, parsed, stored([("evil.example", EXACT)]))
     assert plain.hash == empty.hash != named.hash

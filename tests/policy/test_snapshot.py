@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from clearway.errors import ClearwayError
-from clearway.feeds import files, formats
+from clearway.feeds import files
+from clearway.feeds.readers import table
 from clearway.policy import parts, snapshot
 from clearway.policy.compile import CompiledBase, compile_base
 from clearway.policy.model import Prefix, Reason
@@ -33,7 +34,7 @@ def compiled(state: Path, chosen: tuple[str, ...] = tuple(LISTS)) -> tuple[Compi
     rows, entries = [], []
     for name in chosen:
         reason, text, exception = LISTS[name]
-        stored = files.store(state / "feeds", formats.read(text))
+        stored = files.store(state / "feeds", table.read(text).content.blocked)
         entries.append(stored.entries(name, reason, exception=exception))
         rows.append(SnapshotList(name, reason, stored.hash, f"/lists/{name}", NOW, NOW + timedelta(days=1), exception))
     return compile_base(entries), rows

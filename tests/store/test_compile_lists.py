@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clearway.config import StateDirectory
-from clearway.feeds import files, formats
+from clearway.feeds import files
+from clearway.feeds.readers import table
 from clearway.policy import parts, snapshot
 from clearway.policy.model import Reason
 from clearway.policy.snapshot import SnapshotList
@@ -24,7 +25,7 @@ START = {"a": "8.8.8.8\n2001:db8::/32\n", "b": MANY, "c": "a.example\nb.example\
 def held_of(state: StateDirectory, texts: dict[str, str]) -> compile_lists.Held:
     held = []
     for name, text in sorted(texts.items()):
-        parsed = formats.read(text.encode())
+        parsed = table.read(text.encode()).content.blocked
         stored = files.store(state.feeds, parsed, parsed.names)
         row = SnapshotList(name, Reason.MALWARE, stored.hash, name, NOW, NOW + timedelta(days=1))
         held.append((row, stored))

@@ -16,7 +16,7 @@ __all__ = ["FeedFile", "open", "prune", "store"]
 
 
 class HasArrays(Protocol):
-    """What formats.Parsed has of it."""
+    """What readers' Entries have of it."""
 
     @property
     def v4(self) -> U64: ...

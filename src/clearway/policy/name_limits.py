@@ -14,7 +14,6 @@ from clearway._engine import NameScope
 from clearway.errors import ClearwayError
 from clearway.policy.model import Name
 from clearway.policy.name_table import NameEntry, covers
-from clearway.policy.names import StoredNames
 
 PUBLIC_ECH_NAMES = ("cloudflare-ech.com",)
 """What a passive observer sees of encrypted hellos in place of every site behind a provider. A verdict on one of these
@@ -29,18 +28,6 @@ def check(name: Name, scope: NameScope) -> None:
     for public in PUBLIC_ECH_NAMES:
         if covers(entry, public):
             raise ClearwayError.of("store.E035", name=name, public=public)
-
-
-def check_list(names: StoredNames, origin: str) -> None:
-    """The same for a list, which is refused whole. Raises feeds.E016, E017."""
-    for public in PUBLIC_ECH_NAMES:
-        if names.covering(public):
-            raise ClearwayError.of("feeds.E017", origin=origin, name=names.covering(public)[0].name, public=public)
-    wide = [blob for scope, blob in names.blobs().items() if scope != NameScope.EXACT and len(blob)]
-    for blob in wide:
-        for name in blob.tobytes().decode("ascii").splitlines():
-            if is_public_suffix(name):
-                raise ClearwayError.of("feeds.E016", origin=origin, name=name)
 
 
 def warm() -> None:
