@@ -1,4 +1,4 @@
-"""A list's bytes, from wherever it is published, within bounds of size and time. What they mean is for formats.py.
+"""A list's bytes, from wherever it is published, within bounds of size and time. What they mean is for readers/.
 
 A file, standard input, a server of lists over HTTP; a zone (zone_transfer.py), a TAXII collection (taxii.py) or a MISP
 feed (misp_feed.py), each put together to one document. An origin never shows the user or query of a URL, where keys
