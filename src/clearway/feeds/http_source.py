@@ -7,6 +7,7 @@ packs all the same is understood there, since gzip and zstd show by how they beg
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ REDIRECTS_MAX = 5
 RETRY_AFTER_SECONDS_MAX = 86400
 ETAG_CHARACTERS_MAX = 255
 LAST_MODIFIED_CHARACTERS_MAX = 64
+TELL_TOO_MUCH = ("httpx", "httpcore", "hpack", "h2")
+"""Loggers of libraries that write down addresses and headers whole, and with them keys."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 """Where a key needs no TLS, since it never leaves the machine."""
 
@@ -70,6 +73,8 @@ class Http:
         self._client: httpx.Client
 
     def __enter__(self) -> Self:
+        for name in TELL_TOO_MUCH:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._client = httpx.Client(transport=Transport(self.deadline, self._proxy), trust_env=False)
         return self
 

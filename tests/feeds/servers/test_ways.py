@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import logging
 import re
 import socket
 import threading
@@ -261,6 +262,15 @@ def test_a_key_goes_to_the_server(
         fetch(f"https://127.0.0.1:{server.port}/list", key_file=key_file)
     assert header.lower() in seen[0].lower()
     assert re.search(r"user-agent: clearway/\d", seen[0].lower()) and "accept-encoding: identity" in seen[0].lower()
+
+
+def test_no_log_tells_a_key(
+    hypercorn: str, trusted: Authority, key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    fetch(f"{hypercorn}/list?key={SECRET}", key_file=key_file)
+    fetch(f"{hypercorn.replace('//', f'//user:{SECRET}@')}/list")
+    assert SECRET not in caplog.text and base64.b64encode(f"user:{SECRET}".encode()).decode() not in caplog.text
 
 
 def test_a_key_does_not_follow_a_redirect_elsewhere(authority: Authority, trusted: Authority, key_file: Path) -> None:
