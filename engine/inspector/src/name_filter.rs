@@ -53,7 +53,12 @@ impl NameFilter {
     /// beyond the keys: 26 bytes a key. None: more than KEYS_MAX, or keys that fit no filter, which nobody has seen.
     pub fn build(mut keys: Vec<u64>) -> Option<NameFilter> {
         keys.sort_unstable();
-        keys.dedup(); // xorf would try for ever
+        keys.dedup();
+        NameFilter::of_sorted(keys)
+    }
+
+    /// The same of keys that ascend, each once: of others xorf would try for ever.
+    pub(crate) fn of_sorted(keys: Vec<u64>) -> Option<NameFilter> {
         if keys.is_empty() {
             return Some(NameFilter::default());
         }

@@ -50,6 +50,26 @@ fn each_scope_covers_what_it_says() {
 }
 
 #[test]
+fn many_names_are_all_found_and_give_the_same_bytes_each_time() {
+    // More than the builder hashes at a time, so that several threads have a part of them
+    let names = |list: u32| (0..60_000).map(move |n| format!("host{}.list{list}.example", n * 7919 % 60_000));
+    let text = |list: u32| names(list).map(|name| name + "\n").collect::<String>();
+    let (first, second) = (text(1), text(2) + &text(1)[..100_000].rsplit_once('\n').unwrap().0 + "\n");
+    let lists = [listed(1, Scope::Subtree, false, &first), listed(2, Scope::Exact, false, &second)];
+    let built = build(KEYS, &lists).unwrap();
+    let set = NameSet::open(built.set.as_slice()).unwrap();
+    for (number, entry) in
+        [1, 2].into_iter().flat_map(|list| names(list).map(move |name| (list as u16, name)))
+    {
+        let found = set.find_text(&entry).map(|found| (found.list, found.entry));
+        assert_eq!(found, Some((number, entry.as_str())));
+    }
+    assert_eq!(set.names(), 120_000);
+    assert!(asked(&NameSet::open(built.set.clone()).unwrap(), "other.list1.example").is_none());
+    assert_eq!(build(KEYS, &lists).unwrap().set, built.set);
+}
+
+#[test]
 fn the_longest_suffix_decides() {
     let set = set(&[
         listed(0, Scope::Subtree, false, "example.org\n"),
