@@ -64,6 +64,16 @@ def test_of_a_wide_prefix_the_strictest_range_within_is_named() -> None:
     assert said(held, "5.0.0.0/12") == ("front-end", "5.9.0.0/24", "b")
 
 
+def test_special_use_addresses_are_nobodys_to_claim() -> None:
+    held = ranges(
+        ("geofeed", {Claim.SINGLE_TENANT: ["198.51.100.0/24", "5.8.0.0/24"], Claim.FRONT_END: ["10.0.0.0/7"]})
+    )
+    assert said(held, "198.51.100.0/24") is None
+    assert said(held, "10.1.1.1") is None
+    assert said(held, "11.1.1.1") == ("front-end", "10.0.0.0/7", "geofeed")
+    assert said(held, "5.8.0.1") == ("single-tenant", "5.8.0.0/24", "geofeed")
+
+
 def test_the_newest_version_is_named_where_two_say_the_same() -> None:
     old = SharedSource("a", "a", "old", NOON, {})
     new = SharedSource("a", "a", "new", NOON, {})

@@ -23,6 +23,7 @@ import numpy as np
 
 from clearway.policy import entries
 from clearway.policy.arrays import U64
+from clearway.policy.bogons import BOGONS, LINK
 from clearway.policy.model import Prefix
 from clearway.policy.shared import NOWHERE, Ranges, Shared, SharedClass
 
@@ -37,6 +38,8 @@ class Claim(Enum):
     SINGLE_TENANT = "single-tenant"
     VENDOR = "vendor"
 
+
+_SPECIAL_USE = Ranges.of_prefixes([*BOGONS, *LINK])
 
 CLASSES = {
     SharedClass.FRONT_END: (Claim.FRONT_END, Claim.VENDOR),
@@ -119,8 +122,11 @@ class SharedRanges:
 
     @cached_property
     def shared(self) -> Shared:
-        """The classes: what a source says outright is a front end is one, whoever says that it is let."""
-        said = {claim: self._union(claim) for claim in Claim}
+        """The classes: what a source says outright is a front end is one, whoever says that it is let.
+
+        Special-use addresses are nobody's to claim: vendors' lists do hold some.
+        """
+        said = {claim: self._union(claim).minus(_SPECIAL_USE) for claim in Claim}
         let = said[Claim.SINGLE_TENANT]
         front_ends = said[Claim.FRONT_END].union(said[Claim.VENDOR].minus(let))
         return Shared(front_ends, let.minus(front_ends))
