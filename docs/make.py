@@ -1,5 +1,5 @@
-"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md) or what a run
-measured (figures.md, figures-names.md).
+"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md, guard.md) or
+what a run measured (figures.md, figures-names.md).
 
     python docs/make.py [PAGE…]
 
@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ from clearway.bench.page import markdown
 from clearway.cli.app import COMMANDS, call, load
 from clearway.config import SETTINGS
 from clearway.errors import ANSWER_IS_NO, CATALOG, MACHINE_CANNOT, MISUSE
+from clearway.feeds.guard_rules import (
+    AGE_DAYS_SLOW,
+    PROTECTED_CASES,
+    SLOW_FORMATS,
+    THRESHOLDS,
+    WIDE_FORMATS,
+    GuardRule,
+)
+from clearway.feeds.protected import bundled
 from clearway.feeds.readers.rules import RULES
 from clearway.feeds.readers.table import READERS, SYNONYMS
 
@@ -94,7 +104,7 @@ def commands_page() -> str:
         for name in group:
             lines += ["", f"### {name}", "", "```", help_of(name), "```"]
             for below in subcommands(name):
-                lines += ["", f"#### {name} {below}", "", "```", help_of(name, below), "```"]
+                lines += ["", f"#### {' '.join((name, *below))}", "", "```", help_of(name, *below), "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -108,9 +118,16 @@ def help_of(*command: str) -> str:
     return "\n".join(line.rstrip() for line in told.getvalue().strip().splitlines())
 
 
-def subcommands(name: str) -> list[str]:
-    """Commands below one, by name."""
-    return list(getattr(load(name), "commands", {}))
+def subcommands(name: str) -> list[tuple[str, ...]]:
+    """Commands below one, by their words: those of a group within it behind the group."""
+
+    def below(command: object) -> list[tuple[str, ...]]:
+        found: list[tuple[str, ...]] = []
+        for word, each in getattr(command, "commands", {}).items():
+            found += [(word,), *((word, *more) for more in below(each))]
+        return found
+
+    return below(load(name))
 
 
 def formats_page() -> str:
@@ -124,7 +141,8 @@ def formats_page() -> str:
         "",
         "Each line of a list is one of four: it says nothing, is an entry, is *unsupported* (it means what is not",
         "enforced) or *malformed* (it is none of its format). The last two are counted by the rules below, and listed",
-        "by `clearway feed parse FILE --rejects`. A list's exceptions act inside that list alone.",
+        "by `clearway feed parse FILE --rejects`. A list's exceptions act inside that list alone. What a list is held",
+        "to as a whole: [guard.md](guard.md).",
         "",
         "| format | one line | an entry is about | defined by | gives no entry |",
         "|---|---|---|---|---|",
@@ -135,6 +153,73 @@ def formats_page() -> str:
     lines += ["", "## Rules", "", "| id | class | what it refuses |", "|---|---|---|"]
     lines += [f"| {rule.id} | {rule.kind} | {rule.sentence} |" for rule in RULES]
     return "\n".join(lines) + "\n"
+
+
+def guard_page() -> str:
+    """The rules that a list is held to, and the numbers of them that can be set for a list."""
+    lines = [
+        "# What a list is held to",
+        "",
+        "A list is read and judged whole before any of it counts. `clearway feed check FILE|URL|-` says what would",
+        "become of it, with no rights and no state; `feed add` and every update judge by the same rules.",
+        "",
+        "- `accept`: all of it is taken. Duplicates and prefixes within others are no fault.",
+        "- `accept-with-rejects`: taken without the lines that gave no entry ([formats.md](formats.md)) and without",
+        "  the entries that a rule holds back; they are counted by rule, and the first of each are shown with their",
+        "  line.",
+        "- `quarantine-feed`: nothing of it is taken, and the last good version stays until its own end. A person may",
+        "  look (`clearway feed quarantine`) and release it.",
+        "",
+        "`rules` are all that spoke. `rule` is the lowest that decided: of those that hold the feed back, else of those",
+        "that held back a line or an entry; nothing on `accept`. A rule marked *alarms* is told of beyond the list.",
+        "",
+        "| rule | refuses | | what it says of it |",
+        "|---|---|---|---|",
+    ]
+    for rule in GuardRule:
+        if rule is not GuardRule.OWN_EXCEPTION:
+            lines.append(f"| {rule.id} | the {rule.refuses} | {'alarms' if rule.alarms else ''} | {rule.sentence} |")
+    lines += [
+        "",
+        "G9 and long lines are about single lines: [formats.md](formats.md). G12: exceptions in a list (`@@`,",
+        "`rpz-passthru`, allow lists) act inside that list only.",
+        "",
+        "An entry that several cases of G10 hold back is counted under the first, in the order above. What is wholly",
+        "inside special-use space counts for no rule of feeds. What was held back is neither growth nor shrinking (G4).",
+        "A list of which nothing is left is in quarantine (G3).",
+        "",
+        "## Numbers",
+        "",
+        "Each can be set for a list: `feed add … --set KEY=VALUE`, and the same in `feed check`.",
+        "",
+        "| key | rule | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    for key, each in THRESHOLDS.items():
+        lines.append(f"| `{key}` | {each.rule} | {each.default:g} {each.unit} | {each.sentence} |")
+    lines += [
+        "",
+        f"`age_days` is {AGE_DAYS_SLOW:g} for lists that change slowly ({', '.join(sorted(SLOW_FORMATS))}).",
+        f"Prefixes of /8 to /15 are usual for {' and '.join(sorted(WIDE_FORMATS))}; `--wide` allows them to others.",
+    ]
+    return "\n".join([*lines, "", *protected_lines()]) + "\n"
+
+
+def protected_lines() -> list[str]:
+    """What the protected set is, and how many rows of it come with the package."""
+    counted = Counter(row.case for row in bundled().rows)
+    return [
+        "## The protected set",
+        "",
+        "`clearway feed protected list` shows it with who says so; `… add` and `… remove` change it for this gateway.",
+        "It comes with the package, but for this network's own: inside prefixes, customers, grants. Public suffixes are",
+        "those of the Public Suffix List; sites that all visit are protected where the operator gives a list of them.",
+        "Open resolvers of the package's list count for G7 alone: a router that was taken over stays blockable.",
+        "",
+        "| rule | rows in the package |",
+        "|---|---|",
+        *(f"| {case.id} | {counted[case]} |" for case in PROTECTED_CASES if counted[case]),
+    ]
 
 
 def code_of(looks_like: str) -> str:
@@ -159,6 +244,7 @@ PAGES = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "formats.md": formats_page,
+    "guard.md": guard_page,
     "figures.md": figures_page,
     "figures-names.md": figures_names_page,
 }

@@ -90,9 +90,9 @@ def check(
     table_word = None if format is None else format.lower()
     if table_word is not None:
         table.reader_of(table_word)
-    guard_rules.checked(context.settings.thresholds)
+    ratio_max = guard_rules.checked(context.settings.thresholds)["unpack_ratio"]
     try:
-        text = packing.unpacked(data, origin)
+        text = packing.unpacked(data, origin, ratio_max)
         found = table.read(text, table_word, origin=origin, now=now, reasons=context.settings.reasons or None)
     except ClearwayError as error:
         return _unread(_plainer(error, data, origin), table_word, context)
@@ -101,7 +101,7 @@ def check(
     held = _hold(entries, found.format, context, limits, rules)
     findings = [
         *guard_whole.of_answer(context.status, context.content_type),
-        *guard_whole.of_bytes(len(data), len(text), limits),
+        *guard_whole.of_bytes(len(text), limits),
         *guard_whole.of_lines(found.content, limits),
         *guard_whole.of_change(held, len(entries), _last(context), limits),
         *guard_whole.of_wholeness(

@@ -124,7 +124,9 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "share_percent": Threshold("G6", 1, "%", 0, 100, "of the public IPv4 addresses, in this list at most"),
         "total_percent": Threshold("G6", 3, "%", 0, 100, "of the public IPv4 addresses, in all lists at most"),
         "protected_percent": Threshold("G7", 5, "%", 0, 100, "entries that are protected, at most"),
-        "protected_entries": Threshold("G7", 20, "entries", 1, 1e9, "protected entries that are let pass", True),
+        "protected_entries": Threshold(
+            "G7", 20, "entries", 1, 1e9, "protected entries from which their share condemns a list", True
+        ),
         "age_days": Threshold("G8", 7, "days", 0, 36500, "since the source made the list, at most; slow lists 30"),
         "wide_v4": Threshold("G11", 16, "bits", 1, 32, "length of IPv4 prefixes that any list may hold", True),
     }

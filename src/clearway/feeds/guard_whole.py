@@ -14,9 +14,6 @@ from clearway.feeds.readers.content import Content, Entries
 from clearway.policy.arrays import of_prefixes
 from clearway.policy.model import Prefix
 
-RATIO_FREE_BYTES = 16 << 20
-"""What a packed list may unpack to, whatever its ratio."""
-
 ERROR_RULES: Mapping[str, GuardRule] = {
     "feeds.E002": GuardRule.NOTHING,
     "feeds.E003": GuardRule.NOT_A_LIST,
@@ -62,15 +59,11 @@ def of_answer(status: int | None, content_type: str) -> Iterator[Finding]:
         yield Finding(GuardRule.NOT_A_LIST.id, f"the server says that it is {content_type}", "", "")
 
 
-def of_bytes(packed: int, unpacked: int, limits: Thresholds) -> Iterator[Finding]:
-    """G2, of their number."""
+def of_bytes(unpacked: int, limits: Thresholds) -> Iterator[Finding]:
+    """G2, of their number; how far a list may unpack is packing.py's."""
     if unpacked > limits["size_mib"] * (1 << 20):
         seen = f"{unpacked / (1 << 20):.1f} MiB"
         yield Finding(GuardRule.BYTES.id, seen, limit_of("size_mib", limits["size_mib"]), "size_mib")
-    ratio = unpacked / packed if packed else 0.0
-    if unpacked > max(RATIO_FREE_BYTES, packed) and ratio > limits["unpack_ratio"]:
-        seen = f"{ratio:.0f} times its packed size"
-        yield Finding(GuardRule.BYTES.id, seen, limit_of("unpack_ratio", limits["unpack_ratio"]), "unpack_ratio")
 
 
 def of_lines(content: Content, limits: Thresholds) -> Iterator[Finding]:

@@ -22,14 +22,14 @@ ZSTD_WINDOW_BYTES_MAX = 1 << 27
 """What a frame may make its reader set aside."""
 
 
-def unpacked(data: bytes, origin: str) -> bytes:
+def unpacked(data: bytes, origin: str, ratio_max: float = RATIO_MAX) -> bytes:
     """The list. Raises feeds.E007 (too large), E008 (damaged, a bomb, packed twice)."""
     if len(data) > BYTES_MAX:
         raise ClearwayError.of("feeds.E007", origin=origin, limit_mib=BYTES_MAX >> 20)
     unpack = _unpacker(data)
     if unpack is None:
         return data
-    limit = min(BYTES_MAX, max(RATIO_FREE_BYTES, RATIO_MAX * len(data)))
+    limit = min(BYTES_MAX, max(RATIO_FREE_BYTES, int(ratio_max * len(data))))
     try:
         made = unpack(data, limit)
     except _Unusable as error:
