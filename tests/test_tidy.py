@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     },
 }
 """Which rooms a room may import from: inward, to policy.model. The command line alone may know everybody."""
-DISTRIBUTIONS = {"pyroute2": "pyroute2", "django": "django", "psycopg": "psycopg"}
+DISTRIBUTIONS = {"dns": "dnspython"}
 """Where the name of a distribution isn't the one that is imported."""
 
 
@@ -178,7 +178,7 @@ def test_every_dependency_is_imported_and_every_import_declared() -> None:
     used: set[str] = set()
     for path, text in sources(".py").items():
         if path.startswith("src/"):
-            used |= tidy.third_parties(text)
+            used |= {DISTRIBUTIONS.get(name, name) for name in tidy.third_parties(text)}
     third = {
         name for name in used if name not in sys.stdlib_module_names and name not in ("clearway", "typing_extensions")
     }

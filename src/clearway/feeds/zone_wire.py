@@ -220,7 +220,7 @@ class Signatures:
             )
         except (dns.tsig.PeerError, dns.tsig.BadTime):
             raise
-        except (dns.exception.DNSException, ValueError, struct.error, NotImplementedError):
+        except (dns.exception.DNSException, ValueError, struct.error):
             raise Malformed("its signature is not of that key") from None
         self._unsigned = 0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certificates import Authority
+from authority import Authority
 from knot_server import Knot, why_not
 
 

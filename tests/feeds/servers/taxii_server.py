@@ -48,8 +48,8 @@ class Medallion:
         about = {"id": COLLECTION, "title": "tests", "can_read": True, "can_write": True, "media_types": [MEDIA_TYPE]}
         root = {"title": "tests", "versions": [MEDIA_TYPE], "max_content_length": 9765625}
         data = {
-            "/discovery": {"title": "tests", "api_roots": [f"{self.web}/root/"]},
-            "root": {"information": root, "status": [], "collections": [{**about, "objects": [], "manifest": []}]},
+            "/discovery": {"title": "tests", "api_roots": [f"{self.web}/api/"]},
+            "api": {"information": root, "status": [], "collections": [{**about, "objects": [], "manifest": []}]},
         }
         (folder / "data.json").write_text(json.dumps(data))
         backend = {
@@ -68,7 +68,7 @@ class Medallion:
     @property
     def source(self) -> str:
         """The collection as a source of a list."""
-        return f"taxii+{self.web}/root/collections/{COLLECTION}/"
+        return f"taxii+{self.web}/api/collections/{COLLECTION}/"
 
     def key(self) -> Path:
         """The file of whom it lets in."""
@@ -80,7 +80,7 @@ class Medallion:
     def add(self, *objects: dict[str, Any]) -> None:
         """As a publisher does."""
         answer = httpx.post(
-            f"{self.web}/root/collections/{COLLECTION}/objects/",
+            f"{self.web}/api/collections/{COLLECTION}/objects/",
             json={"objects": list(objects)},
             headers={"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE},
             auth=USER,
@@ -91,7 +91,7 @@ class Medallion:
     def remove(self, number: int) -> None:
         """As a publisher does; a server tells nobody."""
         id = of_name(number)["id"]
-        url = f"{self.web}/root/collections/{COLLECTION}/objects/{id}/"
+        url = f"{self.web}/api/collections/{COLLECTION}/objects/{id}/"
         headers = {"Accept": MEDIA_TYPE}
         assert httpx.delete(url, headers=headers, auth=USER, trust_env=False).status_code == 200
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from certificates import Authority
+from authority import Authority
 from scripted_server import ScriptedServer, head_of
 from web_answers import LIST, answer, by_path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
+from authority import Authority
 from knot_server import Knot
 from scripted_server import ScriptedServer, head_of
 from taxii_server import Medallion, of_name

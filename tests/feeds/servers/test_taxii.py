@@ -109,7 +109,7 @@ def fetched_from(pages: Any, asked: Asked | None = None, **options: Any) -> Fetc
             connection.sendall(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + body)
 
     with ScriptedServer(script) as server:
-        return fetch(f"taxii+http://127.0.0.1:{server.port}/root/collections/1/", **options)
+        return fetch(f"taxii+http://127.0.0.1:{server.port}/api/collections/1/", **options)
 
 
 def refused(id: str, pages: Any, **options: Any) -> str:

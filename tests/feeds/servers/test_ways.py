@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
+from authority import Authority
 from http2_server import Hypercorn, by_frames
 from scripted_server import ScriptedServer, head_of
 from web_answers import LIST, answer, by_path
