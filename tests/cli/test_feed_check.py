@@ -158,6 +158,18 @@ def test_people_see_why_on_a_line_each(cli: Call, good: Path, page: Path, tmp_pa
     assert "--set shrink=" in cli("feed", "check", written(tmp_path / "s", "77.20.0.9"), "--last-good", good).out
 
 
+def test_with_a_state_it_is_judged_as_that_gateway_would(cli: Call, good: Path, state: Path) -> None:
+    added = cli("feed", "add", "ours", good, "--reason", "scanner", "--set", "shrink=0.9", "--json")
+    assert added.code == 0, added.out
+    cli("feed", "protected", "add", "77.20.0.0/16")
+    told = cli("feed", "check", good, "--state", state, "--json").json
+    assert (told["first_load"], told["rejected"]) == (False, {"G10.own": 5})
+    written(good, *ADDRESSES[:800])
+    assert cli("feed", "check", good, "--state", state, "--json").json["rule"] == "G4"
+    assert cli("feed", "check", good, "--state", state, "--set", "shrink=0.5", "--json").code == 0
+    assert cli("feed", "check", good, "--json").json["first_load"]
+
+
 class Lists(BaseHTTPRequestHandler):
     """/ok a list, /page a page that says 200, /gone 404."""
 

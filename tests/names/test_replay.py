@@ -81,6 +81,7 @@ def test_a_granted_flow_is_green_whatever_it_asks_for(state: Path, capture: Path
 def test_a_snapshot_alone_is_asked_for_its_lists(state: Path, capture: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text("198.51.100.2\n")
+    clearway(state, "feed", "protected", "remove", "198.51.100.0/24")  # documentation space: no list may hold it
     added = clearway(state, "feed", "add", "ours", listed, "--reason", "scanner")
     assert added.returncode == 0, added.stderr
     clearway(state, "block", "bad.example", "--reason", "phishing", "--until", "1h")
