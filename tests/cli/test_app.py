@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calling import Call
@@ -63,11 +64,16 @@ def commands() -> list[tuple[str, bool]]:
     found = []
     for title, group in app.COMMANDS.items():
         for name in group:
-            command = app.load(name)
-            words = [f"{name} {each}" for each in command.commands] if hasattr(command, "commands") else [name]
+            words = leaves(name, app.load(name))
             about = title in ("The gateway", "Decisions", "Why")
             found += [(each, about and each not in OF_FILES) for each in words]
     return found
+
+
+def leaves(name: str, command: Any) -> list[str]:
+    """The commands of a group, and of groups within it."""
+    below = getattr(command, "commands", None)
+    return [name] if below is None else [leaf for word, each in below.items() for leaf in leaves(f"{name} {word}", each)]
 
 
 @pytest.mark.parametrize("name, about_state", commands())

@@ -91,7 +91,8 @@ def test_decisions_are_in_force_when_the_command_returns(wire: Wire, cli: Call, 
     assert not wire.reaches(OUTSIDE)
     cli("unblock", OUTSIDE)
     assert wire.reaches(OUTSIDE)
-    a_list.write_text(f"{OTHER}\n192.0.2.0/24\n")
+    a_list.write_text(f"{OTHER}\n185.0.2.0/24\n")
+    assert cli("feed", "protected", "remove", "10.88.0.0/16", "--note", "a lab's own").code == 0
     assert "  in force\n" in cli("feed", "add", "drop", a_list, "--reason", "malware").out
     assert not wire.reaches(OTHER)
     assert cli("unblock", OTHER, "--until", "1d").code == 0
