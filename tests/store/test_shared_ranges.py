@@ -13,12 +13,22 @@ import pytest
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.policy import snapshot
-from clearway.policy.model import Prefix
+from clearway.policy.model import Name, Prefix
 from clearway.policy.shared import SharedClass
-from clearway.store import decide, explain, lists, shared_change, shared_ranges, shared_terms, wanted
+from clearway.store import (
+    decide,
+    excluded,
+    explain,
+    explain_names,
+    lists,
+    shared_change,
+    shared_ranges,
+    shared_terms,
+    wanted,
+)
 from clearway.store.change import Change
 from clearway.store.models import Decision, Kind, SharedVersionRow
-from clearway.store.requests import BlockRequest, FeedAddRequest, FeedUpdateRequest, UnblockRequest
+from clearway.store.requests import BlockRequest, ExcludeRequest, FeedAddRequest, FeedUpdateRequest, UnblockRequest
 from clearway.store.shared_requests import CdnAddRequest, CdnRemoveRequest, CdnUpdateRequest
 
 LINES = [f"195.20.{n}.0/24" for n in range(30)]
@@ -256,7 +266,7 @@ def test_a_range_that_is_published_later_wins_over_a_list_at_once(
     assert rule["age_s"] == 0
     held = [rule for rule in told["rules"] if rule["kind"] == "list"]
     assert [(rule["prefix"], rule["enforced"]) for rule in held] == [("195.20.5.7", False), ("195.20.0.0/20", False)]
-    assert "own 195.20.5.0/24" in held[0]["spared_by"]
+    assert held[0]["spared_by"] == "shared range 195.20.5.0/24 of own"
     assert explain.explain(state, Prefix.parse("195.20.4.1"), now)["outcome"] == "dropped"
     assert explain.explain(state, Prefix.parse("195.20.0.0/20"), now)["outcome"] == "partly"
 
@@ -303,3 +313,33 @@ def test_a_source_is_due_when_its_time_has_passed(
     add(state, source(*LINES), now, every="2h")
     assert shared_change.due(now + timedelta(hours=1)) == []
     assert shared_change.due(now + timedelta(hours=2)) == [("own", 7200.0)]
+
+
+def test_explain_shows_what_is_excluded_from_lists_as_the_rule_that_decides(
+    state: StateDirectory, listed: Callable[..., Change], now: datetime
+) -> None:
+    listed("195.20.0.0/20", "195.20.5.7", "185.1.1.0/24")
+    excluded.exclude(ExcludeRequest(target="195.20.5.0/24", until="7d", note="ours"), now, "bob")
+    lists.compile_wanted(state, now)
+    told = explain.explain(state, Prefix.parse("195.20.5.7"), now)
+    assert (told["outcome"], told["sentence"]) == ("forwarded", "195.20.5.7 is excluded from what lists refuse")
+    rule = told["decided_by"]
+    assert (rule["kind"], rule["prefix"], rule["by"], rule["note"]) == ("excluded", "195.20.5.0/24", "bob", "ours")
+    held = [rule for rule in told["rules"] if rule["kind"] == "list"]
+    assert [(rule["enforced"], rule["spared_by"]) for rule in held] == [(False, "exclusion of 195.20.5.0/24")] * 2
+    assert explain.explain(state, Prefix.parse("195.20.4.7"), now)["outcome"] == "dropped"
+    assert explain.explain(state, Prefix.parse("195.20.0.0/20"), now)["outcome"] == "partly"
+    block("195.20.5.7", "1h", now, state)
+    assert explain.explain(state, Prefix.parse("195.20.5.7"), now)["outcome"] == "dropped"
+
+
+def test_explain_shows_a_name_that_is_excluded(state: StateDirectory, tmp_path: Path, now: datetime) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("||bad.example.net^\n||other.example.org^\n")
+    lists.add(state, FeedAddRequest(name="names", source=str(path), reason="malware", format="adblock"), now, "ada")
+    excluded.exclude(ExcludeRequest(target="www.bad.example.net", until="7d"), now, "bob")
+    lists.compile_wanted(state, now)
+    told = explain_names.explain_name(state, Name("www.bad.example.net"), now)
+    assert (told["outcome"], told["decided_by"]["kind"]) == ("forwarded", "excluded")
+    assert explain_names.explain_name(state, Name("bad.example.net"), now)["outcome"] == "partly"
+    assert explain_names.explain_name(state, Name("a.www.bad.example.net"), now)["outcome"] == "forwarded"

@@ -179,6 +179,8 @@ def _named(rule: dict[str, Any]) -> str:
         return f"list {rule['list']}, which holds {_target(rule)}"
     if rule["kind"] == "shared":
         return f"shared range {rule['prefix']} of {rule['ranges']} ({rule['class']})"
+    if rule["kind"] == "excluded":
+        return f"the exclusion of {_target(rule)}"
     article = "an" if rule["kind"] == "exception" else "a"
     return f"{article} {rule['kind']} of {_target(rule)}"
 
@@ -204,7 +206,7 @@ def _word(rule: dict[str, Any]) -> str:
     if "unreadable" in rule:
         words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
     elif rule.get("spared_by"):
-        words.append(f"not enforced here: shared range {rule['spared_by']}")
+        words.append(f"not enforced here: {rule['spared_by']}")
     elif not rule["enforced"] and rule["kind"] == "grant":
         words.append("not inside: changes nothing")
     elif not rule["enforced"]:

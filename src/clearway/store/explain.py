@@ -27,11 +27,13 @@ from clearway.policy.evaluate import (
 from clearway.policy.model import Prefix, Reason, parse_word
 from clearway.policy.shared import SharedClass
 from clearway.policy.shared_mask import CLOUD_HOST_LIFE
-from clearway.policy.shared_sources import SharedRule
-from clearway.store import lists, shared_ranges, shared_words, standing, wanted
+from clearway.store import excluded, lists, shared_ranges, shared_words, standing, wanted
 from clearway.store.change import ListHit, ListWanted, Standing, stamp
 from clearway.store.database import told
+from clearway.store.excluded import Excluded
 
+EXCLUDED = "excluded"
+"""Kind of the rule by which a person spares something from all lists."""
 DROPPED, FORWARDED, PARTLY, GREEN = "dropped", "forwarded", "partly", "green"
 """What happens: to all of it, to none of it, to some addresses within it; forwarded in the green lane."""
 
@@ -42,7 +44,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
 
     A rule has kind, prefix, relation (covers or within), since, until, reason, and by, note, decision, organisation,
     list, class, vendor and source where it has them; `enforced` is False for one that is held back (of a list's entry
-    `spared_by` names the shared range that does), and for a grant where the target is known to be no inside address. A
+    `spared_by` says what does), and for a grant where the target is known to be no inside address. A
     list whose entries cannot be read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch
     the target. `outcome` is for the address as it is seen from the other side; a grant wins for the traffic of its own
     prefix, before any block.
@@ -59,7 +61,10 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
         _of_standing(each, target, counts if each.kind == standing.GRANT else each.decision_id not in held)
         for each in stands
     ]
-    rules += [_of_hit(hit, target, hit.feed not in refused, _sparing(policy, hit, target, now)) for hit in hits]
+    spares = excluded.live(now)
+    rules += [_of_hit(hit, target, hit.feed not in refused, _sparing(policy, spares, hit, target, now)) for hit in hits]
+    touching = [of_excluded(each, target) for each in spares if _touches(each, target)]
+    rules += sorted(touching, key=lambda rule: -Prefix.parse(rule["prefix"]).length)
     shared = ranges.rule(target)
     rules += [shared_words.document(shared, target, now)] if shared is not None else []
     rules += [of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
@@ -94,12 +99,7 @@ def near(
     stands = {each for prefix in prefixes for each in wanted.touching(prefix, now) if each.decision_id not in held}
     return Policy(
         settings=settings or PolicySettings(),
-        lists=[
-            ListRules(
-                each.feed, parse_word(Reason, each.reason), entries, cloud_hosts=cloud_hosts(each.fetched_at, now)
-            )
-            for each, entries in lists.usable(state, now, inside)
-        ],
+        lists=list_rules(state, now, inside),
         shared=ranges.shared,
         ranges=ranges,
         overlay=[
@@ -114,6 +114,28 @@ def near(
         ],
         bypass_until_ns=bypass_until_ns,
     )
+
+
+@told
+def list_rules(state: StateDirectory, now: datetime, inside: Sequence[Prefix]) -> list[ListRules]:
+    """Lists in force as evaluate.py asks them, with that of what is excluded."""
+    usable = lists.usable(state, now, inside)
+    found = [
+        ListRules(
+            each.feed,
+            parse_word(Reason, each.reason),
+            stored,
+            names=stored.names,
+            excepted=stored.excepted,
+            cloud_hosts=cloud_hosts(each.fetched_at, now),
+        )
+        for each, stored in usable
+    ]
+    spares = excluded.live(now)
+    if spares:
+        spared = excluded.SparedRules(spares, [stored for _, stored in usable])
+        found.append(ListRules(excluded.LIST, Reason.MALWARE, spared, exception=True, names=spared.names))
+    return found
 
 
 def cloud_hosts(fetched_at: datetime, now: datetime) -> bool:
@@ -140,22 +162,49 @@ def _winner(policy: Policy, target: Prefix, now: datetime, *, green: bool) -> Wi
     if single is not None:
         return (standing.EXCEPTION if single.exception else standing.BLOCK), single.prefix, ""
     listed = base_rule(policy, target)
+    if listed is not None and listed[0].name == excluded.LIST:
+        return EXCLUDED, target, ""
     if listed is not None:
         return "list", listed[1], listed[0].name
     shared = policy.ranges.rule(target) if policy.shared.front_ends.covers(target) else spared_rule(policy, target)
     return ("shared", shared.prefix, "") if shared is not None else None
 
 
-def _sparing(policy: Policy, hit: ListHit, target: Prefix, now: datetime) -> SharedRule | None:
-    """The shared range because of which an entry does not act on what is asked."""
+def _sparing(policy: Policy, spares: Sequence[Excluded], hit: ListHit, target: Prefix, now: datetime) -> str:
+    """Because of what an entry does not act on what is asked, in words; "" where it does."""
     asked = target if hit.prefix.covers(target) else hit.prefix
-    if policy.shared.front_ends.covers(asked):
-        return policy.ranges.rule(asked)
     heard = hit.prefix.is_host and cloud_hosts(hit.since, now)
-    return policy.ranges.rule(asked) if not heard and policy.shared.single_tenant.covers(asked) else None
+    if policy.shared.front_ends.covers(asked) or (not heard and policy.shared.single_tenant.covers(asked)):
+        shared = policy.ranges.rule(asked)
+        return f"shared range {shared.prefix} of {shared.name}" if shared is not None else ""
+    by = next((each for each in spares if each.covers(asked)), None)
+    return f"exclusion of {by.target}" if by is not None else ""
+
+
+def _touches(each: Excluded, target: Prefix) -> bool:
+    return isinstance(each.target, Prefix) and (each.target.covers(target) or target.covers(each.target))
+
+
+def of_excluded(each: Excluded, target: Prefix) -> dict[str, Any]:
+    """What a person spares from all lists, as a rule."""
+    assert isinstance(each.target, Prefix)
+    return {
+        "kind": EXCLUDED,
+        "prefix": str(each.target),
+        "relation": "covers" if each.target.covers(target) else "within",
+        "reason": None,
+        "since": stamp(each.since),
+        "until": stamp(each.until),
+        "by": each.actor,
+        "note": each.note,
+        "decision": each.decision_id,
+        "enforced": True,
+    }
 
 
 def _same(rule: dict[str, Any], winner: Winner) -> bool:
+    if winner[0] == EXCLUDED:  # of several, the first covers it and is the longest
+        return bool(rule["kind"] == EXCLUDED and rule["relation"] == "covers")
     return (rule["kind"], rule["prefix"], rule.get("list", "")) == (winner[0], str(winner[1]), winner[2])
 
 
@@ -166,7 +215,9 @@ def _outcome(target: Prefix, decided_by: dict[str, Any] | None, within: list[dic
         return GREEN, f"traffic of {target} is forwarded first, by a grant to {decided_by['organisation']}"
     refuses = kind in (standing.BLOCK, "list")
     opposite = (
-        {standing.EXCEPTION, "shared"} if refuses else {standing.BLOCK, *(("list",) if kind in ("", "shared") else ())}
+        {standing.EXCEPTION, "shared", EXCLUDED}
+        if refuses
+        else {standing.BLOCK, *(("list",) if kind in ("", "shared") else ())}
     )
     partly = any(rule["kind"] in opposite for rule in within)
     if refuses:
@@ -182,6 +233,8 @@ def _outcome(target: Prefix, decided_by: dict[str, Any] | None, within: list[dic
         return (PARTLY if partly else FORWARDED), _spared_sentence(target, decided_by)
     if partly:
         return PARTLY, f"{target} is forwarded, but for what is refused within it"
+    if kind == EXCLUDED:
+        return FORWARDED, f"{target} is excluded from what lists refuse"
     spared = kind == standing.EXCEPTION
     return FORWARDED, f"{target} is spared by an exception" if spared else f"no rule refuses {target}: forwarded"
 
@@ -228,7 +281,7 @@ def of_unreadable(each: ListWanted, error: ClearwayError, enforced: bool) -> dic
     }
 
 
-def _of_hit(hit: ListHit, target: Prefix, enforced: bool, sparing: SharedRule | None) -> dict[str, Any]:
+def _of_hit(hit: ListHit, target: Prefix, enforced: bool, sparing: str) -> dict[str, Any]:
     rule: dict[str, Any] = {
         "kind": "list",
         "list": hit.feed,
@@ -239,6 +292,6 @@ def _of_hit(hit: ListHit, target: Prefix, enforced: bool, sparing: SharedRule | 
         "until": stamp(hit.until),
         "source": hit.source,
         "decision": hit.decision_id,
-        "enforced": enforced and sparing is None,
+        "enforced": enforced and not sparing,
     }
-    return rule if sparing is None else {**rule, "spared_by": f"{sparing.name} {sparing.prefix}"}
+    return {**rule, "spared_by": sparing} if sparing else rule

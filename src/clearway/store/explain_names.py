@@ -12,12 +12,13 @@ from typing import Any
 from clearway._engine import NameScope
 from clearway.config import StateDirectory
 from clearway.policy.evaluate import ListRules, NameRule, Policy, name_rule
-from clearway.policy.model import Name, Prefix, Reason, parse_word, word
+from clearway.policy.model import Name, Prefix, word
 from clearway.policy.name_table import NameEntry, covers
-from clearway.store import lists, standing, standing_names
+from clearway.store import excluded, lists, standing, standing_names
 from clearway.store.change import NameHit, StandingName, stamp
 from clearway.store.database import told
-from clearway.store.explain import DROPPED, FORWARDED, PARTLY, of_unreadable, wall_ns
+from clearway.store.excluded import Excluded
+from clearway.store.explain import DROPPED, EXCLUDED, FORWARDED, PARTLY, list_rules, of_unreadable, wall_ns
 
 WITHIN_MAX = 100
 """Names below it that people decided about, of which so many are shown."""
@@ -34,6 +35,8 @@ def explain_name(state: StateDirectory, target: Name, now: datetime, inside: Seq
     hits = lists.name_holders(state, NameEntry(name, NameScope.SUBTREE), now)
     rules = [_of_standing(each, name) for each in stands]
     rules += [_of_hit(hit, name, hit.feed not in refused) for hit in hits]
+    spares = [each for each in excluded.live(now) if _touches(each, name)]
+    rules += sorted((_of_excluded(each, name) for each in spares), key=lambda rule: -len(rule["name"]))
     rules += [of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
     winner = _winner(state, name, stands, now, inside)
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
@@ -53,22 +56,23 @@ def _winner(
     state: StateDirectory, name: str, stands: Sequence[StandingName], now: datetime, inside: Sequence[Prefix]
 ) -> Winner | None:
     policy = Policy(
-        lists=[
-            ListRules(each.feed, parse_word(Reason, each.reason), stored, names=stored.names)
-            for each, stored in lists.usable(state, now, inside)
-        ],
+        lists=list_rules(state, now, inside),
         overlay_names=[NameRule(each.entry, wall_ns(each.until), each.kind == standing.EXCEPTION) for each in stands],
     )
     found = name_rule(policy, name, wall_ns(now))
     if found is None:
         return None
     rule, entry = found
+    if isinstance(rule, ListRules) and rule.name == excluded.LIST:
+        return EXCLUDED, entry.name, word(entry.scope), ""
     if isinstance(rule, ListRules):
         return "list", entry.name, word(entry.scope), rule.name
     return standing.EXCEPTION if rule.exception else standing.BLOCK, entry.name, word(entry.scope), ""
 
 
 def _same(rule: dict[str, Any], winner: Winner) -> bool:
+    if winner[0] == EXCLUDED:  # the entry may be that of a list; of several exclusions the longest stands first
+        return bool(rule["kind"] == EXCLUDED and rule["relation"] == "covers")
     return (rule["kind"], rule["name"], rule["scope"], rule.get("list", "")) == winner
 
 
@@ -76,13 +80,15 @@ def _outcome(name: str, decided_by: dict[str, Any] | None, within: list[dict[str
     """In one word, and in one sentence."""
     kind = decided_by["kind"] if decided_by else ""
     if kind in (standing.BLOCK, "list"):
-        if any(rule["kind"] == standing.EXCEPTION for rule in within):
+        if any(rule["kind"] in (standing.EXCEPTION, EXCLUDED) for rule in within):
             return PARTLY, f"{name} is refused, but for exceptions below it"
         return DROPPED, f"flows to {name} and queries for it are refused"
     spares_below = decided_by is not None and decided_by["scope"] != word(NameScope.EXACT)
     below = {standing.BLOCK} if spares_below else {standing.BLOCK, "list"}
     if any(rule["kind"] in below for rule in within):
         return PARTLY, f"{name} is forwarded, but for what is refused below it"
+    if kind == EXCLUDED:
+        return FORWARDED, f"{name} is excluded from what lists refuse"
     if kind:
         return FORWARDED, f"{name} is spared by an exception"
     return FORWARDED, f"no rule refuses {name}: forwarded"
@@ -99,6 +105,28 @@ def _of_standing(each: StandingName, name: str) -> dict[str, Any]:
         "scope": word(each.entry.scope),
         "relation": _relation(each.entry, name),
         "reason": each.reason or None,
+        "since": stamp(each.since),
+        "until": stamp(each.until),
+        "by": each.actor,
+        "note": each.note,
+        "decision": each.decision_id,
+        "enforced": True,
+    }
+
+
+def _touches(each: Excluded, name: str) -> bool:
+    target = each.target
+    return isinstance(target, NameEntry) and (covers(target, name) or target.name.endswith(f".{name}"))
+
+
+def _of_excluded(each: Excluded, name: str) -> dict[str, Any]:
+    assert isinstance(each.target, NameEntry)
+    return {
+        "kind": EXCLUDED,
+        "name": each.target.name,
+        "scope": word(each.target.scope),
+        "relation": _relation(each.target, name),
+        "reason": None,
         "since": stamp(each.since),
         "until": stamp(each.until),
         "by": each.actor,
