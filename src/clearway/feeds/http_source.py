@@ -155,17 +155,17 @@ class Http:
         too_large = {"origin": progressed.origin, "limit_mib": bytes_max >> 20}
         if announced is not None and announced > bytes_max:
             raise ClearwayError.of("feeds.E007", **too_large)
-        pieces = []
+        data = bytearray()  # pieces may be of a byte each, so they are not kept as such
         for piece in answer.iter_raw():  # as it comes: with a size, a server that drips would be waited for
             progressed.received += len(piece)
             if progressed.received > bytes_max:
                 raise ClearwayError.of("feeds.E007", **too_large)
-            pieces.append(piece)
+            data += piece
             progress(progressed.received, announced)
         if self.deadline.passed():  # a body without a length ends where the connection does
             raise TimeoutError
         _check_length(answer, progressed, whole)
-        return Answer(200, progressed.origin, b"".join(pieces), headers)
+        return Answer(200, progressed.origin, bytes(data), headers)
 
     def _refusal(self, error: Exception, progressed: _Progress) -> ClearwayError:
         origin = progressed.origin

@@ -28,6 +28,7 @@ MEDIA_TYPE = "application/taxii+json;version=2.1"
 PAGE_OBJECTS = 1000
 """Asked for at a time; a server may give fewer."""
 PAGES_MAX = 20_000
+OBJECTS_MAX = 1_000_000
 FULL_EVERY_S = 86400
 OVERLAP = timedelta(minutes=5)
 """Asked for again: what was being added while the last answer was made may carry an earlier time."""
@@ -128,6 +129,8 @@ class _Pages:
             envelope, added_last = self._page(added_after, next_page)
             for each in documents.objects(envelope.get("objects")):
                 self._collected.take(each)
+            if len(self._collected.objects) > OBJECTS_MAX:
+                raise ClearwayError.of("feeds.E039", origin=self._origin, limit=f"{OBJECTS_MAX:,}", what="indicators")
             if added_last is not None:
                 self._collected.added_last = max(added_last, self._collected.added_last or added_last)
             if envelope.get("more") is not True:

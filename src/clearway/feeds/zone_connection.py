@@ -54,8 +54,7 @@ class Received:
     """Of the zone as it is now; -1 where the server would not say what changed."""
     soa: str = ""
     unchanged: bool = False
-    whole: list[bytes] | None = None
-    """Many lines a piece."""
+    whole: bytearray | None = None
     removed: set[str] = field(default_factory=set)
     added: dict[str, None] = field(default_factory=dict)
 
@@ -200,7 +199,7 @@ class _Gathered:
         if lines and self.received.whole is not None:
             piece = "\n".join([*lines, ""]).encode()
             self.text_bytes += len(piece)
-            self.received.whole.append(piece)
+            self.received.whole += piece
         return self._phase in ("end", "older")
 
     def _step(self, record: Record, lines: list[str]) -> None:
@@ -208,7 +207,7 @@ class _Gathered:
             self._phase = self._after_soa(record)
         elif self._phase == "second":  # no changes, but all of it
             self._phase = "whole"
-            self.received.whole = []
+            self.received.whole = bytearray()
             lines.append(record.line)
         elif self._phase == "going":
             self._change(record.line, self.received.added, self.received.removed)
@@ -233,7 +232,7 @@ class _Gathered:
         if self._phase == "begin":
             received.serial, received.soa = serial, record.line
             if self._asked is None:
-                received.whole = []
+                received.whole = bytearray()
                 return "whole"
             received.unchanged = serial == self._asked
             if _is_older(serial, self._asked):
@@ -241,7 +240,7 @@ class _Gathered:
                 return "older"
             return "end" if received.unchanged else "second"
         if self._phase == "second" and serial == received.serial:  # of an empty zone
-            received.whole = []
+            received.whole = bytearray()
             return "end"
         if self._phase == "whole":
             if serial != received.serial:

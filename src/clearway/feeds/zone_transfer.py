@@ -82,7 +82,7 @@ def _text(received: Received, before: bytes | None, zone: str) -> bytes | None:
         return before
     head = f"$ORIGIN {zone}\n{received.soa}\n".encode()
     if received.whole is not None:
-        return head + b"".join(received.whole)
+        return head + received.whole
     if before is None or received.serial < 0:
         return None
     gone = {line.encode() for line in received.removed}

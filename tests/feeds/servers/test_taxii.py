@@ -168,11 +168,13 @@ def test_an_empty_collection_is_an_empty_bundle() -> None:
         (lambda query: (b"[" * 1000 + b"]" * 1000, {}), "feeds.E021", "deeper"),
         (lambda query: (b"please log in", {"Content-Type": "text/html"}), "feeds.E003", "page"),
         (lambda query: ({"more": True, "next": "again"}, {}), "feeds.E039", "pages"),
+        (lambda query: ({"objects": [of_name(number) for number in range(300)]}, {}), "feeds.E039", "200 indicators"),
         (lambda query: ({"more": True, "next": "1", "objects": ["x" * 300_000]}, {}), "feeds.E007", "1 MiB"),
     ],
 )
 def test_what_is_no_collection_is_refused(pages: Any, id: str, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taxii, "PAGES_MAX", 50)
+    monkeypatch.setattr(taxii, "OBJECTS_MAX", 200)
     assert detail in refused(id, pages, bytes_max=1 << 20)
 
 
