@@ -148,6 +148,28 @@ pub fn merged(exact: &[u8], below: &[u8], subtree: &[u8]) -> [Vec<u8>; 3] {
     }
 }
 
+/// Which of the sought names stand in a blob, a byte for each of them: 1 or 0. Bisects; `names` is sorted by byte.
+pub fn held(names: &[u8], sought: &[u8]) -> Vec<u8> {
+    let lines = sought.split_inclusive(|byte| *byte == b'\n');
+    lines.map(|line| u8::from(holds(names, line.strip_suffix(b"\n").unwrap_or(line)))).collect()
+}
+
+fn holds(names: &[u8], sought: &[u8]) -> bool {
+    let (mut low, mut high) = (0, names.len()); // line beginnings, or the end
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let before = names[low..middle].iter().rposition(|byte| *byte == b'\n');
+        let start = before.map_or(low, |at| low + at + 1);
+        let line = names[start..high].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        match line.cmp(sought) {
+            std::cmp::Ordering::Equal => return true,
+            std::cmp::Ordering::Less => low = start + line.len() + 1,
+            std::cmp::Ordering::Greater => high = start,
+        }
+    }
+    false
+}
+
 fn is_blank(line: &[u8], comments: &[Vec<u8>]) -> bool {
     let line = line.trim_ascii_start();
     line.is_empty() || comments.iter().any(|comment| line.starts_with(comment))

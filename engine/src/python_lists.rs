@@ -16,6 +16,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse_list, module)?)?;
     module.add_function(wrap_pyfunction!(sort_names, module)?)?;
     module.add_function(wrap_pyfunction!(merge_names, module)?)?;
+    module.add_function(wrap_pyfunction!(find_names, module)?)?;
     Ok(())
 }
 
@@ -91,4 +92,17 @@ fn merge_names<'py>(
     let (exact, below, subtree) = (bytes_of(exact)?, bytes_of(below)?, bytes_of(subtree)?);
     let made = py.detach(|| list_lines::merged(exact, below, subtree));
     Ok(made.map(|names| PyBytes::new(py, &names)))
+}
+
+#[pyfunction]
+fn find_names<'py>(
+    py: Python<'py>,
+    names: &Bound<'py, PyAny>,
+    sought: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let buffers = [PyUntypedBuffer::get(names)?, PyUntypedBuffer::get(sought)?];
+    let [names, sought] = &buffers;
+    let (names, sought) = (bytes_of(names)?, bytes_of(sought)?);
+    let made = py.detach(|| list_lines::held(names, sought));
+    Ok(PyBytes::new(py, &made))
 }

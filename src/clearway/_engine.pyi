@@ -137,6 +137,9 @@ def parse_list(
 def sort_names(names: Buffer) -> bytes:
     """Canonical names, one a line, in any order → sorted by byte, distinct."""
 
+def find_names(names: Buffer, sought: Buffer) -> bytes:
+    """Which lines of `sought`, in any order, stand in sorted names: a byte for each, 1 or 0."""
+
 def merge_names(exact: Buffer, below: Buffer, subtree: Buffer) -> list[bytes]:
     """Sorted names of three scopes → the same, each name in one: exact and below make subtree, which holds both."""
 

@@ -24,15 +24,19 @@ class HasArrays(Protocol):
     def v6(self) -> U64: ...
 
 
-def store(directory: Path, parsed: HasArrays, names: StoredNames | None = None) -> FeedFile:
-    """Keeps sorted distinct entries; those that are there already are left alone. Lets OSError through, writes all or
-    nothing."""
+def store(
+    directory: Path, parsed: HasArrays, names: StoredNames | None = None, excepted: StoredNames | None = None
+) -> FeedFile:
+    """Keeps sorted distinct entries, and what of their names the list spares; those that are there already are left
+    alone. Lets OSError through, writes all or nothing."""
     written: dict[str, parts.Array] = {
         "v4": parsed.v4.astype("<u8", copy=False),
         "v6": parsed.v6.astype("<u8", copy=False),
     }
     if names is not None:
         written.update(entries.name_parts(names))
+    if excepted is not None:
+        written.update(entries.name_parts(excepted, entries.EXCEPTED))
     path = parts.write(directory, entries.hash_of, entries.document_of(parsed.v4, parsed.v6, names), written)
     return entries.open_entries(path, verify=False)
 

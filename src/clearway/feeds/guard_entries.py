@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clearway._engine import NameScope
 from clearway.feeds.guard_rules import GuardRule
@@ -38,6 +39,11 @@ ADDRESS_RULES = (
     GuardRule.CLOUD,
 )
 """Of which prefixes are asked, in this order."""
+WIDE_CODE = ADDRESS_RULES.index(GuardRule.WIDE) + 1
+CLOUD_CODE = ADDRESS_RULES.index(GuardRule.CLOUD) + 1
+
+Codes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.intp]
 
 
 class HeldBack(NamedTuple):
@@ -89,7 +95,7 @@ def hold(entries: Entries, protected: Protected, shared: Shared, widths: Widths)
     held = Held(entries)
     v4, v6 = _hold_addresses(held, entries, protected, shared, widths)
     names = _hold_names(held, entries.names, protected)
-    held.kept = Entries(v4, v6, names)
+    held.kept = Entries(v4, v6, names, entries.excepted)
     held.kept_share = addresses_of(v4)
     return held
 
@@ -116,54 +122,71 @@ def addresses_of(v4: U64) -> int:
 def _hold_addresses(
     held: Held, entries: Entries, protected: Protected, shared: Shared, widths: Widths
 ) -> tuple[U64, U64]:
-    v4, v6 = entries.v4, entries.v6
-    if not len(v4) and not len(v6):
-        return v4, v6
-    codes = (np.zeros(len(v4), dtype=np.uint8), np.zeros(len(v6), dtype=np.uint8))
-    for number, rule in enumerate(ADDRESS_RULES, start=1):
-        for code, mask in zip(codes, _masks(rule, v4, v6, protected, shared, widths), strict=True):
-            code[(code == 0) & mask] = number
+    whole = (entries.v4, entries.v6)
+    if not len(whole[0]) and not len(whole[1]):
+        return whole
+    near = protected.everywhere.union(shared.front_ends, shared.single_tenant).touching(*whole)
+    places = [np.flatnonzero(mask) for mask in near]  # few: all others are looked at no more
+    v4, v6 = whole[0][places[0]], whole[1][places[1]]
+    codes = _codes(v4, v6, protected, shared)
     inside = _inside_special(v4, v6, protected)
-    guarded = [code.astype(bool) & (code <= ADDRESS_RULES.index(GuardRule.CDN) + 1) for code in codes]
-    open_masks = protected.open_resolvers.within(v4, v6)  # a /24 holds some by chance
-    for mask, special, resolver in zip(guarded, inside, open_masks, strict=True):
-        held.judged += int(np.count_nonzero(~special))
-        held.protected += int(np.count_nonzero((mask | resolver) & ~special))
-    _measure(held, v4, v6, inside, widths)
+    _count_protected(held, v4, v6, codes, inside, protected)
+    held.judged += len(whole[0]) + len(whole[1])
+    codes, inside = _spread(codes, whole, places), _spread(inside, whole, places)
+    wide = (whole[0] & np.uint64(0xFF) < widths.wide_v4) & ((codes[0] == 0) | (codes[0] == CLOUD_CODE))
+    codes[0][wide] = WIDE_CODE
+    _measure(held, *whole, inside, widths)
     for number, rule in enumerate(ADDRESS_RULES, start=1):
         touched = [np.flatnonzero(code == number) for code in codes]
         count = sum(map(len, touched))
         if count:
             held.counts[rule.id] = count
-            for prefix in _prefixes(v4, v6, touched, SAMPLES_MAX):
+            for prefix in _prefixes(*whole, touched, SAMPLES_MAX):
                 hit = _hit_of(rule, prefix, protected, shared)
                 held.samples.append(HeldBack(None, "address", str(prefix), None, rule.id, hit))
-    return v4[codes[0] == 0], v6[codes[1] == 0]
+    return whole[0][codes[0] == 0], whole[1][codes[1] == 0]
 
 
-def _masks(
-    rule: GuardRule, v4: U64, v6: U64, protected: Protected, shared: Shared, widths: Widths
-) -> tuple[Mask, Mask]:
-    none: tuple[Mask, Mask] = np.zeros(len(v4), dtype=bool), np.zeros(len(v6), dtype=bool)
-    if rule == GuardRule.WIDE:
-        return v4 & np.uint64(0xFF) < widths.wide_v4, none[1]
-    if rule == GuardRule.CLOUD:
-        if not shared.single_tenant:
-            return none
-        cloud, host = shared.single_tenant.touching(v4, v6), hosts(v4, v6)
-        return cloud[0] & ~host[0], cloud[1] & ~host[1]
-    ranges = shared.front_ends if rule == GuardRule.CDN else protected.ranges.get(rule)
-    return ranges.touching(v4, v6) if ranges else none
+def _codes(v4: U64, v6: U64, protected: Protected, shared: Shared) -> list[Codes]:
+    """Of each prefix the number of the first rule that it breaks, by its place in ADDRESS_RULES from 1, or 0."""
+    codes = [np.zeros(len(v4), dtype=np.uint8), np.zeros(len(v6), dtype=np.uint8)]
+    for number, rule in enumerate(ADDRESS_RULES, start=1):
+        ranges = shared.front_ends if rule == GuardRule.CDN else protected.ranges.get(rule)
+        if ranges:
+            for code, mask in zip(codes, ranges.touching(v4, v6), strict=True):
+                code[(code == 0) & mask] = number
+    masks = zip(codes, shared.single_tenant.touching(v4, v6), hosts(v4, v6), strict=True)
+    for code, cloud, host in masks:
+        code[(code == 0) & cloud & ~host] = CLOUD_CODE
+    return codes
 
 
-def _inside_special(v4: U64, v6: U64, protected: Protected) -> tuple[Mask, Mask]:
+def _count_protected(
+    held: Held, v4: U64, v6: U64, codes: list[Codes], inside: list[Mask], protected: Protected
+) -> None:
+    """Of those that may touch something: what the share of protected entries is made of."""
+    for code, special, resolver in zip(codes, inside, protected.open_resolvers.within(v4, v6), strict=True):
+        guarded = (code > 0) & (code < WIDE_CODE)
+        held.judged -= int(np.count_nonzero(special))
+        held.protected += int(np.count_nonzero((guarded | resolver) & ~special))  # a /24 holds resolvers by chance
+
+
+def _spread(parts: list[Any], whole: tuple[U64, U64], places: list[Places]) -> list[Any]:
+    """What was found of some, for all of them."""
+    made = [np.zeros(len(array), dtype=part.dtype) for part, array in zip(parts, whole, strict=True)]
+    for all_of_them, part, at in zip(made, parts, places, strict=True):
+        all_of_them[at] = part
+    return made
+
+
+def _inside_special(v4: U64, v6: U64, protected: Protected) -> list[Mask]:
     ranges = protected.ranges.get(GuardRule.SPECIAL_USE)
     if ranges is None:
-        return np.zeros(len(v4), dtype=bool), np.zeros(len(v6), dtype=bool)
-    return ranges.within(v4, v6)
+        return [np.zeros(len(v4), dtype=bool), np.zeros(len(v6), dtype=bool)]
+    return list(ranges.within(v4, v6))
 
 
-def _measure(held: Held, v4: U64, v6: U64, inside: tuple[Mask, Mask], widths: Widths) -> None:
+def _measure(held: Held, v4: U64, v6: U64, inside: list[Mask], widths: Widths) -> None:
     """How much of the internet it is, but for special-use space."""
     held.share = addresses_of(v4[~inside[0]])
     wide = [
@@ -174,9 +197,7 @@ def _measure(held: Held, v4: U64, v6: U64, inside: tuple[Mask, Mask], widths: Wi
     held.widest = list(_prefixes(v4, v6, wide, SAMPLES_MAX))
 
 
-def _prefixes(
-    v4: U64, v6: U64, places: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]], limit: int
-) -> list[Prefix]:
+def _prefixes(v4: U64, v6: U64, places: Sequence[Places], limit: int) -> list[Prefix]:
     found = [Prefix(4, key >> 8, key & 0xFF) for key in v4[places[0][:limit]].tolist()]
     rest = limit - len(found)
     return found + [_v6_prefix(*row) for row in v6[places[1][:rest]].tolist()]
@@ -248,7 +269,8 @@ def common(part: Entries, kept: Entries) -> Entries:
     }
     names = StoredNames(**{scope.name.lower(): blob for scope, blob in keep_names.items()})
     v6 = part.v6[_rows(part.v6, kept.v6)] if len(part.v6) else part.v6
-    return Entries(part.v4[np.isin(part.v4, kept.v4, assume_unique=True)], v6, names)
+    v4 = part.v4[np.isin(part.v4, kept.v4, assume_unique=True)]
+    return Entries(v4, v6, names, kept.excepted if names else StoredNames())
 
 
 def _rows(rows: U64, of: U64) -> Mask:

@@ -2,6 +2,7 @@
 
     HASH/manifest.json, v4.bin, v6.bin      arrays as in policy/arrays.py, folders as in policy/parts.py
          names_exact.bin, names_below.bin, names_subtree.bin     of a list with names: blobs as in policy/names.py
+         names_excepted_exact.bin, …                             of one that spares some below its own
 
 HASH is the SHA-256 of the manifest, which holds those of the parts: the same entries give the same hash, whichever text
 they came from, and whoever changes a byte is found out.
@@ -25,6 +26,8 @@ from clearway.policy.model import Prefix, Reason
 from clearway.policy.names import NO_BLOB, Blob, ListNames, StoredNames
 
 FORMAT = 1
+EXCEPTED = "names_excepted"
+"""What the parts begin with that a list spares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,12 @@ class StoredEntries:
     lengths: dict[int, list[int]]
     """Prefix lengths that occur, by IP version."""
     names: StoredNames = field(default_factory=StoredNames)
+    excepted: StoredNames = field(default_factory=StoredNames)
+    """Names that the list spares of wider ones of its own."""
 
     def list_names(self, name: str, reason: Reason, *, exception: bool = False) -> ListNames:
         """As policy.names takes them."""
-        return ListNames(name, reason, self.names, exception)
+        return ListNames(name, reason, self.names, exception, self.excepted)
 
     def entries(self, name: str, reason: Reason, *, exception: bool = False) -> ListEntries:
         """As policy.compile takes them."""
@@ -67,9 +72,9 @@ def document_of(v4: U64, v6: U64, names: StoredNames | None = None) -> dict[str,
     return {**document, "names": names.counts()} if names else document
 
 
-def name_parts(names: StoredNames) -> dict[str, Blob]:
+def name_parts(names: StoredNames, prefix: str = "names") -> dict[str, Blob]:
     """The parts that names are kept in; those that would be empty are left out."""
-    return {f"names_{scope.name.lower()}": blob for scope, blob in names.blobs().items() if len(blob)}
+    return {f"{prefix}_{scope.name.lower()}": blob for scope, blob in names.blobs().items() if len(blob)}
 
 
 def hash_of(manifest: bytes) -> str:
@@ -92,7 +97,10 @@ def open_entries(path: Path, *, verify: bool = True) -> StoredEntries:
             raise parts.Damaged(parts.MANIFEST, f"is of format {document.get('format')}, not {FORMAT}")
         v4, v6 = parts.shaped(found, "v4", np.uint64), parts.shaped(found, "v6", np.uint64, 3)
         lengths = {int(version): lengths for version, lengths in document["lengths"].items()}
-        blobs = {scope: found.get(f"names_{scope}", NO_BLOB) for scope in ("exact", "below", "subtree")}
+        names, excepted = (
+            StoredNames(*(found.get(f"{prefix}_{scope}", NO_BLOB) for scope in ("exact", "below", "subtree")))
+            for prefix in ("names", EXCEPTED)
+        )
     except parts.Damaged as damage:
         raise ClearwayError.of("feeds.E014", path=path, detail=damage) from None
-    return StoredEntries(path.name, path, v4, v6, lengths, StoredNames(**blobs))
+    return StoredEntries(path.name, path, v4, v6, lengths, names, excepted)

@@ -61,6 +61,8 @@ class ListRules:
     since: datetime | None = None
     until: datetime | None = None
     names: CoveringNames = NO_NAMES
+    excepted: CoveringNames = NO_NAMES
+    """Names that the list spares of its own."""
     cloud_hosts: bool = True
     """As compile.ListEntries has it."""
 
@@ -357,10 +359,15 @@ def overlay_name_rule(policy: Policy, name: str, now_ns: int) -> tuple[NameRule,
 
 
 def list_name_rule(policy: Policy, name: str) -> tuple[ListRules, NameEntry] | None:
-    """What lists say of a name: the longest entry over all, an exception before a block, then the first list."""
+    """What lists say of a name: the longest entry over all, an exception before a block, then the first list.
+
+    A list says nothing where it spares what it blocks itself.
+    """
     found: tuple[ListRules, NameEntry] | None = None
     for rules in policy.lists:
         for entry in rules.names.covering(name)[:1]:
+            if any(len(own.name) >= len(entry.name) for own in rules.excepted.covering(name)[:1]):
+                continue
             if found is None or (len(entry.name), rules.exception) > (len(found[1].name), found[0].exception):
                 found = rules, entry
     return found

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearway._engine import NameLines, NameScope, NameSet
+from clearway.policy import own_exceptions
 from clearway.policy.arrays import U64
 from clearway.policy.model import Reason
 from clearway.policy.name_table import NameEntry, suffixes
@@ -80,6 +81,8 @@ class ListNames:
     reason: Reason
     names: StoredNames
     exception: bool = False
+    excepted: StoredNames = field(default_factory=StoredNames)
+    """What the list spares of its own; other lists refuse it all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +119,7 @@ def compile_names(lists: Sequence[ListNames], secret: bytes) -> CompiledNames:
         for scope, blob in each.names.blobs().items()
         if len(blob)
     ]
+    parts += [(part.number, int(part.scope), part.exception, part.names.data) for part in own_exceptions.parts(lists)]
     if not parts:
         return CompiledNames()
     names, words = NameSet.build(parts, *_keys(parts, secret))

@@ -212,6 +212,7 @@ def lists_of(path: Path) -> tuple[list[ListRules], SharedRanges]:
             each.since,
             each.until,
             of.names,
+            of.excepted,
             cloud_hosts=each.cloud_hosts,
         )
         for each, of in stored

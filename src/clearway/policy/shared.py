@@ -27,6 +27,8 @@ Mask = npt.NDArray[np.bool_]
 _Keys = npt.NDArray[Any]
 """Addresses that numpy compares: uint64 of IPv4, 16 bytes of IPv6."""
 _M64 = (1 << 64) - 1
+_MANY = 16
+"""Times as many prefixes as ranges."""
 _FULL = ~np.uint64(0)
 
 
@@ -74,8 +76,21 @@ class Ranges:
         return _touching(*self._bounds4, *_ends4(v4)), _touching(*self._bounds6, *_ends6(v6))
 
     def within(self, v4: U64, v6: U64) -> tuple[Mask, Mask]:
-        """For each prefix: do all of its addresses lie here?"""
+        """For each prefix: do all of its addresses lie here? IPv4 prefixes in order are answered from fewer looks."""
+        if len(v4) > _MANY * len(self.v4) and (v4[1:] > v4[:-1]).all():
+            return self._within_sorted(v4), _within(*self._bounds6, *_ends6(v6))
         return _within(*self._bounds4, *_ends4(v4)), _within(*self._bounds6, *_ends6(v6))
+
+    def _within_sorted(self, v4: U64) -> Mask:
+        """Looks for each range among the prefixes, and then at those that begin in one."""
+        firsts, lasts = self._bounds4
+        starts = np.searchsorted(v4, firsts << np.uint64(8))
+        counts = np.searchsorted(v4, lasts + np.uint64(1) << np.uint64(8)) - starts
+        ranks = np.repeat(np.arange(len(firsts)), counts)
+        at = np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[ranks]
+        found: Mask = np.zeros(len(v4), dtype=bool)
+        found[at] = _ends4(v4[at])[1] <= lasts[ranks]
+        return found
 
     def touches(self, prefix: Prefix) -> bool:
         """`touching`, of one prefix."""

@@ -107,7 +107,10 @@ def _entries_of(each: SnapshotList, stored: StoredEntries) -> ListEntries:
 
 
 def _names(state: StateDirectory, held: Held) -> CompiledNames:
-    lists = [ListNames(each.name, each.reason, stored.names, **_flags(ListNames, each)) for each, stored in held]
+    lists = [
+        ListNames(each.name, each.reason, stored.names, excepted=stored.excepted, **_flags(ListNames, each))
+        for each, stored in held
+    ]
     return list_names.compile_held(state, lists)
 
 

@@ -17,6 +17,7 @@ from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch, files
 from clearway.feeds.feed_settings import FeedSettings
+from clearway.feeds.readers.content import Entries
 from clearway.policy import parts, snapshot
 from clearway.policy.model import Prefix
 from clearway.store import judge
@@ -84,11 +85,8 @@ def prepare(
     progress("read", 1, 1)
     progress("store", 0, 1)
     with storing(state.path):
-        content = files.store(state.feeds, judged.kept, judged.kept.names).hash if judged.holds else ""
-        by_reason = {
-            reason: files.store(state.feeds, entries, entries.names).hash
-            for reason, entries in judged.by_reason.items()
-        }
+        content = _store(state, judged.kept) if judged.holds else ""
+        by_reason = {reason: _store(state, entries) for reason, entries in judged.by_reason.items()}
     version = NewVersion(
         content,
         judged.counts,
@@ -102,6 +100,10 @@ def prepare(
     _keep_fresh(state, version.contents)
     progress("store", 1, 1)
     return version, judged.format
+
+
+def _store(state: StateDirectory, entries: Entries) -> str:
+    return files.store(state.feeds, entries, entries.names, entries.excepted).hash
 
 
 def read_as(settings: FeedSettings, format: str) -> str:

@@ -137,6 +137,8 @@ class Entries:
     v4: U64
     v6: U64
     names: StoredNames
+    excepted: StoredNames = field(default_factory=StoredNames)
+    """Names that the list spares of wider ones of its own: no entries, but a part of what those mean."""
 
     def __len__(self) -> int:
         return len(self.v4) + len(self.v6) + sum(self.names.counts().values())

@@ -1,17 +1,20 @@
 """What is left of a list once its own exceptions are heard: they act inside the list, and no other part knows them.
 
-An entry that an exception covers is left out. So is one that is wider than an exception: enforced, it would refuse what
-the list spares. Where only scopes differ at one name, the entry keeps the rest.
+An address that an exception covers is left out, and of a prefix around it the rest is kept, in the prefixes that make
+it up. A name that an exception covers is left out as well; one that is wider stays, and the exception stays with it
+(policy/own_exceptions.py). Where only scopes differ at one name, the entry keeps the rest.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from clearway._engine import NameScope
 from clearway.feeds.readers.content import Content, Entries
 from clearway.policy.arrays import U64
-from clearway.policy.model import BITS, Prefix
+from clearway.policy.model import BITS
 from clearway.policy.names import StoredNames
 
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
@@ -21,58 +24,105 @@ _REST = {(SUBTREE, EXACT): BELOW, (SUBTREE, BELOW): EXACT, (BELOW, EXACT): BELOW
 
 
 def without_excepted(content: Content) -> tuple[Entries, int]:
-    """The entries to enforce, and how many were left out whole."""
+    """The entries to enforce, and how many of the list's are not among them."""
     blocked, excepted = content.blocked, content.excepted
     if not len(excepted):
         return blocked, 0
-    v4, v6 = _without(blocked, excepted)
-    names = _names_without(blocked.names, excepted.names)
-    kept = Entries(v4, v6, names)
-    return kept, len(blocked) - len(kept)
+    v4, gone4 = _without(4, _keys4(blocked.v4), _keys4(excepted.v4))
+    v6, gone6 = _without(6, _keys6(blocked.v6), _keys6(excepted.v6))
+    names, spared = _names_without(blocked.names, excepted.names)
+    before, after = (sum(each.counts().values()) for each in (blocked.names, names))
+    kept = Entries(
+        blocked.v4 if v4 is None else np.array(v4, dtype=np.uint64),
+        blocked.v6 if v6 is None else _rows6(v6),
+        names,
+        spared,
+    )
+    return kept, gone4 + gone6 + before - after
 
 
-def _without(blocked: Entries, excepted: Entries) -> tuple[U64, U64]:
-    v4, v6 = blocked.v4, blocked.v6
-    for key in excepted.v4.tolist():
-        v4 = v4[~_touch(v4 >> np.uint64(8), v4 & np.uint64(0xFF), Prefix(4, key >> 8, key & 0xFF))]
-    for high, low, length in excepted.v6.tolist():
-        prefix = Prefix(6, high << 64 | low, length)
-        v6 = v6[[not _meet(prefix, Prefix(6, h << 64 | w, n)) for h, w, n in v6.tolist()]]
-    return v4, v6
+# ---- addresses: a prefix is its number and length, so that those of one length are found by a shift ----
+
+Key = tuple[int, int]
+"""Address and length."""
 
 
-def _touch(addresses: U64, lengths: U64, prefix: Prefix) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which IPv4 prefixes lie within another or cover it."""
-    shorter = np.minimum(lengths, np.uint64(prefix.length))
-    shift = np.uint64(BITS[4]) - shorter
-    touching: np.ndarray[tuple[int], np.dtype[np.bool_]] = (addresses >> shift) == (np.uint64(prefix.address) >> shift)
-    return touching
+def _keys4(v4: U64) -> list[Key]:
+    return [(key >> 8, key & 0xFF) for key in v4.tolist()]
 
 
-def _meet(a: Prefix, b: Prefix) -> bool:
-    return a.covers(b) or b.covers(a)
+def _keys6(v6: U64) -> list[Key]:
+    return [(high << 64 | low, length) for high, low, length in v6.tolist()]
 
 
-def _names_without(blocked: StoredNames, excepted: StoredNames) -> StoredNames:
+def _rows6(keys: Sequence[int]) -> U64:
+    rows = [(key >> 72, key >> 8 & (1 << 64) - 1, key & 0xFF) for key in keys]
+    return np.array(rows, dtype=np.uint64).reshape(-1, 3)
+
+
+def _without(version: int, blocked: list[Key], excepted: list[Key]) -> tuple[list[int] | None, int]:
+    """What is left as address << 8 | length, sorted; None: all of it. And how many prefixes are left no longer."""
+    if not excepted or not blocked:
+        return None, 0
+    bits = BITS[version]
+    spared = {(address >> bits - length, length) for address, length in excepted}
+    lengths = sorted({length for _, length in excepted})
+    standing = [key for key in blocked if not _covered(key, spared, lengths, bits)]
+    stands = {(address >> bits - length, length) for address, length in standing}
+    wider = sorted({length for _, length in standing})
+    holes: dict[Key, list[Key]] = {}
+    for address, length in excepted:
+        for around in (each for each in wider if each < length):
+            if (address >> bits - around, around) in stands:
+                holes.setdefault((address >> bits - around, around), []).append((address, length))
+    kept = {address << 8 | length for address, length in standing if (address >> bits - length, length) not in holes}
+    for (number, length), inner in holes.items():
+        kept.update(address << 8 | rest for address, rest in _around(number << bits - length, length, inner, bits))
+    return sorted(kept), len(blocked) - len(standing)
+
+
+def _covered(key: Key, spared: set[Key], lengths: Sequence[int], bits: int) -> bool:
+    address, length = key
+    return any((address >> bits - shorter, shorter) in spared for shorter in lengths if shorter <= length)
+
+
+def _around(address: int, length: int, holes: Sequence[Key], bits: int) -> Iterator[Key]:
+    """The prefixes of a prefix that hold none of its holes, each as wide as it can be."""
+    if not holes:
+        yield address, length
+    elif all(inner > length for _, inner in holes):
+        half = 1 << bits - length - 1
+        yield from _around(address, length + 1, [each for each in holes if not each[0] & half], bits)
+        yield from _around(address | half, length + 1, [each for each in holes if each[0] & half], bits)
+
+
+# ---- names ----
+
+
+def _names_without(blocked: StoredNames, excepted: StoredNames) -> tuple[StoredNames, StoredNames]:
+    """The names to refuse, and what is spared below them."""
+    if not excepted or not blocked:
+        return blocked, StoredNames()
     spared = {scope: set(_lines(excepted, scope)) for scope in NameScope}
-    above_spared = {suffix for names in spared.values() for name in names for suffix in _above(name)}
     kept: dict[NameScope, list[str]] = {scope: [] for scope in NameScope}
     for scope in NameScope:
         for name in _lines(blocked, scope):
-            rest = _rest_of(name, scope, spared, above_spared)
+            rest = _rest_of(name, scope, spared)
             if rest is not None:
                 kept[rest].append(name)
-    blobs = ("\n".join([*sorted(set(kept[scope])), ""]).encode("ascii") for scope in NameScope)
+    wide = {*kept[BELOW], *kept[SUBTREE]}
+    below = {scope: [name for name in spared[scope] if not wide.isdisjoint(_above(name))] for scope in NameScope}
+    return _stored(kept), _stored(below)
+
+
+def _stored(names: dict[NameScope, list[str]]) -> StoredNames:
+    blobs = ("".join(f"{name}\n" for name in sorted(set(names[scope]))).encode("ascii") for scope in NameScope)
     return StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in blobs))
 
 
-def _rest_of(
-    name: str, scope: NameScope, spared: dict[NameScope, set[str]], above_spared: set[str]
-) -> NameScope | None:
+def _rest_of(name: str, scope: NameScope, spared: dict[NameScope, set[str]]) -> NameScope | None:
     """The scope that an entry keeps; None: it is left out."""
     if any(suffix in spared[SUBTREE] or suffix in spared[BELOW] for suffix in _above(name)):
-        return None
-    if scope != EXACT and name in above_spared:
         return None
     rest: NameScope | None = scope
     for exception in NameScope:
