@@ -20,7 +20,7 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of tests")])
-        made = self._builder(self._name, self._key, "authority").sign(self._key, hashes.SHA256())
+        made = self._builder(self._name, self._key, self._key, "authority").sign(self._key, hashes.SHA256())
         self.certificate = folder / "authority.pem"
         self.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
@@ -42,7 +42,7 @@ class Authority:
             return certificate, private
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(subject, key, name, ended=expired)
+        builder = self._builder(subject, key, key if self_signed else self._key, name, ended=expired)
         if self_signed:
             made = builder.issuer_name(subject).sign(key, hashes.SHA256())
         else:
@@ -53,7 +53,12 @@ class Authority:
         return certificate, private
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, name: str, ended: bool = False
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        issuer: ec.EllipticCurvePrivateKey,
+        name: str,
+        ended: bool = False,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         is_authority = subject == self._name
@@ -68,7 +73,25 @@ class Authority:
             .not_valid_before(now - 10 * DAY)
             .not_valid_after(now - DAY if ended else now + 10 * DAY)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)
+            .add_extension(_usage(is_authority), critical=True)
         )
         if is_authority:
             return builder.issuer_name(subject)
         return builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+
+
+def _usage(is_authority: bool) -> x509.KeyUsage:
+    """Signs certificates, or connections. OpenSSL's strict rules, which newer Pythons ask for, want it said."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
