@@ -202,7 +202,7 @@ def _lists(lists: Iterable[dict[str, Any]], now: datetime) -> Table | None:
     for row in lists:
         until = show.left(row.get("until"), now)
         cells = [
-            show.plain(row["feed"]),
+            show.plain(row["feed"]) + (" [dim](observed)[/dim]" if row.get("observe") else ""),
             row["reason"],
             show.count(row.get("entries")),
             show.ago(row.get("fetched_at"), now),
@@ -210,9 +210,23 @@ def _lists(lists: Iterable[dict[str, Any]], now: datetime) -> Table | None:
         cells.append(f"[red]{until}[/red]" if until == "expired" else until)
         if hits:
             cells.append(show.count(row.get("hits", 0)))
-        cells.append(f"[yellow]{show.plain(row['failed'])}[/yellow]" if row.get("failed") else "")
+        cells.append(_state_of(row, now))
         table.add_row(*cells)
     return table
+
+
+def _state_of(row: dict[str, Any], now: datetime) -> str:
+    """What is wrong with a list, in a few words."""
+    waits, trouble = row.get("quarantine"), row.get("trouble")
+    if waits:
+        told = (
+            f"quarantined by {waits['rule']} {show.ago(waits['at'], now)}: clearway feed quarantine show {row['feed']}"
+        )
+        return f"[red]{show.plain(told)}[/red]"
+    if trouble:
+        times = show.plural(trouble["failures"], "time")
+        return f"[yellow]{show.plain(f'failed {times}: ' + trouble['error']['message'])}[/yellow]"
+    return ""
 
 
 def _pairs() -> Table:
