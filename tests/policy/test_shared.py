@@ -152,6 +152,22 @@ def test_a_front_end_wins_over_a_single_tenant(fronts: list[Prefix], tenants: li
     assert shared.class_of(asked) == wanted
 
 
+def test_many_prefixes_in_order_are_answered_as_they_are_one_by_one() -> None:
+    source = random.Random(3)
+    held = Ranges.of_prefixes(Prefix.cut(4, source.getrandbits(12) << 20, length) for length in (9, 12, 20, 32, 32))
+    keys = {(source.getrandbits(12) << 20) + source.choice([0, 0, 1, 255]): source.choice([12, 20, 24, 32])
+            for _ in range(3000)}  # fmt: skip
+    prefixes = [Prefix.cut(4, address, length) for address, length in keys.items()]
+    prefixes += [Prefix(4, first, 32) for row in held.v4.tolist() for first in row]
+    v4, v6 = arrays.of_prefixes(prefixes)
+    for asked in (held.within, held.touching):
+        in_order = asked(v4, v6)[0]
+        one_by_one = np.array([bool(asked(v4[at : at + 1], v6)[0][0]) for at in range(len(v4))])
+        assert in_order.any()
+        assert np.array_equal(in_order, one_by_one)
+        assert np.array_equal(asked(v4[::-1], v6)[0], one_by_one[::-1])
+
+
 def test_ipv6_is_compared_as_numbers_whatever_its_bytes() -> None:
     """Bytes over 127, NULs at the end and in the middle."""
     source = random.Random(7)

@@ -72,25 +72,40 @@ class Ranges:
         return Ranges(_rows4(*_outside(*v4, _ENDS4)), _rows6(*_outside(*v6, _ENDS6)))
 
     def touching(self, v4: U64, v6: U64) -> tuple[Mask, Mask]:
-        """For each prefix: does any of its addresses lie here? It may lie within, or cover."""
-        return _touching(*self._bounds4, *_ends4(v4)), _touching(*self._bounds6, *_ends6(v6))
+        """For each prefix: does any of its addresses lie here? It may lie within, or cover.
+
+        IPv4 prefixes in order are answered from fewer looks; so does `within`.
+        """
+        of_v6 = _touching(*self._bounds6, *_ends6(v6))
+        if not self._is_short_for(v4):
+            return _touching(*self._bounds4, *_ends4(v4)), of_v6
+        found = np.zeros(len(v4), dtype=bool)
+        found[self._beginning_here(v4)[0]] = True
+        wide = np.flatnonzero(v4 & np.uint64(0xFF) != BITS[4])
+        found[wide] |= _touching(*self._bounds4, *_ends4(v4[wide]))
+        return found, of_v6
 
     def within(self, v4: U64, v6: U64) -> tuple[Mask, Mask]:
-        """For each prefix: do all of its addresses lie here? IPv4 prefixes in order are answered from fewer looks."""
-        if len(v4) > _MANY * len(self.v4) and (v4[1:] > v4[:-1]).all():
-            return self._within_sorted(v4), _within(*self._bounds6, *_ends6(v6))
-        return _within(*self._bounds4, *_ends4(v4)), _within(*self._bounds6, *_ends6(v6))
+        """For each prefix: do all of its addresses lie here?"""
+        of_v6 = _within(*self._bounds6, *_ends6(v6))
+        if not self._is_short_for(v4):
+            return _within(*self._bounds4, *_ends4(v4)), of_v6
+        found = np.zeros(len(v4), dtype=bool)
+        at, ranks = self._beginning_here(v4)
+        found[at] = _ends4(v4[at])[1] <= self._bounds4[1][ranks]
+        return found, of_v6
 
-    def _within_sorted(self, v4: U64) -> Mask:
-        """Looks for each range among the prefixes, and then at those that begin in one."""
+    def _is_short_for(self, v4: U64) -> bool:
+        """Whether each range is better looked for among the prefixes than each prefix among the ranges."""
+        return len(v4) > _MANY * len(self.v4) and bool((v4[1:] > v4[:-1]).all())
+
+    def _beginning_here(self, v4: U64) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Where the prefixes stand, of those in order, whose first address lies here; and in which range."""
         firsts, lasts = self._bounds4
         starts = np.searchsorted(v4, firsts << np.uint64(8))
         counts = np.searchsorted(v4, lasts + np.uint64(1) << np.uint64(8)) - starts
         ranks = np.repeat(np.arange(len(firsts)), counts)
-        at = np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[ranks]
-        found: Mask = np.zeros(len(v4), dtype=bool)
-        found[at] = _ends4(v4[at])[1] <= lasts[ranks]
-        return found
+        return np.arange(len(ranks)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[ranks], ranks
 
     def touches(self, prefix: Prefix) -> bool:
         """`touching`, of one prefix."""
