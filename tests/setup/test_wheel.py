@@ -102,6 +102,8 @@ def test_the_wheel_carries_the_compiled_programs_and_all_licences(wheel: Path) -
     assert objects >= 2, "the TCX and the XDP object"
     for licence in ("LICENSE", "NOTICE", "GPL-2.0-only.txt", "BSD-2-Clause.txt"):
         assert any(name.endswith(f"/{licence}") and "licenses" in name for name in names)
+    for data in ("ranges/NOTICE", "ranges/INDEX.tsv", "ranges/cloudflare-v4.txt"):
+        assert f"clearway/feeds/bundled/{data}" in names
     assert not [name for name in names if name.endswith((".c", ".rs", ".pyc"))]
 
 
