@@ -68,6 +68,11 @@ class Protected:
         return {case: Ranges.of_prefixes(values) for case, values in prefixes.items() if values}
 
     @cached_property
+    def everywhere(self) -> Ranges:
+        """All addresses at which an entry may touch something."""
+        return NOWHERE.union(*self.ranges.values(), self.open_resolvers)
+
+    @cached_property
     def names(self) -> dict[str, list[Row]]:
         """Rows about names, by name."""
         found: dict[str, list[Row]] = {}
