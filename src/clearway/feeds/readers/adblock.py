@@ -82,4 +82,4 @@ def adblock(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         Frame("||", "^$all", NameScope.SUBTREE),
         Frame("||", "^$important", NameScope.SUBTREE),
     )
-    return lines.read(text, Shape(frames, ("!",)), _rule_line, asked)
+    return lines.read(text, Shape(frames, ("!",), probe=_rule_line), _rule_line, asked)

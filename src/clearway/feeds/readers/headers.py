@@ -43,7 +43,7 @@ _FORMS = (
     "%Y-%m-%d %H:%M:%S UTC",
     "%Y-%m-%d %H:%M UTC",
 )
-_COMMENT = re.compile(rb"^[ \t]*(?:[#;!]|//)[#;!/ \t*]*(.*?)[ \t#*\r]*$", re.MULTILINE)
+_COMMENT = re.compile(rb"^[ \t]*(?:[#;!]|//)(.*)", re.MULTILINE)
 
 
 def of_text(text: bytes) -> tuple[int | None, str | None]:
@@ -60,7 +60,7 @@ def of_text(text: bytes) -> tuple[int | None, str | None]:
 
 
 def _comments(piece: bytes) -> list[str]:
-    return [found.decode("utf-8", "replace")[:200] for found in _COMMENT.findall(piece)]
+    return [found.strip(b"#;!/* \t\r")[:200].decode("utf-8", "replace") for found in _COMMENT.findall(piece)]
 
 
 def time_of(published: str | None) -> datetime | None:

@@ -7,15 +7,16 @@ a thousand come to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from clearway import _engine
-from clearway._engine import NameScope
-from clearway.feeds.readers.content import Asked, Content, Gatherer, Item, Meaning, Unfit
+from clearway._engine import ListLines, NameScope
+from clearway.feeds.readers.content import Asked, Content, Gatherer, Item, Meaning, Said, Unfit
 from clearway.feeds.readers.rules import Rule
 from clearway.policy.arrays import U64
 
@@ -54,6 +55,9 @@ class Shape:
     separators: str | None = None
     special_labels: Sequence[str] = ()
     """Last labels of names that are none; such lines are not usual."""
+    probe: LineReader | None = None
+    """Reads a line as `line_reader` does wherever it stands, for lines that leave no mark on others. With it the frames
+    that a list has of its own are learnt from it."""
 
 
 def read(
@@ -66,13 +70,9 @@ def read(
     if asked.reasons is not None:
         # Each line has to say its category
         shape = Shape(comments=shape.comments if shape.separators is None else ("#", ";", "//"))
-    found = _engine.parse_list(
-        text,
-        [(frame.before.encode(), frame.behind.encode(), int(frame.scope), frame.addresses) for frame in shape.frames],
-        [comment.encode() for comment in shape.comments],
-        [label.encode() for label in shape.special_labels],
-        None if shape.separators is None else shape.separators.encode(),
-    )
+    elif shape.probe and len(text) > LEARN_BYTES_MIN:
+        shape = replace(shape, frames=[*shape.frames, *_learnt(text, shape, shape.probe)])
+    found = _usual_of(text, shape)
     if found.is_full:
         raise Unfit("feeds.E019", lines=len(found.others) // 24)
     gatherer = Gatherer(asked)
@@ -84,6 +84,52 @@ def read(
         gatherer.blank -= 1
         gatherer.take(Item(int(places[-1, 0]), unfinished, Rule.NOT_A_LINE))
     return gatherer.content(merge=merge)
+
+
+def _usual_of(text: bytes, shape: Shape) -> ListLines:
+    return _engine.parse_list(
+        text,
+        [(frame.before.encode(), frame.behind.encode(), int(frame.scope), frame.addresses) for frame in shape.frames],
+        [comment.encode() for comment in shape.comments],
+        [label.encode() for label in shape.special_labels],
+        None if shape.separators is None else shape.separators.encode(),
+    )
+
+
+LEARN_BYTES_MIN = 1 << 20
+"""Shorter lists take no time anyway."""
+LEARN_SAMPLES = 256
+LEARN_FRAMES_MAX = 12
+_PROBES = ("probe-one.example", "q.w_2.another.test", "xn--bcher-kva.example")
+
+
+def _learnt(text: bytes, shape: Shape, probe: LineReader) -> list[Frame]:
+    """Frames that many of a list's own lines have: other spaces, another time to live, the name of a zone. What stands
+    around a name is one where the format's own reader takes other names in its place for themselves."""
+    step = max(1, len(text) // LEARN_SAMPLES)
+    starts = [text.find(b"\n", at) + 1 for at in range(0, len(text) - step, step)]
+    lines = [text[start : start + 1024].split(b"\n", 1)[0] for start in starts if start]
+    sample = b"\n".join(line for line in lines if line.isascii() and len(line) < 1024 and b"\r" not in line[:-1])
+    places = np.frombuffer(_usual_of(sample, shape).others, dtype=np.uint64).reshape(-1, 3).tolist()
+    frames = Counter(frame for _, start, end in places if (frame := _frame_of(sample[start:end].decode(), probe)))
+    return [frame for frame, count in frames.most_common(LEARN_FRAMES_MAX) if count > 1]
+
+
+def _frame_of(line: str, probe: LineReader) -> Frame | None:
+    """What stands around the one name of a line; None: it is not one name, or not in a frame."""
+    line = line.rstrip()
+    meaning = probe(line)
+    if isinstance(meaning, Rule) or len(meaning) != 1 or meaning[0].exception or meaning[0].categories:
+        return None
+    name, scope = meaning[0].text.removesuffix("."), meaning[0].scope
+    at = line.lower().find(name.lower())
+    if not name or at < 0:
+        return None
+    before, behind = line[:at], line[at + len(name) :]
+    for other in _PROBES:
+        if probe(before + other + behind) not in ([Said(other, scope)], [Said(f"{other}.", scope)]):
+            return None
+    return Frame(before, behind, scope, addresses=False)
 
 
 def _others(text: bytes, places: U64, line_reader: LineReader) -> Iterator[Item]:

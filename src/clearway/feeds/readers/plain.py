@@ -76,7 +76,7 @@ def _names(text: bytes, plain: NameScope, starred: NameScope, asked: Asked) -> C
         return of_column(column, plain, starred) if column else []
 
     frames = (Frame("", "", plain), Frame("*.", "", starred, addresses=False))
-    return lines.read(text, Shape(frames, COMMENTS), line_reader, asked)
+    return lines.read(text, Shape(frames, COMMENTS, probe=line_reader), line_reader, asked)
 
 
 def domains(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
@@ -115,7 +115,7 @@ def ubo_hosts_or_url(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         column = without_comment(line, *MARKS)
         return of_column(column, SUBTREE, SUBTREE) if column else []
 
-    return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS), line_reader, asked)
+    return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS, probe=line_reader), line_reader, asked)
 
 
 _PREFIX_NOTE = re.compile(r"\s*[;#]|//|\s")
@@ -179,7 +179,8 @@ def _hosts_line(line: str) -> Meaning:
 def hosts(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """hosts(5): names behind an address that leads nowhere, each by itself."""
     before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
-    shape = Shape([Frame(each, "", EXACT) for each in before], ("#",), special_labels=("localdomain",))
+    frames = [Frame(each, "", EXACT) for each in before]
+    shape = Shape(frames, ("#",), special_labels=("localdomain",), probe=_hosts_line)
     return lines.read(text, shape, _hosts_line, asked)
 
 

@@ -47,7 +47,7 @@ def dnsmasq(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     targets = ("0.0.0.0", "", "#", "127.0.0.1", "::")
     frames = [Frame("address=/", f"/{target}", SUBTREE) for target in targets]
     frames += [Frame("server=/", "/", SUBTREE), Frame("local=/", "/", SUBTREE)]
-    return lines.read(text, Shape(frames, ("#",)), _dnsmasq_line, asked)
+    return lines.read(text, Shape(frames, ("#",), probe=_dnsmasq_line), _dnsmasq_line, asked)
 
 
 UNBOUND_REFUSES = (
@@ -95,11 +95,16 @@ def _unbound_reader() -> Callable[[str], Meaning]:
     return line_reader
 
 
+def _unbound_zone_line(line: str) -> Meaning:
+    """Zones alone: what other lines say may hang on them."""
+    return _unbound_reader()(line) if line.lstrip().startswith("local-zone:") else []
+
+
 def unbound(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that refuse a name with all below it; `local-data` to nowhere refuses one name."""
     behind = [f'{dot}" {kind}' for kind in UNBOUND_REFUSES for dot in ("", ".")]
     frames = [Frame('local-zone: "', each, SUBTREE, addresses=False) for each in behind]
-    return lines.read(text, Shape(frames, ("#",)), _unbound_reader(), asked)
+    return lines.read(text, Shape(frames, ("#",), probe=_unbound_zone_line), _unbound_reader(), asked)
 
 
 _BIND_ZONE = re.compile(r"zone\s+[\"']?([^\s\"';{]+)[\"']?\s*(?:IN\s*)?\{(.*)\}", re.IGNORECASE)
@@ -156,13 +161,14 @@ class _Bind:
 
     def _without_comments(self, line: str) -> str:
         text = line.strip()
-        if self._in_comment:
-            _, end, text = text.partition("*/")
-            self._in_comment = not end
-        if "/*" in text:
-            text = re.sub(r"/\*.*?\*/", " ", text)
-            text, begun, _ = text.partition("/*")
-            self._in_comment = bool(begun)
+        if self._in_comment or "/*" in text:
+            kept = []
+            for part in re.split(r"(/\*|\*/)", text):
+                if part in ("/*", "*/"):
+                    self._in_comment = part == "/*"
+                elif not self._in_comment:
+                    kept.append(part)
+            text = " ".join(kept).strip()
         return re.split(r"(?:^|\s)(?:#|//)", text, maxsplit=1)[0].strip()
 
 
@@ -195,4 +201,4 @@ def _bind_statement(text: str) -> Meaning:
 def bind_zone(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that this server answers itself, from a file that holds nothing: each name with all below it."""
     frames = [Frame('zone "', behind, SUBTREE, addresses=False) for behind in BIND_USUAL]
-    return lines.read(text, Shape(frames, ("#", "//")), _Bind(), asked)
+    return lines.read(text, Shape(frames, ("#", "//"), probe=lambda line: _Bind()(line)), _Bind(), asked)

@@ -11,7 +11,7 @@ from clearway.feeds.readers.lines import Shape
 from clearway.feeds.readers.rules import Rule
 
 _RULE = re.compile(r"(alert|drop|reject|rejectsrc|rejectdst|rejectboth|pass)\s+\S+\s[^()]*\((.*)\)")
-_OPTION = re.compile(r"\s*([\w.-]+)\s*(?::\s*((?:\"(?:[^\"\\]|\\.)*\"|[^;\"])*))?;")
+_OPTION = re.compile(r"((?:\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|[^;\"])++);?")
 _STARTS = frozenset({"startswith", "depth"})
 _NAMES = frozenset({"tls.sni", "tls_sni", "dns.query", "dns_query", "http.host", "quic.sni"})
 
@@ -25,7 +25,8 @@ def _rule_line(line: str) -> Meaning:
         return Rule.NOT_A_LINE
     if rule[1] == "pass":
         return Rule.OPTION
-    options = [(name, (value or "").strip()) for name, value in _OPTION.findall(rule[2])]
+    parts = [option.partition(":") for option in _OPTION.findall(rule[2])]
+    options = [(name.strip(), value.strip()) for name, _, value in parts]
     words = {name for name, _ in options}
     contents = [value for name, value in options if name == "content"]
     if "pcre" in words:

@@ -23,6 +23,7 @@ from clearway.feeds.readers.values import looks_like_address
 COLUMNS_MAX = 256
 
 _DELIMITERS = (",", ";", "\t", "|")
+_BETWEEN_QUOTES = {each: re.compile(rf'"{re.escape(each)} *"') for each in _DELIMITERS}
 
 
 class Read(Protocol):
@@ -88,6 +89,10 @@ class _Header:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
+    if line.startswith('"') and line.endswith('"') and '""' not in line:
+        parts = _BETWEEN_QUOTES[delimiter].split(line[1:-1])
+        if line.count('"') == 2 * len(parts) <= 2 * COLUMNS_MAX:
+            return [part.strip() for part in parts]
     if '"' not in line:
         return [field.strip() for field in line.split(delimiter, COLUMNS_MAX)]
     try:

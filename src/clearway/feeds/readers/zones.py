@@ -7,6 +7,7 @@ one entry that covers both. Owners are relative to the zone unless they end in a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clearway._engine import NameScope
@@ -20,7 +21,7 @@ REFUSES = frozenset({".", "*.", "rpz-drop."})
 TRIGGERS = ("rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip")
 """Last labels of owners that are no name that is asked for. `rpz-ip` is about an address in an answer."""
 
-_FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[^\s;\"]+|;.*")
+_FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|[^\s;\"]+|;.*")
 _TYPES = frozenset({"A", "AAAA", "CNAME", "DNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "HINFO", "CAA", "TLSA"})
 _CLASSES = frozenset({"IN", "CH", "HS"})
 _TTL = re.compile(r"\d+|(?:\d+[smhdw])+", re.IGNORECASE)
@@ -146,6 +147,17 @@ def _rpz_address(text: str) -> str | None:
     return f"{address}/{length}"
 
 
+START_BYTES = 8 << 10
+
+
+def _probe(start: bytes) -> Callable[[str], Meaning]:
+    """Reads one record below the zone that the first lines name."""
+    zone = _Zone()
+    for line in start.decode("utf-8", "replace").splitlines():
+        zone(line.rstrip())
+    return lambda line: _Zone(zone.name, zone.origin)(line) if line and not line[0].isspace() else []
+
+
 def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """CNAME records that refuse, or with rpz-passthru spare; `rpz-ip` gives addresses."""
     frames = (
@@ -156,5 +168,6 @@ def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     # names than they show
     origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
     is_usual = origins < 2 and not _OWNERLESS.search(text)
-    shape = Shape(frames if is_usual else (), (";",), special_labels=TRIGGERS)
+    probe = _probe(text[:START_BYTES]) if is_usual else None
+    shape = Shape(frames if is_usual else (), (";",), special_labels=TRIGGERS, probe=probe)
     return lines.read(text, shape, _Zone(), asked, merge=True)
