@@ -162,7 +162,7 @@ def test_check_counts_what_names_resolved_now_are_missed(cli: Call, aws: Path, r
 
 
 def test_a_resolver_that_does_not_answer_is_told(cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clearway.measure import shared_cover
+    from clearway.feeds import shared_cover
 
     monkeypatch.setattr(shared_cover, "LIFETIME_S", 0.2)
     names = tmp_path / "names.txt"

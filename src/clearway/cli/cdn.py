@@ -238,7 +238,7 @@ def check(
         "names": None,
     }
     if names is not None:
-        from clearway.measure import shared_cover
+        from clearway.feeds import shared_cover
 
         asked = shared_cover.read_names(names)
         where = shared_cover.resolver_at(resolver)

@@ -130,7 +130,7 @@ VENDORS: Mapping[str, Vendor] = {
             "github", "GitHub", "github-json", {"github": "https://api.github.com/meta"},
             _front(
                 "web", "api", "git", "hooks", "packages", "pages", "importer", "github_enterprise_importer",
-                "dependabot", "copilot",
+                "dependabot", "cop*",
             ),
             SINGLE_TENANT, names=("github.io", "github.com", "githubusercontent.com"),
         ),
