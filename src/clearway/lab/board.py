@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clearway.lab.asked import LANE_STYLES, Asked
+from clearway.lab.list_taken import ListTaken
 from clearway.lab.numbered import Report
 
 WIDTH_MAX = 116
@@ -96,6 +97,7 @@ class Board:
     """Everything on it."""
 
     entries: int = 0
+    lists: list[ListTaken] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
     names: list[Asked] = field(default_factory=list)
     timeline: Timeline | None = None
@@ -108,11 +110,13 @@ class Board:
 
     def expectations(self) -> int:
         """How many outcomes were to be seen."""
-        return len(self.crossings) + len(self.names) + bool(self.timeline) + len(self.costs) + len(self.deaths)
+        tried = len(self.lists) + len(self.crossings) + len(self.names)
+        return tried + bool(self.timeline) + len(self.costs) + len(self.deaths)
 
     def document(self) -> dict[str, Any]:
         """Everything on it as JSON."""
         return {
+            "lists": [asdict(row) for row in self.lists],
             "crossings": [{**asdict(row), "as_expected": row.as_expected} for row in self.crossings],
             "names": [{**asdict(row), "as_expected": row.as_expected} for row in self.names],
             "grant": asdict(self.timeline) if self.timeline else None,
@@ -126,6 +130,8 @@ class Board:
         """All of it, at most `width` columns wide; with `height`, what is newest of it and fits so many lines."""
         width, room = min(width, WIDTH_MAX), height - HEAD_LINES
         sections: list[tuple[int, Callable[[], RenderableType]]] = []  # lines that each takes, about
+        if self.lists:
+            sections.append((5 + len(self.lists), lambda: self._lists(width)))
         if self.crossings:
             sections.append((5 + len(self.crossings), lambda: self._crossings(width)))
         if self.names:
@@ -159,6 +165,19 @@ class Board:
         facts.justify = "center"
         title = "[bold]Clearway[/] · a small internet in namespaces, a real gateway in its middle"
         return Panel(Group(wire, facts), title=title, border_style="cyan", padding=(0, 1))
+
+    def _lists(self, width: int) -> RenderableType:
+        table = _table(
+            "Lists in five formats, fetched from a server in the lab, and what the guard says of them", width
+        )
+        for name in ("list", "format"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("entries", justify="right", no_wrap=True)
+        table.add_column("outcome", no_wrap=True)
+        table.add_column("held back, and why", ratio=1, overflow="fold")
+        for row in self.lists:
+            table.add_row(*row.cells())
+        return table
 
     def _crossings(self, width: int) -> RenderableType:
         table = _table("Who reached what", width)

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.live import Live
 
 from clearway.errors import ClearwayError
-from clearway.lab import clients, demo_names, generated_list
+from clearway.lab import clients, demo_lists, demo_names, generated_list
 from clearway.lab.asked import Asked
 from clearway.lab.beats import Beats
 from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
 from clearway.lab.gateway import GatewayProcess
+from clearway.lab.list_taken import ListTaken
 from clearway.lab.namespace import Namespace
 from clearway.lab.numbered import Address
 from clearway.lab.spoof import send_spoofed
@@ -84,12 +85,14 @@ class Demo:
 
     def _steps(self) -> list[tuple[str, Callable[[Callable[[], None]], None]]]:
         return [
-            ("building the lab: seven hosts, two switches, real veth wires", self._build),
+            ("building the lab: seven hosts, two switches, a server of lists, real veth wires", self._build),
             ("writing lists of a million generated addresses and a million names", self._list),
             ("starting the gateway", self._start),
+            ("lists in five formats from a server, one of them with a CDN's address in it", self._fetch),
             ("ordinary programs cross it", self._cross),
             ("an attacker is blocked by hand", self._block),
             ("one server, many names: what somebody sees who asks for a refused one", self._names),
+            ("the source of a list is taken over", self._poison),
             ("a registered business passes untouched, until its grant is revoked", self._grant),
             ("measuring against the bare wire, turn by turn", self._measure),
             ("killing the daemon under load, and starting it again", self._die),
@@ -129,6 +132,7 @@ class Demo:
 
     def _list(self, draw: Callable[[], None]) -> None:
         gateway = self._gateway()
+        demo_lists.make_listable(gateway)
         path = gateway.state / "generated.txt"
         bad = self.lab.host("bad")
         lines = generated_list.write(path, ENTRIES, [bad.v4, bad.v6])
@@ -146,6 +150,19 @@ class Demo:
         self.board.facts.append(("gateway", f"ready after {gateway.start():.1f} s"))
         for prefix in (BUSINESS_V4, BUSINESS_V6):
             gateway.ask("POST", "/v1/grant", {"prefix": prefix, "organisation": ORGANISATION, "until": "1h"})
+
+    def _fetch(self, draw: Callable[[], None]) -> None:
+        for published in demo_lists.publish(self.lab):
+            self._take(draw, demo_lists.add(self._gateway(), published))
+
+    def _poison(self, draw: Callable[[], None]) -> None:
+        self._take(draw, demo_lists.poison(self.lab, self._gateway()))
+        self._try(draw, Way("home2", "web1", "curl"), "inspected", note="half of the internet is not cut off")
+
+    def _take(self, draw: Callable[[], None], taken: ListTaken) -> None:
+        self.board.lists.append(taken)
+        draw()
+        self._expect(taken.as_expected, f"list {taken.name}{', poisoned' if taken.poisoned else ''}")
 
     def _cross(self, draw: Callable[[], None]) -> None:
         self._try(draw, Way("home1", "web1", "curl"), "inspected", note="nothing lists it")
@@ -168,7 +185,7 @@ class Demo:
         self._try(draw, Way("attacker", "home1", "curl"), "inspected", "blocked-source")
 
     def _names(self, draw: Callable[[], None]) -> None:
-        for question in demo_names.listed_questions():
+        for question in (*demo_names.listed_questions(), *demo_lists.questions()):
             self._ask(draw, question)
         demo_names.block(self._gateway())
         for question in demo_names.blocked_questions():

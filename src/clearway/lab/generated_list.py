@@ -15,6 +15,7 @@ PREFIX_SHARE = 0.01
 V6_SHARE = 0.02
 # reserved space, and what the lab uses (192.0.2/24, 198.51.100/24, 203.0.113/24)
 FIRST_OCTETS = np.array([n for n in range(1, 224) if n not in (10, 100, 127, 169, 172, 192, 198, 203)], np.int64)
+UNHOSTED_OCTETS = np.array([6, 7, 11, 21, 22, 26, 28, 29, 30, 33], np.int64)  # a ministry's own, in no cloud
 
 NAME_LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)
 NAME_LABEL_BYTES = 8
@@ -55,6 +56,14 @@ def write_names(path: Path, entries: int, among: Sequence[str]) -> int:
     path.write_bytes(head + rows[:half].tobytes() + wanted + rows[half:].tobytes())
     path.chmod(0o644)
     return entries
+
+
+def octets(count: int, seed: int = 20261124) -> list[tuple[int, int, int]]:
+    """The first three octets of `count` /24s in order, in space that no hoster has; the same for the same seed."""
+    chance = np.random.default_rng(seed)
+    networks = chance.choice(UNHOSTED_OCTETS, 2 * count) << 16 | chance.integers(0, 1 << 16, 2 * count)
+    made = np.unique(networks)[::2][:count].tolist()
+    return [(number >> 16, number >> 8 & 255, number & 255) for number in made]
 
 
 def _networks(chance: np.random.Generator, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
