@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import dns.flags
 import dns.message
@@ -123,34 +127,35 @@ class ZoneConnection:
         with socket.create_connection(address, self._deadline.left(CONNECT_SECONDS_MAX)) as connection:
             connection.settimeout(self._deadline.left(SILENCE_SECONDS_MAX))
             connection.sendall(struct.pack("!H", len(wire)) + wire)
-            for message in self._messages(connection, gathered):
-                answers = answers_of(message, query.id)
-                if answers.rcode and not answers.signature:
-                    raise _Refused(answers.rcode)
-                if signatures is not None:
-                    signatures.take(message, answers, int(time.time()))
-                if answers.rcode:
-                    raise _Refused(answers.rcode)
-                ended = gathered.take(message, answers, self._place.zone)
-                self._check_bounds(gathered)
-                if ended:
-                    break
+            with _ReadAhead(connection, self._bytes_max) as ahead:
+                for message in self._messages(ahead, gathered):
+                    answers = answers_of(message, query.id)
+                    if answers.rcode and not answers.signature:
+                        raise _Refused(answers.rcode)
+                    if signatures is not None:
+                        signatures.take(message, answers, int(time.time()))
+                    if answers.rcode:
+                        raise _Refused(answers.rcode)
+                    ended = gathered.take(message, answers, self._place.zone)
+                    self._check_bounds(gathered)
+                    if ended:
+                        break
         if signatures is not None:
             signatures.check_end()
         return gathered.received
 
-    def _messages(self, connection: socket.socket, gathered: _Gathered) -> Iterator[bytes]:
+    def _messages(self, ahead: _ReadAhead, gathered: _Gathered) -> Iterator[bytes]:
         buffer = bytearray()
         while True:
             while len(buffer) >= 2 and len(buffer) - 2 >= (length := buffer[0] << 8 | buffer[1]):
                 yield bytes(buffer[2 : length + 2])
                 del buffer[: length + 2]
-            connection.settimeout(self._deadline.left(SILENCE_SECONDS_MAX))
-            data = connection.recv(READ_BYTES)
+            data = ahead.next(self._deadline.left(SILENCE_SECONDS_MAX))
             if not data:
                 raise Malformed(f"the connection ended before it did, after {gathered.count} records")
             buffer += data
             self._bytes += len(data)
+            self._check_bounds(gathered)
             self._progress(self._bytes, None)
 
     def _check_bounds(self, gathered: _Gathered) -> None:
@@ -158,6 +163,47 @@ class ZoneConnection:
             raise ClearwayError.of("feeds.E007", origin=self._place.origin, limit_mib=self._bytes_max >> 20)
         if gathered.count > RECORDS_MAX:
             raise ClearwayError.of("feeds.E039", origin=self._place.origin, limit=f"{RECORDS_MAX:,}", what="records")
+
+
+class _ReadAhead:
+    """Reads a connection in a thread of its own, until it is closed: servers hang up on who does not read for half a
+    second, and to understand what was read takes longer at times."""
+
+    def __init__(self, connection: socket.socket, bytes_max: int) -> None:
+        self._connection = connection
+        self._bytes_max = bytes_max
+        self._read: queue.SimpleQueue[bytes | OSError] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._connection.settimeout(SILENCE_SECONDS_MAX)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()  # before its descriptor is another's
+
+    def next(self, seconds: float) -> bytes:
+        """What comes next; nothing at the end. Raises OSError, TimeoutError."""
+        try:
+            found = self._read.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError from None
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _run(self) -> None:
+        done = 0
+        try:
+            while done <= self._bytes_max and (data := self._connection.recv(READ_BYTES)):
+                done += len(data)
+                self._read.put(data)
+            self._read.put(b"")
+        except OSError as error:
+            self._read.put(error)
 
 
 def _query(zone: str, serial: int | None) -> dns.message.QueryMessage:

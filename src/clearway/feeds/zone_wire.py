@@ -118,7 +118,9 @@ def records(message: bytes, answers: Answers, zone: str) -> Iterator[Record]:
                 owner = "@"
             else:
                 continue
-            if kind == _CNAME:
+            if kind == _CNAME and length == 1 and not message[data]:  # of a policy, nearly all
+                yield Record(f"{owner} CNAME .")
+            elif kind == _CNAME:
                 target, after = _name(message, data, names)
                 if after != at:
                     raise Malformed("a record has another length than it says")
