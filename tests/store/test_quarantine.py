@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_what_is_condemned_is_a_row_and_the_last_good_stands(
 
 def test_the_same_bytes_under_the_same_rule_are_one_row(update: Callable[..., Any], now: datetime) -> None:
     for turn in range(3):
-        assert refused(lambda turn=turn: update(FEW, now + turn * HOUR)).id == "store.E040"
+        assert refused(partial(update, FEW, now + turn * HOUR)).id == "store.E040"
     assert Quarantine.objects.count() == 1
     refused(lambda: update(FEW.replace("45.7.1.", "45.8.1."), now))
     assert Quarantine.objects.count() == 2
@@ -78,7 +79,7 @@ def test_the_last_good_runs_out_at_its_own_end_however_often_it_is_refused(
 ) -> None:
     until = wanted.lists(now)[0].until
     for turn in range(3):
-        refused(lambda turn=turn: update(FEW, now + turn * HOUR))
+        refused(partial(update, FEW, now + turn * HOUR))
     assert [each.until for each in wanted.lists(now)] == [until]
     assert wanted.lists(until) == []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_a_version_is_named_by_its_number_or_the_beginning_of_its_content(
     content = FeedVersion.objects.get().content
     update("45.1.1.1")
     for wrong in ("99", content[:7].replace("0", "a"), "1"):
-        assert refused(lambda wrong=wrong: versions.rollback(state, "drop", wrong, now, "bob")).id == "store.E045"
+        assert refused(partial(versions.rollback, state, "drop", wrong, now, "bob")).id == "store.E045"
     assert versions.rollback(state, "drop", content[:8], now, "bob").answer["content"] == content
     assert refused(lambda: versions.rollback(state, "drop", content, now, "bob")).id == "store.E046"
 

@@ -113,7 +113,7 @@ def update(
     now = ask.read_store(directory)
     from clearway.store import overview
 
-    return feed_many.update(directory, names or [row["feed"] for row in overview.feeds(now)], json)
+    return feed_many.update(directory, names or [row["feed"] for row in overview.feeds(now) if row["source"] != "-"], json)
 
 
 @app.command("set")

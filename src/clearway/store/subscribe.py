@@ -21,6 +21,8 @@ from clearway.store.models import Decision, Feed, FeedVersion, Kind
 if TYPE_CHECKING:
     from clearway.store.requests import FeedAddRequest
 
+INPUT = "-"
+"""The source of a list that came by standard input."""
 EVERY_MIN = timedelta(minutes=1)
 """No list is fetched more often."""
 
@@ -86,7 +88,7 @@ def feed_add(request: FeedAddRequest, format: str, version: NewVersion, now: dat
         check_new(request)
         feed = Feed.objects.create(
             name=request.name,
-            source=request.source if is_url(request.source) else version.origin,
+            source=request.source if is_url(request.source) or request.source == INPUT else version.origin,
             format=format,
             reason=word(parse_word(Reason, request.reason)) if request.reason else "",
             every_s=int(every.total_seconds()) if every else None,
