@@ -117,6 +117,17 @@ def test_what_the_operator_protects_alarms(cli: Call, tmp_path: Path) -> None:
     assert {alarm["value"] for alarm in told.json["alarms"]} == {"mail.carrier.net", ADDRESSES[0]}
 
 
+def test_several_may_follow_one_protect(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "names.txt", "mail.carrier.net", "evil.top", ADDRESSES[0])
+    for arguments in (
+        ["--protect", "carrier.net", "77.20.0.0/16"],
+        ["--protect", "carrier.net", "--protect", "77.20.0.0/16"],
+    ):
+        assert cli("feed", "check", file, *arguments, "--json").json["rejected"] == {"G10.own": 2}
+    told = cli("feed", "check", file, "77.20.0.0/16", "--json")
+    assert (told.code, told.json["error"]["id"]) == (2, "cli.E001")
+
+
 def test_age_is_judged_at_the_time_given(cli: Call, tmp_path: Path) -> None:
     file = written(tmp_path / "list.txt", "# Last modified: 2024-05-01 10:00:00 UTC", *ADDRESSES)
     for now, max_age, rule in (

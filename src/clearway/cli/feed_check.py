@@ -43,6 +43,9 @@ TopSitesOption = Annotated[
 
 def check(
     file: Annotated[str, typer.Argument(metavar="FILE|URL|-", help="A list, compressed or not; - is standard input.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="PREFIX|NAME", help="More of what --protect names.")
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="F", help="A word of `clearway feed formats`; else found from its look."),
@@ -56,7 +59,7 @@ def check(
     ] = None,
     protect: Annotated[
         list[str] | None,
-        typer.Option("--protect", metavar="PREFIX|NAME", help="May not be touched, and alarms. Repeatable."),
+        typer.Option("--protect", metavar="PREFIX|NAME", help="May not be touched, and alarms. Several may follow."),
     ] = None,
     now: Annotated[
         str | None, typer.Option("--now", metavar="TIME", help="Judge its age at that time: RFC 3339, or a date.")
@@ -92,7 +95,7 @@ def check(
             format,
             reason=reason,
             last_good=last_good,
-            protect=protect or (),
+            protect=_all_protected(protect, more),
             now=_time_of(now),
             max_age=None if max_age is None else _age_of(max_age),
             settings=_settings(set or (), map or (), wide),
@@ -214,6 +217,14 @@ def _over(stored: FeedSettings, given: FeedSettings) -> FeedSettings:
     return stored.model_copy(update=said)
 
 
+def _all_protected(named: list[str] | None, more: list[str] | None) -> list[str]:
+    """Those behind --protect, each time it is given. Raises cli.E001 for words that stand behind none."""
+    if more and not named:
+        message = f"got unexpected extra arguments ({' '.join(more)})"
+        raise ClearwayError.of("cli.E001", message=message, command="clearway feed check")
+    return [*(named or ()), *(more or ())]
+
+
 def _protected_row(text: str) -> Row:
     from clearway._engine import NameScope
     from clearway.feeds.guard_rules import GuardRule
@@ -257,11 +268,16 @@ def _settings(numbers: Sequence[str], categories: Sequence[str], wide: bool | No
 
 
 def _time_of(text: str | None) -> datetime:
-    """RFC 3339, a date (its end: a list of that day is not from the future), or now. Raises policy.E004."""
+    """RFC 3339, a date (its end: a list of that day is not from the future), seconds since 1970, or now.
+
+    Raises policy.E004.
+    """
     if text is None:
         return datetime.now(UTC)
     stripped = text.strip()
     try:
+        if re.fullmatch(r"\d{9,11}", stripped, re.ASCII):
+            return datetime.fromtimestamp(int(stripped), UTC)
         if re.fullmatch(r"\d{4}-\d\d-\d\d", stripped):
             return datetime.combine(datetime.fromisoformat(stripped).date(), time(23, 59, 59), UTC)
         found = datetime.fromisoformat(stripped.upper().replace("Z", "+00:00"))

@@ -133,8 +133,6 @@ class Judgement:
         finding = self.findings[0]
         detail = f"{finding.seen}, and the limit is {finding.limit}" if finding.limit else finding.seen
         way_out = f"A person who knows better gives --set {finding.key}=NUMBER." if finding.key else ""
-        if finding.rule == "G8":
-            way_out = "A person who knows better gives --set age_days=NUMBER."
         shown = {"rule": finding.rule, "sentence": sentence_of(finding.rule), "detail": detail}
         return ClearwayError.of("feeds.E024", origin=origin, source=source or origin, way_out=way_out, **shown)
 

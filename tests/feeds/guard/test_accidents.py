@@ -313,3 +313,15 @@ def test_exceptions_act_inside_their_own_list() -> None:
     """AdguardTeam/AdGuardHome#4580, TechnitiumSoftware/DnsServer#428: one list's exceptions opened another's blocks."""
     found = judged(text(*(f"||{name}^" for name in NAMES), f"@@||{NAMES[0]}^", "@@||8.8.8.8^"), "adblock")
     assert (said(found), found.counts["spared"]) == ((ACCEPT, None, 1999), 1)
+
+
+def test_a_refusal_says_the_rule_what_was_seen_the_limit_and_the_way_out() -> None:
+    shrunk = judged(text(*NAMES[:100]), last_good=entries(*NAMES[:1000])).error("/lists/evil.txt")
+    assert (shrunk.id, shrunk.exit_code) == ("feeds.E024", 1)
+    assert shrunk.message == (
+        "/lists/evil.txt is quarantined by rule G4: it is far smaller or larger than the last good one: "
+        "100 entries after 1000, 0.10 times, and the limit is 0.5 times"
+    )
+    assert "clearway feed check /lists/evil.txt" in shrunk.fix and "--set shrink=NUMBER" in shrunk.fix
+    page = judged(b"<html>").error("https://lists.test/x", "https://lists.test/x?…")
+    assert "G1" in page.message and "--set" not in page.fix
