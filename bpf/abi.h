@@ -78,7 +78,7 @@ enum fact {
 	FACT_FRAGMENT_TABLE_FULL = 6,
 	FACT_FRAGMENT_TINY = 7,	  /* a first fragment that ends inside its TCP, UDP or ICMP header */
 	FACT_BYPASSED = 8,	  /* the gateway was a plain wire */
-	FACT_OBSERVED = 9,	  /* would have been dropped, but for --observe */
+	FACT_OBSERVED = 9,	  /* would have been dropped, but for --observe, or since a list is only observed */
 	FACT_SUPER_PACKET = 10,	  /* GSO or GRO: several wire packets in one buffer */
 	FACT_PROBE = 11,	  /* a canary or explain --live: counted here and nowhere else */
 	FACT_HELD = 12,		  /* went to the inspector; counted as forwarded or refused when it has answered */
@@ -140,6 +140,7 @@ enum inspector_count {
 	INSPECTOR_REFUSED_BYTES = 83,
 	INSPECTOR_ANSWER_PACKETS = 85, /* written to the TAP of that direction: no packet that came in */
 	INSPECTOR_ANSWER_BYTES = 87,
+	INSPECTOR_OBSERVED = 89, /* flows and queries that only observed lists would have refused */
 };
 
 /* Limits, with what they cost. They are an enum since a #define does not survive into BTF. */
@@ -188,6 +189,7 @@ enum limit {
 enum cell {
 	CELL_NOTHING = 0,
 	CELL_LISTED = 1,
+	CELL_OBSERVED = 2, /* whole, and by lists alone that are only observed */
 	CELL_BITMAP = 256, /* CELL_BITMAP + n: bitmap n of the snapshot */
 };
 
@@ -209,6 +211,7 @@ struct settings {
 	__u32 v6_buckets;   /* elements a copy in base_v6_buckets: a power of two */
 	__u32 v6_slots;	    /* elements a copy in base_v6_slots */
 	__u32 name_words;   /* elements a copy in name_filter */
+	__u32 observed;	    /* elements a copy in base_observed; 1: no list is only observed, and nothing asks */
 };
 
 /* The one word that publishes a base, and what a person may turn at once. Written by the daemon only. */
@@ -240,7 +243,7 @@ struct v6_slot {
 	__u64 high;
 	__u64 low;
 	__u8 length;
-	__u8 listed; /* 0: an exception, 1: listed */
+	__u8 listed; /* 0: an exception, 1: listed, 2: by lists alone that are only observed */
 	__u8 unused[6];
 };
 

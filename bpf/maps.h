@@ -34,6 +34,12 @@ struct {
 	ARRAY_OF(struct bitmap, 2);
 } base_bitmaps SEC(".maps");
 
+/* Which bits of those bitmaps only observed lists set: the packet is told of, and goes on. Asked after a hit there, and
+ * only where settings.observed (load) says that it is larger than 1. Full: as base_bitmaps. */
+struct {
+	ARRAY_OF(struct bitmap, 2);
+} base_observed SEC(".maps");
+
 /* Does the base say anything about this IPv6 address? Short prefixes by /16, others by hashed /48. 2 × 1 MB. */
 struct {
 	ARRAY_OF(__u64, 2 * (V6_SHORT_WORDS + V6_BASE_LONG_WORDS));
@@ -128,7 +134,8 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
-/* With --observe: what would have been dropped, by drop reason. These packets are forwarded in counters. */
+/* With --observe, and of lists that are only observed: what would have been dropped, by drop reason. These packets are
+ * forwarded in counters. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DROP_REASONS_MAX);

@@ -83,19 +83,41 @@ static __always_inline __u32 front_line_of(__u32 word)
 	return word * 174763ull >> 20;
 }
 
-static __always_inline bool base_v4_listed(__u32 copy, __u32 address)
+enum base_answer {
+	BASE_NOTHING = 0,
+	BASE_LISTED,
+	BASE_OBSERVED, /* by lists alone that are only observed */
+};
+
+/* May the base hold lists that are only observed? Known at load: without one, none of it is in the program. */
+static __always_inline bool any_observed(void)
+{
+	return settings.observed > 1;
+}
+
+static __always_inline bool bit_in(const struct bitmap *bitmap, __u32 address)
+{
+	return bitmap && bitmap->word[(address >> 6) & 3] >> (address & 63) & 1;
+}
+
+static __always_inline enum base_answer base_v4(__u32 copy, __u32 address)
 {
 	__u32 word = address >> 14, number = front_line_of(word), n = copy * V4_FRONT_LINES + number;
 	struct front_line *line = bpf_map_lookup_elem(&base_front, &n);
 	__u64 bit = 1ull << (address >> 8 & 63);
-	struct bitmap *bitmap;
+	__u32 place;
 
 	word -= number * V4_FRONT_WORDS;
 	if (!line || word >= V4_FRONT_WORDS || !(line->present[word] & bit))
-		return false;
-	n = copy * settings.bitmaps + line->rank + line->within[word] + set_bits(line->present[word] & (bit - 1));
-	bitmap = bpf_map_lookup_elem(&base_bitmaps, &n);
-	return bitmap && bitmap->word[(address >> 6) & 3] >> (address & 63) & 1;
+		return BASE_NOTHING;
+	place = line->rank + line->within[word] + set_bits(line->present[word] & (bit - 1));
+	n = copy * settings.bitmaps + place;
+	if (!bit_in(bpf_map_lookup_elem(&base_bitmaps, &n), address))
+		return BASE_NOTHING;
+	if (!any_observed() || place >= settings.observed) /* further than any list that is only observed */
+		return BASE_LISTED;
+	n = copy * settings.observed + place;
+	return bit_in(bpf_map_lookup_elem(&base_observed, &n), address) ? BASE_OBSERVED : BASE_LISTED;
 }
 
 static __always_inline __u64 mask_of(__u32 bits)
@@ -114,6 +136,7 @@ enum slot_answer {
 	SLOT_ABSENT = 0,
 	SLOT_LISTED,
 	SLOT_EXCEPTION,
+	SLOT_OBSERVED,
 };
 
 /* enum slot_answer of one prefix. A global function, as is its caller: the verifier walks their loops once each. */
@@ -136,13 +159,13 @@ __noinline int base_v6_slot(__u32 copy, __u64 high, __u64 low, __u32 length)
 		if (!slot)
 			return SLOT_ABSENT;
 		if (slot->high == high && slot->low == low && slot->length == length)
-			return slot->listed ? SLOT_LISTED : SLOT_EXCEPTION;
+			return slot->listed == 2 ? SLOT_OBSERVED : slot->listed ? SLOT_LISTED : SLOT_EXCEPTION;
 	}
 	return SLOT_ABSENT;
 }
 
-/* Longest prefix first. Few packets come here. */
-__noinline int base_v6_listed(__u32 copy, __u32 hit, __u64 high, __u64 low)
+/* enum base_answer of the longest prefix. Few packets come here. */
+__noinline int base_v6(__u32 copy, __u32 hit, __u64 high, __u64 low)
 {
 	struct base_meta *meta = bpf_map_lookup_elem(&base_meta, &copy);
 	struct words a = {high, low}, prefix;
@@ -158,19 +181,21 @@ __noinline int base_v6_listed(__u32 copy, __u32 hit, __u64 high, __u64 low)
 		prefix = masked(a, length);
 		answer = base_v6_slot(copy, prefix.high, prefix.low, length);
 		if (answer)
-			return answer == SLOT_LISTED;
+			return answer == SLOT_LISTED	 ? BASE_LISTED
+			       : answer == SLOT_OBSERVED ? BASE_OBSERVED
+							 : BASE_NOTHING;
 	}
-	return 0;
+	return BASE_NOTHING;
 }
 
-static __always_inline bool base_listed(__u32 copy, struct words a)
+static __always_inline enum base_answer base_says(__u32 copy, struct words a)
 {
 	__u32 hit;
 
 	if (is_v4(a))
-		return base_v4_listed(copy, a.low);
+		return base_v4(copy, a.low);
 	hit = v6_filter(&base_v6_filter, copy * (V6_SHORT_WORDS + V6_BASE_LONG_WORDS), V6_BASE_LONG_WORDS, a.high);
-	return hit && base_v6_listed(copy, hit, a.high, a.low);
+	return hit ? base_v6(copy, hit, a.high, a.low) : BASE_NOTHING;
 }
 
 /* ---- overlay and grants ---- */

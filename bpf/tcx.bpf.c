@@ -60,7 +60,7 @@ static __always_inline int parse_skb(struct __sk_buff *skb, const struct frame *
 static __always_inline void answer_probe(struct __sk_buff *skb, const struct packet *p, const struct decision *d)
 {
 	skb->cb[0] = d->verdict;
-	skb->cb[1] = d->drop_reason;
+	skb->cb[1] = told_reason(d);
 	skb->cb[2] = d->lane;
 	skb->cb[3] = d->epoch;
 	skb->cb[4] = p->facts;

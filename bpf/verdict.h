@@ -17,6 +17,8 @@ struct decision {
 	__u64 now_ns;	    /* boot clock, read when an entry matched; 0: not yet */
 	__u32 hold_ifindex; /* the TAP that it goes to; 0: it is not held */
 	__u32 names_active; /* as struct control says */
+	__u32 would_drop;   /* enum drop_reason that only observed lists give: the packet goes on, and is told of */
+	__u32 unused;
 };
 
 /* A step of decide(): this reason, or none of its business. */
@@ -96,7 +98,8 @@ static __always_inline bool is_green(struct sides *s, struct decision *d)
 	return granted(s->inside.high, s->inside.low, now_of(d));
 }
 
-/* One address: the overlay beats the base whatever the lengths, and an exception there ends the question. */
+/* One address: the overlay beats the base whatever the lengths, and an exception there ends the question. What only
+ * observed lists refuse goes on to whatever else may be said of it. */
 static __always_inline __u32 address_rule(struct words a, bool touched, struct decision *d, __u32 blocked, __u32 listed)
 {
 	int answer;
@@ -106,7 +109,12 @@ static __always_inline __u32 address_rule(struct words a, bool touched, struct d
 		if (answer)
 			return answer == OVERLAY_BLOCK ? blocked : CONTINUE;
 	}
-	return base_listed(d->epoch & 1, a) ? listed : CONTINUE;
+	answer = base_says(d->epoch & 1, a);
+	if (answer == BASE_LISTED)
+		return listed;
+	if (answer == BASE_OBSERVED && any_observed() && !d->would_drop)
+		d->would_drop = listed;
+	return CONTINUE;
 }
 
 static __always_inline __u32 blocked(struct sides *s, struct decision *d)
@@ -211,7 +219,8 @@ static __always_inline void count(void *map, __u32 index, __u32 packets, __u32 b
 }
 
 /* At most EVENTS_A_TICK_MAX a jiffy and CPU, so that a flood of drops costs the wire no more than the drops. */
-static __always_inline void report(const struct packet *p, const struct frame *f, struct decision *d, __u32 observed)
+static __always_inline void report(const struct packet *p, const struct frame *f, struct decision *d, __u32 reason,
+				   __u32 observed)
 {
 	struct event_budget *budget;
 	struct prefix_key address;
@@ -249,7 +258,7 @@ static __always_inline void report(const struct packet *p, const struct frame *f
 	event->ip_version = p->ip_version;
 	event->protocol = p->protocol;
 	event->ttl = p->ttl;
-	event->drop_reason = d->drop_reason;
+	event->drop_reason = reason;
 	event->direction = d->direction;
 	event->lane = d->lane;
 	event->observed = observed;
@@ -268,10 +277,16 @@ static __always_inline void count_facts(__u32 bits, __u32 packets, __u32 bytes)
 	}
 }
 
+/* Why it is dropped, or would be. */
+static __always_inline __u32 told_reason(const struct decision *d)
+{
+	return !d->drop_reason && any_observed() ? d->would_drop : d->drop_reason;
+}
+
 /* Counts and reports a decided packet; `packets` as on the wire. */
 static __always_inline __u32 record(struct packet *p, const struct frame *f, struct decision *d, __u32 packets)
 {
-	__u32 observed = d->drop_reason && d->verdict == VERDICT_FORWARD, index;
+	__u32 reason = told_reason(d), observed = reason && d->verdict == VERDICT_FORWARD, index;
 
 	remember_fragment(p, d);
 	if (observed)
@@ -281,20 +296,18 @@ static __always_inline __u32 record(struct packet *p, const struct frame *f, str
 		count(&facts, FACT_PROBE, packets, f->length);
 		return d->verdict;
 	}
-	if (d->hold_ifindex) { /* counted as forwarded or refused when the inspector has answered */
-		count_facts(p->facts, packets, f->length);
-		return d->verdict;
+	if (!d->hold_ifindex) { /* else counted as forwarded or refused when the inspector has answered */
+		index = (d->lane * DIRECTIONS + d->direction) * DROP_REASONS_MAX + (observed ? 0 : reason);
+		count(&counters, index, packets, f->length);
 	}
-	index = (d->lane * DIRECTIONS + d->direction) * DROP_REASONS_MAX + (observed ? 0 : d->drop_reason);
-	count(&counters, index, packets, f->length);
 	if (p->facts)
 		count_facts(p->facts, packets, f->length);
-	if (d->drop_reason) {
+	if (reason) {
 		if (observed)
-			count(&observed_drops, d->drop_reason, packets, f->length);
+			count(&observed_drops, reason, packets, f->length);
 		/* of a refused name the inspector tells, who knows it */
-		if (d->drop_reason != DROP_REFUSED_NAME)
-			report(p, f, d, observed);
+		if (reason != DROP_REFUSED_NAME)
+			report(p, f, d, reason, observed);
 	}
 	return d->verdict;
 }

@@ -69,7 +69,7 @@ static __always_inline void answer_probe(struct xdp_md *ctx, __u32 nonce, const 
 	if (!outcome)
 		return;
 	outcome->verdict = d->verdict;
-	outcome->drop_reason = d->drop_reason;
+	outcome->drop_reason = told_reason(d);
 	outcome->lane = d->lane;
 	outcome->epoch = d->epoch;
 	outcome->facts = p->facts;

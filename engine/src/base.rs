@@ -22,15 +22,18 @@ pub struct Capacity {
     pub v6_slots: u32,
     /// Of name_filter.
     pub name_words: u32,
+    /// Of base_observed: as bitmaps, and more than 1, where some list is only observed.
+    pub observed: u32,
 }
 
 impl Capacity {
     /// The least that a map can have.
-    pub const LEAST: Capacity = Capacity { bitmaps: 1, v6_buckets: 1, v6_slots: 1, name_words: 1 };
+    pub const LEAST: Capacity =
+        Capacity { bitmaps: 1, v6_buckets: 1, v6_slots: 1, name_words: 1, observed: 1 };
 
     /// Refuses what no map can have.
     pub fn check(&self) -> Result<()> {
-        let all = [self.bitmaps, self.v6_buckets, self.v6_slots, self.name_words];
+        let all = [self.bitmaps, self.v6_buckets, self.v6_slots, self.name_words, self.observed];
         // Two copies, and 2 GB of the largest element
         if all.iter().any(|elements| *elements == 0 || *elements > 1 << 26) {
             return Err(Error::Misuse(format!("a capacity is 1 to 67108864 elements a copy: {self:?}")));
@@ -47,6 +50,7 @@ impl Capacity {
             && self.v6_buckets >= other.v6_buckets
             && self.v6_slots >= other.v6_slots
             && self.name_words >= other.name_words
+            && self.observed >= other.observed
     }
 }
 
@@ -55,10 +59,12 @@ impl Capacity {
 pub struct Parts<'a> {
     /// u32, ascending: /24s whose cell isn't CELL_NOTHING.
     pub v4_cell_numbers: &'a [u8],
-    /// u32: CELL_LISTED or CELL_BITMAP + n.
+    /// u32: CELL_LISTED, CELL_OBSERVED or CELL_BITMAP + n.
     pub v4_cells: &'a [u8],
     /// struct bitmap.
     pub v4_bitmaps: &'a [u8],
+    /// struct bitmap: of each one, the bits that only observed lists set. Empty: of none.
+    pub v4_observed: &'a [u8],
     /// struct v6_bucket.
     pub v6_buckets: &'a [u8],
     /// struct v6_slot.
@@ -79,6 +85,8 @@ pub struct Base<'a> {
     /// See Parts.
     pub bitmaps: Cow<'a, [Bitmap]>,
     /// See Parts.
+    pub observed: Cow<'a, [Bitmap]>,
+    /// See Parts.
     pub buckets: Cow<'a, [V6Bucket]>,
     /// See Parts.
     pub slots: Cow<'a, [V6Slot]>,
@@ -95,6 +103,7 @@ impl<'a> Base<'a> {
             cell_numbers: elements("v4_cell_numbers", parts.v4_cell_numbers)?,
             cells: elements("v4_cells", parts.v4_cells)?,
             bitmaps: elements("v4_bitmaps", parts.v4_bitmaps)?,
+            observed: elements("v4_observed", parts.v4_observed)?,
             buckets: elements("v6_buckets", parts.v6_buckets)?,
             slots: elements("v6_slots", parts.v6_slots)?,
             lengths: parts.v6_lengths,
@@ -123,12 +132,28 @@ impl<'a> Base<'a> {
             return Err(part("v4_cell_numbers", format!("{last} is no /24")));
         }
         let bitmaps = u32::try_from(self.bitmaps.len()).unwrap_or(u32::MAX);
-        let good =
-            |cell: u32| cell == cell::LISTED || cell.checked_sub(cell::BITMAP).is_some_and(|n| n < bitmaps);
-        match self.cells.iter().find(|cell| !good(**cell)) {
-            Some(bad) => Err(part("v4_cells", format!("{bad} is no class and no bitmap of {bitmaps}"))),
-            None => Ok(()),
+        let good = |cell: u32| {
+            [cell::LISTED, cell::OBSERVED].contains(&cell)
+                || cell.checked_sub(cell::BITMAP).is_some_and(|n| n < bitmaps)
+        };
+        if let Some(bad) = self.cells.iter().find(|cell| !good(**cell)) {
+            return Err(part("v4_cells", format!("{bad} is no class and no bitmap of {bitmaps}")));
         }
+        self.check_observed()
+    }
+
+    fn check_observed(&self) -> Result<()> {
+        if !self.observed.is_empty() && self.observed.len() != self.bitmaps.len() {
+            let (held, wanted) = (self.observed.len(), self.bitmaps.len());
+            return Err(part("v4_observed", format!("{held} for {wanted} bitmaps")));
+        }
+        let within = |(observed, bitmap): (&Bitmap, &Bitmap)| {
+            observed.word.iter().zip(bitmap.word).all(|(observed, word)| observed & !word == 0)
+        };
+        if !self.observed.iter().zip(self.bitmaps.iter()).all(within) {
+            return Err(part("v4_observed", "a bit that its bitmap does not have".to_owned()));
+        }
+        Ok(())
     }
 
     fn check_v6_lengths(&self) -> Result<()> {
@@ -177,23 +202,46 @@ impl<'a> Base<'a> {
         self.cells.iter().map(of_cell)
     }
 
+    /// For each /24, in their order, which bits of its bitmap only observed lists set.
+    pub fn kernel_observed(&self) -> impl Iterator<Item = Bitmap> + '_ {
+        let of_cell = |cell: &u32| match *cell {
+            cell::OBSERVED => Bitmap { word: [u64::MAX; 4] },
+            cell => {
+                let n = cell.checked_sub(cell::BITMAP).and_then(|n| self.observed.get(n as usize));
+                n.copied().unwrap_or(Bitmap { word: [0; 4] })
+            }
+        };
+        self.cells.iter().map(of_cell)
+    }
+
+    fn any_observed(&self) -> bool {
+        !self.observed.is_empty()
+            || self.cells.contains(&cell::OBSERVED)
+            || self.slots.iter().any(|slot| slot.listed == SLOT_OBSERVED)
+    }
+
     /// The least capacity that holds it.
     pub fn needs(&self) -> Capacity {
         let count = |elements: usize| u32::try_from(elements).unwrap_or(u32::MAX).max(1);
+        let observed = if self.any_observed() { count(self.cells.len()).max(2) } else { 1 };
         Capacity {
             bitmaps: count(self.cells.len()),
             v6_buckets: count(self.buckets.len()),
             v6_slots: count(self.slots.len()),
             name_words: 1,
+            observed,
         }
     }
 }
+
+/// `listed` of a struct v6_slot: by lists alone that are only observed.
+const SLOT_OBSERVED: u8 = 2;
 
 /// Bits past the length are 0, and only what abi.h says stands in it.
 fn is_slot(slot: &V6Slot) -> bool {
     let address = u128::from(slot.high) << 64 | u128::from(slot.low);
     let past = u128::MAX.checked_shr(slot.length.into()).unwrap_or(0);
-    slot.length <= 128 && address & past == 0 && slot.listed <= 1 && slot.unused == [0; 6]
+    slot.length <= 128 && address & past == 0 && slot.listed <= SLOT_OBSERVED && slot.unused == [0; 6]
 }
 
 fn part(part: &'static str, why: String) -> Error {
@@ -218,6 +266,7 @@ mod tests {
         v4_cell_numbers: &[],
         v4_cells: &[],
         v4_bitmaps: &[],
+        v4_observed: &[],
         v6_buckets: &[],
         v6_slots: &[],
         v6_lengths: &[],
@@ -248,6 +297,18 @@ mod tests {
         assert_eq!(refused(unsorted), Some("v4_cell_numbers"));
         let outside = Parts { v4_cell_numbers: &far, v4_cells: &cells[..4], ..EMPTY };
         assert_eq!(refused(outside), Some("v4_cell_numbers"));
+        let bitmap: Vec<u8> = [1u64, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()).collect();
+        let other: Vec<u8> = [2u64, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()).collect();
+        let mixed = Parts {
+            v4_cell_numbers: &numbers[..4],
+            v4_cells: &bitmap_cell,
+            v4_bitmaps: &bitmap,
+            v4_observed: &bitmap,
+            ..EMPTY
+        };
+        assert_eq!(refused(mixed), None);
+        assert_eq!(refused(Parts { v4_observed: &other, ..mixed }), Some("v4_observed"));
+        assert_eq!(refused(Parts { v4_observed: &bitmap, ..EMPTY }), Some("v4_observed"));
         let no_bitmap = Parts { v4_cell_numbers: &numbers[..4], v4_cells: &bitmap_cell, ..EMPTY };
         assert_eq!(refused(no_bitmap), Some("v4_cells"));
         assert_eq!(refused(Parts { v6_lengths: &[32, 48], ..EMPTY }), Some("v6_lengths"));

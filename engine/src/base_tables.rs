@@ -26,6 +26,7 @@ pub struct BaseTables {
     capacity: Capacity,
     front: Mapped,
     bitmaps: Mapped,
+    observed: Mapped,
     v6_filter: Mapped,
     v6_buckets: Mapped,
     v6_slots: Mapped,
@@ -47,6 +48,7 @@ impl BaseTables {
             capacity,
             front: of_fds(fds, "base_front", size_of::<FrontLine>(), twice(limit::V4_FRONT_LINES))?,
             bitmaps: of_fds(fds, "base_bitmaps", size_of::<Bitmap>(), twice(capacity.bitmaps))?,
+            observed: of_fds(fds, "base_observed", size_of::<Bitmap>(), twice(capacity.observed))?,
             v6_filter: of_fds(fds, "base_v6_filter", 8, 2 * FILTER_WORDS)?,
             v6_buckets: of_fds(fds, "base_v6_buckets", size_of::<V6Bucket>(), twice(capacity.v6_buckets))?,
             v6_slots: of_fds(fds, "base_v6_slots", size_of::<V6Slot>(), twice(capacity.v6_slots))?,
@@ -69,6 +71,10 @@ impl BaseTables {
         for (into, bitmap) in bitmaps.iter_mut().zip(base.kernel_bitmaps()) {
             *into = bitmap;
         }
+        let observed: &mut [Bitmap] = half(self.observed.slice_mut(), copy, capacity.observed)?;
+        for (into, bitmap) in observed.iter_mut().zip(base.kernel_observed()) {
+            *into = bitmap;
+        }
         let filter = half(self.v6_filter.slice_mut(), copy, FILTER_WORDS as u32)?;
         filter.fill(0);
         fill_filter(filter, base);
@@ -86,6 +92,7 @@ impl BaseTables {
             ("bitmaps of /24s", needs.bitmaps, self.capacity.bitmaps),
             ("buckets of IPv6 prefixes", needs.v6_buckets, self.capacity.v6_buckets),
             ("IPv6 prefixes", needs.v6_slots, self.capacity.v6_slots),
+            ("bitmaps of observed lists", needs.observed, self.capacity.observed),
         ] {
             if needed > room {
                 return Err(Error::Capacity {
@@ -134,6 +141,12 @@ impl BaseTables {
             bitmaps.iter().zip(base.kernel_bitmaps()).zip(base.cell_numbers.iter())
         {
             found.value(held, &wanted, || format!("bitmap of {}", v4_text(*number)));
+        }
+        let observed: &[Bitmap] = half_of(self.observed.slice(), copy, capacity.observed)?;
+        for ((held, wanted), number) in
+            observed.iter().zip(base.kernel_observed()).zip(base.cell_numbers.iter())
+        {
+            found.value(held, &wanted, || format!("observed bits of {}", v4_text(*number)));
         }
         let mut filter = vec![0; FILTER_WORDS];
         fill_filter(&mut filter, base);

@@ -239,11 +239,14 @@ impl<'a> Turn<'a> {
             tables.count(inspector_count::GAVE_UP, 1);
             found.iter().for_each(|seen| count_class(tables, rules, seen));
             // Nobody hides a name by never sending the last byte. There is no packet in hand to answer
-            let (seen, hit) =
-                found.iter().find_map(|seen| Some((seen, rules.judge(seen.name.as_ref().ok()?, now_ns)?)))?;
-            tables.count(refused_by(seen.protocol), 1);
-            tables.count(inspector_count::NOT_ANSWERED, 1);
-            let (reason, observe) = (hit.told.reason_number, rules.answering.observe);
+            let (seen, hit) = rules.first_hit(found, now_ns)?;
+            let (reason, observe) = (hit.told.reason_number, rules.answering.observe || hit.observed);
+            if hit.observed {
+                tables.count(inspector_count::OBSERVED, 1);
+            } else {
+                tables.count(refused_by(seen.protocol), 1);
+                tables.count(inspector_count::NOT_ANSWERED, 1);
+            }
             if let Some(between) = live.between {
                 let event = event_of(now_ns, seen, hit, between, live.datagrams, ("", observe));
                 if !refusals.put(event) {
@@ -352,8 +355,9 @@ impl<'a> Turn<'a> {
             std::thread::sleep(self.hold.conduct.decision);
         }
         match self.judged() {
-            Some((seen, hit)) => self.refuse(held, packet, &seen, hit),
-            None => {
+            Some((seen, hit)) if !hit.observed => self.refuse(held, packet, &seen, hit),
+            judged => {
+                self.observe(held, packet, judged);
                 self.pass(held);
                 if let Some(live) = self.flows.get(&held.key) {
                     live.passed(packet);
@@ -372,21 +376,26 @@ impl<'a> Turn<'a> {
         let mut flow = Flow::new(Transport::Udp, DNS_PORT, None);
         read_packet(&mut flow, held, packet, &mut self.found);
         match self.judged() {
-            Some((seen, hit)) => self.refuse(held, packet, &seen, hit),
-            None => self.pass(held),
+            Some((seen, hit)) if !hit.observed => self.refuse(held, packet, &seen, hit),
+            judged => {
+                self.observe(held, packet, judged);
+                self.pass(held);
+            }
         }
     }
 
-    /// Counts what was found, and gives the first of it that is refused.
+    /// Counts what was found, and gives the first of it that is refused, else one that would be.
     fn judged(&mut self) -> Option<(Observation, Hit)> {
-        let mut refused = None;
-        for seen in &self.found {
-            count_class(self.tables, &self.rules, seen);
-            if let (None, Ok(name)) = (&refused, &seen.name) {
-                refused = self.rules.judge(name, self.now_ns).map(|hit| (seen.clone(), hit));
-            }
+        self.found.iter().for_each(|seen| count_class(self.tables, &self.rules, seen));
+        self.rules.first_hit(&self.found, self.now_ns).map(|(seen, hit)| (seen.clone(), hit))
+    }
+
+    /// Tells of what only observed lists would refuse; the packet goes on as one of no list.
+    fn observe(&mut self, held: &Held<'_>, packet: &Packet<'_>, judged: Option<(Observation, Hit)>) {
+        if let Some((seen, hit)) = judged {
+            self.tables.count(inspector_count::OBSERVED, 1);
+            self.tell(held, packet, &seen, hit, ("", true));
         }
-        refused
     }
 
     fn refuse(&mut self, held: &Held<'_>, packet: &Packet<'_>, seen: &Observation, hit: Hit) {
@@ -419,10 +428,21 @@ impl<'a> Turn<'a> {
                 answered = self.send(held.direction, told);
             }
         }
+        self.tell(held, packet, seen, hit, (answered, answering.observe));
+    }
+
+    fn tell(
+        &self,
+        held: &Held<'_>,
+        packet: &Packet<'_>,
+        seen: &Observation,
+        hit: Hit,
+        became: (&'static str, bool),
+    ) {
         let (client, server) = ends(packet);
         let between = (client, server, held.direction as u32);
         let datagrams = packet.transport == Transport::Udp;
-        let event = event_of(self.now_ns, seen, hit, between, datagrams, (answered, answering.observe));
+        let event = event_of(self.now_ns, seen, hit, between, datagrams, became);
         if !self.hold.refusals.put(event) {
             self.tables.count(inspector_count::EVENTS_LOST, 1);
         }

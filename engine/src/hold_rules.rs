@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use clearway_inspector::answers::DnsAnswer;
 use clearway_inspector::name::Name;
 use clearway_inspector::name_set::{NameSet, Scope};
+use clearway_inspector::observation::Observation;
 
 use crate::error::{Error, Result};
 
@@ -90,6 +91,8 @@ pub struct Hit {
     pub scope: Scope,
     /// Number of the list in the snapshot; None: by a person.
     pub list: Option<u16>,
+    /// By lists alone that are only observed: it is told of, and goes on.
+    pub observed: bool,
 }
 
 impl Rules {
@@ -139,7 +142,8 @@ impl Rules {
                 }
                 if let Some(block) = covering.find(|entry| entry.block_until_ns > now_ns) {
                     let entry = suffix.to_owned();
-                    return Some(Hit { told: block.told.clone(), entry, scope: block.scope, list: None });
+                    let (told, scope) = (block.told.clone(), block.scope);
+                    return Some(Hit { told, entry, scope, list: None, observed: false });
                 }
             }
         }
@@ -149,7 +153,22 @@ impl Rules {
             return None;
         }
         let told = self.lists.get(usize::from(found.list)).cloned().unwrap_or_default();
-        Some(Hit { told, entry: found.entry.to_owned(), scope: found.scope, list: Some(found.list) })
+        let (entry, observed) = (found.entry.to_owned(), found.observe);
+        Some(Hit { told, entry, scope: found.scope, list: Some(found.list), observed })
+    }
+
+    /// The first name that is refused; where none is, the first that only observed lists would refuse.
+    pub fn first_hit<'a>(&self, found: &'a [Observation], now_ns: u64) -> Option<(&'a Observation, Hit)> {
+        let mut observed = None;
+        for seen in found {
+            let Ok(name) = &seen.name else { continue };
+            match self.judge(name, now_ns) {
+                Some(hit) if !hit.observed => return Some((seen, hit)),
+                Some(hit) => observed = observed.or(Some((seen, hit))),
+                None => {}
+            }
+        }
+        observed
     }
 }
 

@@ -33,6 +33,7 @@ const TOGETHER: [&[&str]; 3] = [
         "control",
         "base_front",
         "base_bitmaps",
+        "base_observed",
         "base_v6_filter",
         "base_v6_buckets",
         "base_v6_slots",
@@ -450,6 +451,7 @@ fn growing(map: &str, capacity: Capacity) -> Option<u32> {
         "base_v6_buckets" => Some(capacity.v6_buckets),
         "base_v6_slots" => Some(capacity.v6_slots),
         "name_filter" => Some(capacity.name_words),
+        "base_observed" => Some(capacity.observed),
         _ => None,
     }
 }
@@ -493,6 +495,7 @@ fn actual_capacity(taken: &BTreeMap<String, OwnedFd>, wanted: Capacity) -> Resul
         v6_buckets: elements("base_v6_buckets", wanted.v6_buckets)?,
         v6_slots: elements("base_v6_slots", wanted.v6_slots)?,
         name_words: elements("name_filter", wanted.name_words)?,
+        observed: elements("base_observed", wanted.observed)?,
     })
 }
 

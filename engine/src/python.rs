@@ -212,9 +212,16 @@ pub(crate) struct Capacity(pub(crate) base::Capacity);
 #[pymethods]
 impl Capacity {
     #[new]
-    #[pyo3(signature = (bitmaps, v6_buckets, v6_slots, name_words=1))]
-    fn new(py: Python<'_>, bitmaps: u32, v6_buckets: u32, v6_slots: u32, name_words: u32) -> PyResult<Self> {
-        let capacity = base::Capacity { bitmaps, v6_buckets, v6_slots, name_words };
+    #[pyo3(signature = (bitmaps, v6_buckets, v6_slots, name_words=1, observed=1))]
+    fn new(
+        py: Python<'_>,
+        bitmaps: u32,
+        v6_buckets: u32,
+        v6_slots: u32,
+        name_words: u32,
+        observed: u32,
+    ) -> PyResult<Self> {
+        let capacity = base::Capacity { bitmaps, v6_buckets, v6_slots, name_words, observed };
         capacity.check().map_err(|error| raise(py, error))?;
         Ok(Capacity(capacity))
     }
@@ -239,10 +246,16 @@ impl Capacity {
         self.0.name_words
     }
 
+    #[getter]
+    fn observed(&self) -> u32 {
+        self.0.observed
+    }
+
     fn __repr__(&self) -> String {
-        let base::Capacity { bitmaps, v6_buckets, v6_slots, name_words } = self.0;
+        let base::Capacity { bitmaps, v6_buckets, v6_slots, name_words, observed } = self.0;
         format!(
-            "Capacity(bitmaps={bitmaps}, v6_buckets={v6_buckets}, v6_slots={v6_slots}, name_words={name_words})"
+            "Capacity(bitmaps={bitmaps}, v6_buckets={v6_buckets}, v6_slots={v6_slots}, \
+             name_words={name_words}, observed={observed})"
         )
     }
 }
@@ -253,6 +266,7 @@ pub(crate) struct Base {
     v4_cell_numbers: PyUntypedBuffer,
     v4_cells: PyUntypedBuffer,
     v4_bitmaps: PyUntypedBuffer,
+    v4_observed: Option<PyUntypedBuffer>,
     v6_buckets: PyUntypedBuffer,
     v6_slots: PyUntypedBuffer,
     v6_lengths: Vec<u8>,
@@ -263,7 +277,9 @@ pub(crate) struct Base {
 #[pymethods]
 impl Base {
     #[new]
-    #[pyo3(signature = (*, v4_cell_numbers, v4_cells, v4_bitmaps, v6_buckets, v6_slots, v6_lengths, v6_seed))]
+    #[pyo3(signature = (
+        *, v4_cell_numbers, v4_cells, v4_bitmaps, v6_buckets, v6_slots, v6_lengths, v6_seed, v4_observed=None
+    ))]
     #[allow(clippy::too_many_arguments)] // by keyword
     fn new(
         py: Python<'_>,
@@ -274,11 +290,13 @@ impl Base {
         v6_slots: &Bound<'_, PyAny>,
         v6_lengths: &Bound<'_, PyAny>,
         v6_seed: u64,
+        v4_observed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut made = Base {
             v4_cell_numbers: PyUntypedBuffer::get(v4_cell_numbers)?,
             v4_cells: PyUntypedBuffer::get(v4_cells)?,
             v4_bitmaps: PyUntypedBuffer::get(v4_bitmaps)?,
+            v4_observed: v4_observed.map(PyUntypedBuffer::get).transpose()?,
             v6_buckets: PyUntypedBuffer::get(v6_buckets)?,
             v6_slots: PyUntypedBuffer::get(v6_slots)?,
             v6_lengths: bytes_of(&PyUntypedBuffer::get(v6_lengths)?)?.to_vec(),
@@ -305,6 +323,7 @@ impl Base {
             v4_cell_numbers: bytes_of(&self.v4_cell_numbers)?,
             v4_cells: bytes_of(&self.v4_cells)?,
             v4_bitmaps: bytes_of(&self.v4_bitmaps)?,
+            v4_observed: self.v4_observed.as_ref().map(bytes_of).transpose()?.unwrap_or_default(),
             v6_buckets: bytes_of(&self.v6_buckets)?,
             v6_slots: bytes_of(&self.v6_slots)?,
             v6_lengths: &self.v6_lengths,

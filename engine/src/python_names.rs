@@ -91,6 +91,7 @@ struct NameMatch {
     scope: Py<PyAny>,
     entry: String,
     exception: bool,
+    observe: bool,
 }
 
 #[pyclass(frozen, eq, module = "clearway._engine", get_all)]
@@ -136,18 +137,23 @@ impl NameSet {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (lists, k0, k1, observed=Vec::new()))]
     fn build<'py>(
         py: Python<'py>,
         lists: Vec<PythonListed<'py>>,
         k0: u64,
         k1: u64,
+        observed: Vec<PythonListed<'py>>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let enforced = lists.len();
+        let all: Vec<_> = lists.into_iter().chain(observed).collect();
         let buffers =
-            lists.iter().map(|(.., names)| PyUntypedBuffer::get(names)).collect::<PyResult<Vec<_>>>()?;
-        let mut listed = Vec::with_capacity(lists.len());
-        for ((list, scope, exception, _), buffer) in lists.iter().zip(&buffers) {
-            let names = bytes_of(buffer)?;
-            listed.push(Listed { list: *list, scope: scope_of(*scope)?, exception: *exception, names });
+            all.iter().map(|(.., names)| PyUntypedBuffer::get(names)).collect::<PyResult<Vec<_>>>()?;
+        let mut listed = Vec::with_capacity(all.len());
+        for (number, ((list, scope, exception, _), buffer)) in all.iter().zip(&buffers).enumerate() {
+            let (scope, names) = (scope_of(*scope)?, bytes_of(buffer)?);
+            let observe = number >= enforced;
+            listed.push(Listed { list: *list, scope, exception: *exception, observe, names });
         }
         let built = py
             .detach(|| name_set::build(Keys { k0, k1 }, &listed))
@@ -165,6 +171,7 @@ impl NameSet {
             scope: scopes.call1((found.scope as u8,))?.unbind(),
             entry: found.entry.to_owned(),
             exception: found.exception,
+            observe: found.observe,
         }))
     }
 

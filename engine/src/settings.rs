@@ -42,6 +42,7 @@ impl Settings {
             v6_buckets: capacity.v6_buckets,
             v6_slots: capacity.v6_slots,
             name_words: capacity.name_words,
+            observed: capacity.observed,
         }
     }
 

@@ -261,8 +261,8 @@ impl Tables {
 
     /// By enum inspector_count; those by direction are in counters().
     pub fn inspector_counts(&self) -> Vec<(&'static str, u64)> {
-        let single =
-            inspector_count::NAMES.iter().filter(|(_, index)| *index < inspector_count::REFUSED_PACKETS);
+        let by_direction = inspector_count::REFUSED_PACKETS..inspector_count::OBSERVED;
+        let single = inspector_count::NAMES.iter().filter(|(_, index)| !by_direction.contains(index));
         single.map(|(name, index)| (*name, self.inspector_count(*index))).collect()
     }
 

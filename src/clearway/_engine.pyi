@@ -177,6 +177,7 @@ class NameMatch:
     scope: NameScope
     entry: str
     exception: bool
+    observe: bool  # of a list that is only observed: refuses nothing
 
 class NameFilterShape:
     """What the kernel needs beside the words to ask the filter."""
@@ -192,13 +193,19 @@ class NameSet:
 
     def __init__(self, data: Buffer) -> None: ...
     @staticmethod
-    def build(lists: Sequence[tuple[int, int, bool, Buffer]], k0: int, k1: int) -> tuple[bytes, bytes]:
+    def build(
+        lists: Sequence[tuple[int, int, bool, Buffer]],
+        k0: int,
+        k1: int,
+        observed: Sequence[tuple[int, int, bool, Buffer]] = (),
+    ) -> tuple[bytes, bytes]:
         """From number of the list, scope, exception and names as NameLines has them: the set, words of its filter.
 
-        ValueError for names that are none. The same input gives the same bytes.
+        `observed`: of lists that are only observed. ValueError for names that are none. The same input gives the same bytes.
         """
     def find(self, name: str) -> NameMatch | None:
-        """The longest listed suffix decides; there an exception, then the lower number, then the wider scope."""
+        """The longest listed suffix decides; there an exception, then the lower number, then the wider scope. Where no
+        enforced list refuses the name, what the observed ones refuse by the same rule."""
     @property
     def names(self) -> int: ...
     @property
@@ -236,7 +243,10 @@ class Capacity:
     v6_buckets: int  # a power of two
     v6_slots: int
     name_words: int  # of the filter of names
-    def __init__(self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int = 1) -> None: ...
+    observed: int  # 1, or as bitmaps where some list is only observed
+    def __init__(
+        self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int = 1, observed: int = 1
+    ) -> None: ...
 
 class Loader:
     """Programs and maps of one gateway. Needs root; everything here happens in the privileged process.
@@ -330,12 +340,13 @@ class Base:
         self,
         *,
         v4_cell_numbers: Buffer,  # uint32, ascending: /24s whose cell isn't CELL_NOTHING
-        v4_cells: Buffer,  # uint32: CELL_LISTED or CELL_BITMAP + n
+        v4_cells: Buffer,  # uint32: CELL_LISTED, CELL_OBSERVED or CELL_BITMAP + n
         v4_bitmaps: Buffer,  # 32 bytes each
         v6_buckets: Buffer,  # 8 bytes each: uint32 first, uint32 count; a power of two of them
         v6_slots: Buffer,  # 24 bytes each, struct v6_slot
         v6_lengths: bytes,  # longest first
         v6_seed: int,
+        v4_observed: Buffer | None = None,  # as v4_bitmaps: which of their bits only observed lists set; none: no bit
     ) -> None: ...
     def needs(self) -> Capacity:
         """The least capacity that holds it."""

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 LINKS = ("tcx-inside", "tcx-outside")
 XDP_LINKS = ("xdp-inside", "xdp-outside")
 BASE_MAPS = {
-    "control", "base_front", "base_bitmaps", "base_v6_filter", "base_v6_buckets", "base_v6_slots",
+    "control", "base_front", "base_bitmaps", "base_observed", "base_v6_filter", "base_v6_buckets", "base_v6_slots",
     "base_meta",
     "name_filter",
     "name_meta",
@@ -103,6 +103,7 @@ def test_a_larger_base_gets_new_maps_together_and_goes_on_with_the_old_control(p
     first.tables.flip()
     first.tables.set_bypass_until(77)
     first.tables.set_probe_nonce(5)
+    first.tables.set_names_active(True)
     first.tables.put_overlay(*mapped("198.51.100.7/32"), 1 << 63, 0)
     larger = engine.Capacity(ROOM.bitmaps * 2, ROOM.v6_buckets, ROOM.v6_slots)
     second, made, links = pinned.start(larger)
@@ -110,6 +111,7 @@ def test_a_larger_base_gets_new_maps_together_and_goes_on_with_the_old_control(p
     assert links == dict.fromkeys(LINKS, "updated")
     assert second.loader.capacity() == larger
     assert (second.tables.epoch, second.tables.bypass_until()) == (1, 77)
+    assert second.tables.hold_state()["names_active"]
     second.tables.set_bypass_until(0)
     assert ask(second.loader, "198.51.100.7") == engine.DropReason.BLOCKED_SOURCE
     third, made, _ = pinned.start(ROOM)

@@ -20,7 +20,7 @@ from clearway.store.change import OverlayWanted
 
 NOW = datetime(2030, 3, 31, 12, tzinfo=UTC)
 STEPS = ("reconcile", "fill", "flip", "attach")
-SMALL = Loaded((), {}, (1, 1, 1, 1), 2, 3, False, False, "by test")
+SMALL = Loaded((), {}, (1, 1, 1, 1, 1), 2, 3, False, False, "by test")
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Machine:
         if self.failing == name:
             raise ClearwayError.of("gateway.E016", why=name)
 
-    def load(self, capacity: tuple[int, int, int, int]) -> Loaded:
+    def load(self, capacity: tuple[int, int, int, int, int]) -> Loaded:
         self.loads += 1
         return replace(SMALL, capacity=capacity)
 
@@ -153,7 +153,7 @@ def test_larger_tables_count_only_once_the_ports_run_them(machine: Any, enforcer
     with pytest.raises(ClearwayError):
         publish(enforcer, Base(9))
     assert enforcer.tables is machine.on_ports is before
-    assert enforcer.waiting and enforcer.loaded.capacity == (1, 1, 1, 1) and before.live == Base(1)
+    assert enforcer.waiting and enforcer.loaded.capacity == (1, 1, 1, 1, 1) and before.live == Base(1)
     machine.failing = None
     publish(enforcer, Base(9))
     assert enforcer.tables is machine.on_ports is not before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from clearway.policy.arrays import v4_array, v6_array
 from clearway.policy.compile import (
     CELL_BITMAP,
     CELL_LISTED,
+    CELL_OBSERVED,
     SLOT,
     CompiledBase,
     ListEntries,
@@ -46,18 +48,22 @@ def brute_force(written: Written, address: Prefix) -> bool:
     return bool(covering) and not max(covering)[1]
 
 
-def looked_up(base: CompiledBase, address: Prefix) -> bool:
+def looked_up(base: CompiledBase, address: Prefix) -> int:
+    """0: nothing, 1: listed, 2: by observed lists alone."""
     return _v4(base, address.address) if address.version == 4 else _v6(base, address.address)
 
 
-def _v4(base: CompiledBase, address: int) -> bool:
+def _v4(base: CompiledBase, address: int) -> int:
     at = int(np.searchsorted(base.v4_cell_numbers, address >> 8))
     if at == len(base.v4_cell_numbers) or base.v4_cell_numbers[at] != address >> 8:
-        return False
+        return 0
     cell = int(base.v4_cells[at])
-    if cell == CELL_LISTED:
-        return True
-    return bool(int(base.v4_bitmaps[cell - CELL_BITMAP][address >> 6 & 3]) >> (address & 63) & 1)
+    if cell in (CELL_LISTED, CELL_OBSERVED):
+        return cell
+    bits = [base.v4_bitmaps[cell - CELL_BITMAP]]
+    if len(base.v4_observed):
+        bits.append(base.v4_observed[cell - CELL_BITMAP])
+    return sum(int(words[address >> 6 & 3]) >> (address & 63) & 1 for words in bits)
 
 
 def _mix(x: int) -> int:
@@ -68,7 +74,7 @@ def _mix(x: int) -> int:
     return x ^ x >> 31
 
 
-def _v6(base: CompiledBase, address: int) -> bool:
+def _v6(base: CompiledBase, address: int) -> int:
     for length in base.v6_lengths:
         prefix = address >> (128 - length) << (128 - length)
         high, low = prefix >> 64, prefix & M64
@@ -76,8 +82,8 @@ def _v6(base: CompiledBase, address: int) -> bool:
         first, count = base.v6_buckets[hashed & (len(base.v6_buckets) - 1)].tolist()
         for slot in base.v6_slots[first : first + count].tolist():
             if slot[:3] == (high, low, length):
-                return bool(slot[3])
-    return False
+                return int(slot[3])
+    return 0
 
 
 POOL_V4 = [0, 0xC0000200, 0xC00002FF, 0xC0000300, 0xC0000280, 0xFFFFFFFF, 0xC0FFFF00]
@@ -124,14 +130,42 @@ def test_every_address_gets_the_answer_of_its_longest_prefix(written: Written, a
     assert_in_form(base)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(near(), st.booleans()), max_size=15),
+    st.lists(st.tuples(near(), st.booleans()), max_size=15),
+    st.lists(near(whole=True), max_size=10),
+)
+def test_observed_lists_count_where_the_enforced_ones_refuse_nothing(
+    enforced: Written, observed: Written, addresses: list[Prefix]
+) -> None:
+    base = compile_base([*lists_of(enforced), *(replace(each, observe=True) for each in lists_of(observed))])
+    for address in addresses + [edge for prefix, _ in enforced + observed for edge in edges(prefix)]:
+        seen = 2 if brute_force(observed, address) else 0
+        assert looked_up(base, address) == (brute_force(enforced, address) or seen), address
+    assert_in_form(base)
+
+
+def test_a_slash_24_that_only_observed_lists_hold_is_a_plain_cell() -> None:
+    seen = [replace(each, observe=True) for each in lists_of([(Prefix.parse("192.0.2.0/24"), False)])]
+    base = compile_base(seen)
+    assert (base.v4_cells.tolist(), len(base.v4_observed)) == ([CELL_OBSERVED], 0)
+    half = compile_base([*lists_of([(Prefix.parse("192.0.2.0/25"), False)]), *seen])
+    assert half.v4_bitmaps.tolist() == [[M64] * 4] and half.v4_observed.tolist() == [[0, 0, M64, M64]]
+    assert compile_base([*lists_of([(Prefix.parse("192.0.2.0/23"), False)]), *seen]).v4_cells.tolist() == [1, 1]
+
+
 def assert_in_form(base: CompiledBase) -> None:
     """What engine.Base relies on."""
     assert (np.diff(base.v4_cell_numbers.astype(np.int64)) > 0).all()
     bitmap_cells = base.v4_cells[base.v4_cells >= CELL_BITMAP]
     assert (bitmap_cells == np.arange(CELL_BITMAP, CELL_BITMAP + len(base.v4_bitmaps))).all()
-    assert (base.v4_cells[base.v4_cells < CELL_BITMAP] == CELL_LISTED).all()
+    assert set(base.v4_cells[base.v4_cells < CELL_BITMAP].tolist()) <= {CELL_LISTED, CELL_OBSERVED}
     assert not (base.v4_bitmaps == 0).all(axis=1).any()
-    assert not (base.v4_bitmaps == M64).all(axis=1).any()
+    observed = base.v4_observed if len(base.v4_observed) else np.zeros_like(base.v4_bitmaps)
+    assert not (observed & ~base.v4_bitmaps).any()
+    of_one_class = (observed == 0).all(axis=1) | (observed == M64).all(axis=1)
+    assert not ((base.v4_bitmaps == M64).all(axis=1) & of_one_class).any()
     assert len(base.v6_buckets) & (len(base.v6_buckets) - 1) == 0
     assert base.v6_buckets[:, 1].sum() == len(base.v6_slots)
     assert base.v6_buckets[:, 1].max() <= LIMITS["V6_BUCKET_SLOTS_MAX"]

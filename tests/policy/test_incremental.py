@@ -35,13 +35,14 @@ def v4_entries(draw: st.DrawFn) -> list[tuple[int, int]]:
 
 
 V6 = st.lists(st.sampled_from([(0x20010DB8 << 96, 32), (0x20010DB8 << 96 | 1, 128), (0, 0), (1 << 64, 64)]), max_size=3)
-LISTS = st.lists(st.tuples(v4_entries(), V6, st.booleans()), max_size=4)
+LISTS = st.lists(st.tuples(v4_entries(), V6, st.booleans(), st.booleans()), max_size=4)
+Rows = Sequence[tuple[list[tuple[int, int]], list[tuple[int, int]], bool, bool]]
 
 
-def made(rows: Sequence[tuple[list[tuple[int, int]], list[tuple[int, int]], bool]]) -> list[ListEntries]:
+def made(rows: Rows) -> list[ListEntries]:
     return [
-        ListEntries(f"list-{number}", Reason.SCANNER, v4_array(v4), v6_array(v6), exception)
-        for number, (v4, v6, exception) in enumerate(rows)
+        ListEntries(f"list-{number}", Reason.SCANNER, v4_array(v4), v6_array(v6), exception, observe=observe)
+        for number, (v4, v6, exception, observe) in enumerate(rows)
     ]
 
 
@@ -55,9 +56,7 @@ def same(one: CompiledBase, other: CompiledBase) -> bool:
 @settings(max_examples=150, deadline=None)
 @given(LISTS, LISTS, st.lists(st.integers(0, 3), max_size=3))
 def test_what_is_compiled_from_the_one_before_has_the_bytes_of_the_full_compilation(
-    old: list[tuple[list[tuple[int, int]], list[tuple[int, int]], bool]],
-    new: list[tuple[list[tuple[int, int]], list[tuple[int, int]], bool]],
-    kept: list[int],
+    old: Rows, new: Rows, kept: list[int]
 ) -> None:
     before = made(old)
     after = [before[at] for at in dict.fromkeys(kept) if at < len(before)] + made(new)
@@ -97,11 +96,11 @@ def test_ipv4_within_ipv6_is_left_to_the_full_compilation() -> None:
 def test_parts_that_stay_the_same_are_linked_and_the_snapshot_has_the_bytes_of_one_that_is_written_whole(
     tmp_path: Path,
 ) -> None:
-    lists = made([([(0x08080800, 24), (0x09090909, 32)], [(0x20010DB8 << 96, 32)], False)])
+    lists = made([([(0x08080800, 24), (0x09090909, 32)], [(0x20010DB8 << 96, 32)], False, False)])
     names = compile_names([ListNames("list-0", Reason.SCANNER, NAMES)], bytes(16))
     one, other = tmp_path / "one", tmp_path / "other"
     first = snapshot.load(snapshot.write(one, compile_base(lists), [], created=NOW, names=names))
-    more = [*lists, *made([([(0x07070707, 32)], [], False)])]
+    more = [*lists, *made([([(0x07070707, 32)], [], False, False)])]
     base = recompile(compile_base, lists, first.compiled, more, share_max=1)
     assert base is not None
     linked = snapshot.write(one, base, [], created=NOW, names=first.names, before=first)

@@ -94,6 +94,49 @@ def test_set_filter_and_reference_say_the_same(given: list[tuple[Entries, bool]]
         assert held_filter.may_hold(name)
 
 
+@given(lists, lists, st.lists(names, min_size=1, max_size=20))
+@settings(max_examples=150)
+def test_observed_lists_are_found_where_the_enforced_ones_refuse_nothing(
+    enforced: list[tuple[Entries, bool]], observed: list[tuple[Entries, bool]], asked: list[str]
+) -> None:
+    of_classes = [(each, observe) for observe, given in ((True, observed), (False, enforced)) for each in given]
+    made = compile_names(
+        [
+            ListNames(str(n), Reason.MALWARE, stored(e), spares, observe=seen)
+            for n, ((e, spares), seen) in enumerate(of_classes)
+        ],
+        SECRET,
+    )
+    rules = [
+        ListRules(str(n), Reason.MALWARE, PrefixSet(()), spares, names=NameEntries(e), observe=seen)
+        for n, ((e, spares), seen) in enumerate(of_classes)
+    ]
+    held = made.opened() if made else None
+    for name in asked:
+        said = [list_name_rule(Policy(lists=rules), name, observe=observe) for observe in (False, True)]
+        refusing = [each for each in said if each is not None and not each[0].exception]
+        wanted = refusing[0] if refusing else said[0]
+        found = held.find(name) if held else None
+        assert (found is None) == (wanted is None), name
+        if found and wanted:
+            assert (str(found.list), found.observe) == (wanted[0].name, wanted[0].observe)
+            assert NameEntry(found.entry, found.scope) == wanted[1]
+
+
+def test_what_observed_lists_say_of_a_name_is_told_and_an_enforced_one_still_drops() -> None:
+    def listed(name: str, entry: str, observe: bool) -> ListRules:
+        names = NameEntries([(entry, SUBTREE)])
+        return ListRules(name, Reason.MALWARE, PrefixSet(()), names=names, observe=observe)
+
+    policy = Policy(lists=[listed("seen", "b.example", True), listed("enforced", "bad.b.example", False)])
+    told = evaluate_name(policy, PASSED, "a.b.example", 0)
+    assert (told.verdict, told.drop_reason) == (Verdict.FORWARD, DropReason.REFUSED_NAME)
+    assert told.facts == {Fact.OBSERVED}
+    assert evaluate_name(policy, PASSED, "x.bad.b.example", 0).verdict == Verdict.DROP
+    excepted = replace(policy, overlay_names=[NameRule(NameEntry("b.example", SUBTREE), 9, exception=True)])
+    assert evaluate_name(excepted, PASSED, "a.b.example", 0) is PASSED
+
+
 @given(entries, names)
 def test_names_in_files_and_in_memory_cover_the_same(given: Entries, asked: str) -> None:
     found = stored(given).covering(asked)

@@ -85,7 +85,7 @@ def test_an_address_is_attributed_to_its_lists_most_specific_first(
 ) -> None:
     loaded = snapshot.load(write(tmp_path))
     found = loaded.attribution(Prefix.parse(address).mapped()[0])
-    assert [(name, reason, str(prefix)) for name, reason, prefix in found] == holders
+    assert [(name, reason, str(prefix)) for name, reason, prefix, _ in found] == holders
 
 
 def truncate(path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_damaged_part_is_refused_by_name(tmp_path: Path, file: str, damage: Ca
         (Path.unlink, "policy.E011", "No such file"),
         (truncate, "policy.E011", "is no JSON"),
         (edit(kind="entries"), "policy.E011", "of another kind"),
-        (edit(format=3), "policy.E012", "has format 3, and this version works with 2"),
+        (edit(format=4), "policy.E012", "has format 4, and this version works with 3"),
         (edit(abi=99), "policy.E012", "has abi 99"),
         (edit(parts={}), "policy.E010", "v4_cell_numbers of the snapshot"),
         (edit(parts=None), "policy.E011", "not in the form of a manifest"),

@@ -34,10 +34,10 @@ int clearway_tcx(struct __sk_buff *skb)
 	__u64 end_ns;
 
 	begin(&d, &nonce);
-	first = base_v4_listed(d.epoch & 1, FIRST_ADDRESS);
+	first = base_v4(d.epoch & 1, FIRST_ADDRESS);
 	end_ns = bpf_ktime_get_ns() + PAUSE_NS;
 	bpf_loop(1 << 20, dawdle, &end_ns, 0);
-	second = base_v4_listed(d.epoch & 1, SECOND_ADDRESS);
+	second = base_v4(d.epoch & 1, SECOND_ADDRESS);
 	skb->cb[0] = first;
 	skb->cb[1] = second;
 	skb->cb[2] = 0;

@@ -3,18 +3,19 @@
 //!
 //! The longest suffix of a name that is listed decides, among suffixes of two labels or more; at the same suffix an
 //! exception beats a block, then the list with the lower number is named. What an entry covers is its scope: the name
-//! itself, what is below it, or both.
+//! itself, what is below it, or both. Lists that are only observed are a class by themselves: what they refuse by these
+//! rules is found where the enforced ones refuse nothing.
 //!
 //! ```text
 //! header       HEADER_BYTES: "CLWNAMES", format u32, records u32, keys 2 × u64, the filter's descriptor (seed u64,
 //!              segment length, mask, segment count length, entries: u32), slots u32, homes u32, bytes of records u64
-//! records      length of the name u8, flags u8 (scope, kind, what of it this record answers for), list u16, name
+//! records      length of the name u8, flags u8 (scope, kind, what of it this record answers for, class), list u16, name
 //! marks        a byte a slot: 0 empty, else of the hash; the last one is empty
 //! offsets      u32 a slot: where in the records
 //! ```
-//! Little-endian. A slot is looked for from place (hash × homes) >> 64 on, up to an empty one; both slots and records
+//! Little-endian; format 2 has observed lists, 1 has none. A slot is looked for from place (hash × homes) >> 64 on, up to an empty one; both slots and records
 //! are in the order of their hash, so one lookup touches a line of marks and, for what is listed, one offset and one
-//! record. A name has two records only where one entry answers for itself and another for what is below it. 10.25
+//! record. A name has two records of a class only where one entry answers for itself and another for what is below. 10.25
 //! bytes a name beside its text. The keyed hash keeps outsiders from choosing names that crowd one place.
 
 mod build;
@@ -68,6 +69,8 @@ pub struct Listed<'a> {
     pub scope: Scope,
     /// What it covers is spared, not refused.
     pub exception: bool,
+    /// Of a list that is only observed.
+    pub observe: bool,
     /// Canonical names as name_lines.rs makes them: one a line, each line ended by "\n". Any order, duplicates allowed.
     pub names: &'a [u8],
 }
@@ -87,6 +90,8 @@ pub struct Match<'a> {
     pub entry: &'a str,
     /// Spared, not refused.
     pub exception: bool,
+    /// By lists alone that are only observed: told of, not refused.
+    pub observe: bool,
 }
 
 /// A set in somebody's memory: a slice, a vector, a mapped file.
@@ -112,13 +117,16 @@ impl<B: AsRef<[u8]>> NameSet<B> {
     /// The same for text that is known to be canonical.
     pub fn find_text<'a>(&self, name: &'a str) -> Option<Match<'a>> {
         let parts = self.parts()?;
-        let mut found = None;
+        let (mut found, mut observed) = (None, None);
         for (start, hash) in name_hash::suffix_hashes(name, &self.header.keys) {
             let Some(suffix) = name.get(start..).filter(|suffix| suffix.contains('.')) else { continue };
             let asked = if start == 0 { ITSELF } else { BELOW };
-            found = parts.at(suffix, hash, asked).or(found); // a longer suffix than those before
+            found = parts.at(suffix, hash, asked, false).or(found); // a longer suffix than those before
+            if self.header.observed {
+                observed = parts.at(suffix, hash, asked, true).or(observed);
+            }
         }
-        found
+        decided(found, observed)
     }
 
     /// What its names and those of its filter are hashed with.
@@ -148,6 +156,7 @@ impl<B: AsRef<[u8]>> NameSet<B> {
 
 const MAGIC: [u8; 8] = *b"CLWNAMES";
 const FORMAT: u32 = 1;
+const FORMAT_OBSERVED: u32 = 2;
 const HEADER_BYTES: usize = 72;
 const RECORD_HEAD_BYTES: usize = 4;
 
@@ -156,11 +165,14 @@ const SCOPE_BITS: u8 = 3;
 const EXCEPTION: u8 = 4;
 const ITSELF: u8 = 8;
 const BELOW: u8 = 16;
+const OBSERVED: u8 = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct Header {
     keys: Keys,
     filter: Descriptor,
+    /// Some record is of an observed list.
+    observed: bool,
     records: u32,
     table: Table,
     record_bytes: usize,
@@ -179,7 +191,7 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES];
         let fields = [
             MAGIC,
-            pair(FORMAT, self.records),
+            pair(if self.observed { FORMAT_OBSERVED } else { FORMAT }, self.records),
             self.keys.k0.to_le_bytes(),
             self.keys.k1.to_le_bytes(),
             self.filter.seed.to_le_bytes(),
@@ -201,9 +213,12 @@ impl Header {
             return Err(unusable("it is no set of names"));
         }
         let (format, records) = halves(next()?);
-        if format != FORMAT {
-            return Err(Unusable(format!("it has format {format}, and this version reads {FORMAT}")));
+        if ![FORMAT, FORMAT_OBSERVED].contains(&format) {
+            return Err(Unusable(format!(
+                "it has format {format}, and this version reads {FORMAT} to {FORMAT_OBSERVED}"
+            )));
         }
+        let observed = format == FORMAT_OBSERVED;
         let keys = Keys { k0: u64::from_le_bytes(next()?), k1: u64::from_le_bytes(next()?) };
         let seed = u64::from_le_bytes(next()?);
         let (segment_length, segment_length_mask) = halves(next()?);
@@ -217,7 +232,7 @@ impl Header {
         }
         // It is no longer than the bytes, so it fits
         let record_bytes = record_bytes as usize;
-        Ok(Header { keys, filter, records, table: Table { slots, homes }, record_bytes })
+        Ok(Header { keys, filter, observed, records, table: Table { slots, homes }, record_bytes })
     }
 }
 
@@ -229,8 +244,8 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The record that answers for `asked` of this name.
-    fn at<'a>(&self, name: &'a str, hash: u64, asked: u8) -> Option<Match<'a>> {
+    /// The record of that class that answers for `asked` of this name.
+    fn at<'a>(&self, name: &'a str, hash: u64, asked: u8, observe: bool) -> Option<Match<'a>> {
         let home = home_of(hash, self.homes.into()) as usize;
         let wanted = mark_of(hash);
         for (number, mark) in self.marks.get(home..)?.iter().enumerate() {
@@ -239,7 +254,7 @@ impl Parts<'_> {
             }
             if *mark == wanted {
                 let found = self.record(home + number, name, asked);
-                if found.is_some() {
+                if found.is_some_and(|found| found.observe == observe) {
                     return found;
                 }
             }
@@ -259,8 +274,15 @@ impl Parts<'_> {
             scope: *Scope::ALL.get(usize::from(flags & SCOPE_BITS))?,
             entry: name,
             exception: flags & EXCEPTION != 0,
+            observe: flags & OBSERVED != 0,
         })
     }
+}
+
+/// Of what each class says: an enforced block, else an observed one.
+fn decided<'a>(enforced: Option<Match<'a>>, observed: Option<Match<'a>>) -> Option<Match<'a>> {
+    let refuses = |found: &Match<'a>| !found.exception;
+    enforced.filter(refuses).or(observed.filter(refuses)).or(enforced)
 }
 
 /// Ascends with the hash.

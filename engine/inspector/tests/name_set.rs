@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const KEYS: Keys = Keys { k0: 0x0123_4567_89ab_cdef, k1: 0xfedc_ba98_7654_3211 };
 
 fn listed(list: u16, scope: Scope, exception: bool, names: &str) -> Listed<'_> {
-    Listed { list, scope, exception, names: names.as_bytes() }
+    Listed { list, scope, exception, observe: false, names: names.as_bytes() }
 }
 
 fn set(lists: &[Listed<'_>]) -> NameSet<Vec<u8>> {
@@ -163,17 +163,37 @@ fn name() -> impl Strategy<Value = String> {
     proptest::collection::vec("[ab]{1,2}", 1..5).prop_map(|labels| labels.join("."))
 }
 
-fn lists() -> impl Strategy<Value = Vec<(u16, usize, bool, String)>> {
+type List = (u16, usize, bool, bool, String);
+
+fn lists() -> impl Strategy<Value = Vec<List>> {
     let names = proptest::collection::vec(name(), 0..12)
         .prop_map(|names| names.iter().map(|name| format!("{name}\n")).collect::<String>());
-    proptest::collection::vec((0u16..6, 0usize..3, proptest::bool::weighted(0.3), names), 0..8)
+    let (exception, observe) = (proptest::bool::weighted(0.3), proptest::bool::weighted(0.3));
+    proptest::collection::vec((0u16..6, 0usize..3, exception, observe, names), 0..8)
 }
 
-fn as_listed(lists: &[(u16, usize, bool, String)]) -> Vec<Listed<'_>> {
-    lists
-        .iter()
-        .map(|(list, scope, exception, names)| listed(*list, Scope::ALL[*scope], *exception, names))
-        .collect()
+fn as_listed(lists: &[List]) -> Vec<Listed<'_>> {
+    fn one((list, scope, exception, observe, names): &List) -> Listed<'_> {
+        Listed { observe: *observe, ..listed(*list, Scope::ALL[*scope], *exception, names) }
+    }
+    lists.iter().map(one).collect()
+}
+
+#[test]
+fn observed_lists_say_what_they_would_refuse_where_the_enforced_ones_refuse_nothing() {
+    let observed =
+        |list, scope, exception, names| Listed { observe: true, ..listed(list, scope, exception, names) };
+    let set = set(&[
+        listed(0, Scope::Subtree, false, "bad.example\n"),
+        listed(1, Scope::Subtree, true, "good.bad.example\n"),
+        observed(2, Scope::Subtree, false, "bad.example\ngood.bad.example\nseen.example\n"),
+        observed(3, Scope::Exact, true, "fine.seen.example\n"),
+    ]);
+    let said = |name| set.find_text(name).map(|found| (found.list, found.exception, found.observe));
+    assert_eq!(said("a.bad.example"), Some((0, false, false)));
+    assert_eq!(said("a.good.bad.example"), Some((2, false, true)));
+    assert_eq!(said("a.seen.example"), Some((2, false, true)));
+    assert_eq!(said("fine.seen.example"), None);
 }
 
 proptest! {

@@ -218,7 +218,7 @@ class Gateway:
                 guard_inside=settings.guard_inside,
                 guard_bogons=settings.guard_bogons,
             ),
-            Capacity(bitmaps=2 * CELLS_MAX, v6_buckets=1024, v6_slots=2048),
+            Capacity(bitmaps=2 * CELLS_MAX, v6_buckets=1024, v6_slots=2048, observed=2 * CELLS_MAX),
             xdp=xdp,
         )
         self._tables = Tables(self._loader.map_fds(), self._loader.capacity())
@@ -290,7 +290,11 @@ def _touching(policy: Policy, reference: Outcome) -> str:
             guard = [f"{prefix} flags {flags}" for prefix, flags in policy.guard_table.covering(host)]
             overlay = [str(rules) for _, rules in policy.overlay_table.covering(host)]
             grants = [str(rules) for _, rules in policy.grant_table.covering(host)]
-            base = [f"{r.name}{' spares' if r.exception else ''} {r.entries.covering(host)}" for r in policy.lists]
+            base = [
+                f"{r.name}{' spares' if r.exception else ''}{' only observed' if r.observe else ''} "
+                f"{r.entries.covering(host)}"
+                for r in policy.lists
+            ]
             lines.append(f"{host}: guard {guard}, overlay {overlay}, grants {grants}, base {base}")
     settings = policy.settings
     lines.append(

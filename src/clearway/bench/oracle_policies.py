@@ -146,10 +146,11 @@ def _lists(rng: random.Random, anchors: Sequence[Address]) -> tuple[list[ListRul
                 prefixes.append(prefix)
                 room -= _cells(prefix)
         known += prefixes
-        exception = rng.random() < 0.3
+        exception, observe = rng.random() < 0.3, rng.random() < 0.3
         reason = Reason(rng.randint(1, len(Reason) - 1))
-        rules.append(ListRules(f"list-{number}", reason, PrefixSet(prefixes), exception))
-        entries.append(ListEntries(f"list-{number}", reason, *arrays.of_prefixes(prefixes), exception))
+        name = f"list-{number}"
+        rules.append(ListRules(name, reason, PrefixSet(prefixes), exception, observe=observe))
+        entries.append(ListEntries(name, reason, *arrays.of_prefixes(prefixes), exception, observe=observe))
     return rules, entries
 
 

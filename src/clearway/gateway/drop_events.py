@@ -130,7 +130,7 @@ class DropEvents:
             found = snapshot.name_attribution(event.name)
         except ClearwayError:  # entries of a list are gone or damaged: the rule itself is known all the same
             return told
-        return [Rule(each.list_name, word(each.reason), each.entry.name) for each in found] or told
+        return [Rule(each.list_name, word(each.reason), each.entry.name, each.observe) for each in found] or told
 
     def _line(self, event: eve.Dropped, rules: list[Rule], at: datetime, weight: int) -> dict[str, object] | None:
         try:

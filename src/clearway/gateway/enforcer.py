@@ -26,8 +26,8 @@ GROWTH_ROOM = 1.25
 EPOCHS_KEPT = 4
 Published = tuple[_engine.Base, _engine.NameFilter | None]
 """What the kernel was given of a snapshot: addresses, and the filter of names where it has some."""
-Capacity = tuple[int, int, int, int]
-"""Elements a copy: bitmaps, v6_buckets, v6_slots, name_words."""
+Capacity = tuple[int, int, int, int, int]
+"""Elements a copy: bitmaps, v6_buckets, v6_slots, name_words, observed."""
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -325,7 +325,7 @@ def _close(loaded: Loaded) -> None:
 
 def capacity_for(needs: _engine.Capacity, name_words: int) -> Capacity:
     """The least capacity for a base of these needs and a filter of so many words."""
-    return needs.bitmaps, needs.v6_buckets, needs.v6_slots, name_words
+    return needs.bitmaps, needs.v6_buckets, needs.v6_slots, name_words, needs.observed
 
 
 def fits(needs: Capacity, held: Capacity) -> bool:
@@ -335,11 +335,11 @@ def fits(needs: Capacity, held: Capacity) -> bool:
 
 def roomy(needs: Capacity, held: Capacity) -> Capacity:
     """The capacity to load for these needs, never less than what is held; buckets stay a power of two."""
-    bitmaps, _, slots, words = (
+    bitmaps, _, slots, words, observed = (
         max(needed if room >= needed else int(needed * GROWTH_ROOM), room, 1)
         for needed, room in zip(needs, held, strict=True)
     )
-    return bitmaps, 1 << (max(needs[1], held[1], 1) - 1).bit_length(), slots, words
+    return bitmaps, 1 << (max(needs[1], held[1], 1) - 1).bit_length(), slots, words, observed
 
 
 def _has_expired(wanted: OverlayWanted, now: datetime) -> bool:

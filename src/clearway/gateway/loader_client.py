@@ -24,7 +24,7 @@ class Loaded:
     made: tuple[str, ...]
     """Maps that are new; the others were taken over."""
     map_fds: dict[str, int]
-    capacity: tuple[int, int, int, int]
+    capacity: tuple[int, int, int, int, int]
     inside_ifindex: int
     outside_ifindex: int
     xdp: bool
@@ -64,13 +64,13 @@ class LoaderProcess:
         """Makes the place for pins ready. ClearwayError gateway.E011."""
         self._ask("open")
 
-    def load(self, capacity: tuple[int, int, int, int]) -> Loaded:
+    def load(self, capacity: tuple[int, int, int, int, int]) -> Loaded:
         """Loads programs and maps of at least that capacity. gateway.E001 to E008, engine.E001, engine.E003."""
         with self._turn:
             self._send("load", _capacity(capacity))
             return _loaded(*self._receive())
 
-    def begin_load(self, capacity: tuple[int, int, int, int]) -> None:
+    def begin_load(self, capacity: tuple[int, int, int, int, int]) -> None:
         """Asks for a load without waiting for it; nothing else may be asked before finish_load()."""
         self._send("load", _capacity(capacity))
 
@@ -147,16 +147,16 @@ class LoaderProcess:
         return answer, descriptors
 
 
-def _capacity(capacity: tuple[int, int, int, int]) -> dict[str, int]:
-    return dict(zip(("bitmaps", "v6_buckets", "v6_slots", "name_words"), capacity, strict=True))
+def _capacity(capacity: tuple[int, int, int, int, int]) -> dict[str, int]:
+    return dict(zip(("bitmaps", "v6_buckets", "v6_slots", "name_words", "observed"), capacity, strict=True))
 
 
 def _loaded(answer: dict[str, Any], descriptors: list[int]) -> Loaded:
-    bitmaps, v6_buckets, v6_slots, name_words = answer["capacity"]
+    bitmaps, v6_buckets, v6_slots, name_words, observed = answer["capacity"]
     return Loaded(
         made=tuple(answer["made"]),
         map_fds=dict(zip(answer["maps"], descriptors, strict=True)),
-        capacity=(bitmaps, v6_buckets, v6_slots, name_words),
+        capacity=(bitmaps, v6_buckets, v6_slots, name_words, observed),
         inside_ifindex=answer["inside"],
         outside_ifindex=answer["outside"],
         xdp=answer["xdp"],

@@ -121,7 +121,7 @@ class _Privileged:
         rights.keep_only(frozenset({rights.CAP_BPF, rights.CAP_NET_ADMIN, rights.CAP_PERFMON}))
         return {}, []
 
-    def load(self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int) -> Answer:
+    def load(self, bitmaps: int, v6_buckets: int, v6_slots: int, name_words: int, observed: int) -> Answer:
         """Programs and maps for the ports of those names as they are now, with at least that capacity."""
         inside, outside = ports.find(self._plan.inside, self._plan.outside)
         numbers = [inside.index, outside.index]
@@ -142,14 +142,22 @@ class _Privileged:
             guard_bogons=self._plan.guard_bogons,
         )
         loader = _engine.Loader(str(bpffs.PINS / self._plan.name))
-        made = loader.load(settings, _engine.Capacity(bitmaps, v6_buckets, v6_slots, name_words), xdp=choice.xdp)
+        made = loader.load(
+            settings, _engine.Capacity(bitmaps, v6_buckets, v6_slots, name_words, observed), xdp=choice.xdp
+        )
         self._loader, self._xdp = loader, choice.xdp
         descriptors = loader.map_fds()
         capacity = loader.capacity()
         answer = {
             "made": made,
             "maps": list(descriptors),
-            "capacity": [capacity.bitmaps, capacity.v6_buckets, capacity.v6_slots, capacity.name_words],
+            "capacity": [
+                capacity.bitmaps,
+                capacity.v6_buckets,
+                capacity.v6_slots,
+                capacity.name_words,
+                capacity.observed,
+            ],
             "inside": inside.index,
             "outside": outside.index,
             "xdp": choice.xdp,

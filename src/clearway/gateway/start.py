@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 0.3
 """Somebody who only looks whether a lock is held holds it for a moment."""
-ROOM = (1 << 20, 1 << 12, 1 << 13, 1 << 12)
-"""Bitmaps, IPv6 buckets and slots, words of the filter of names a copy that a gateway starts with at least: 64 MB of
-bitmaps hold any list of a million addresses. Larger tables cost a load, which is mostly the verifier (0.3 s)."""
+ROOM = (1 << 20, 1 << 12, 1 << 13, 1 << 12, 1)
+"""The capacity that a gateway starts with at least, as enforcer.Capacity: 64 MB of bitmaps hold any list of a million
+addresses. Larger tables cost a load, which is mostly the verifier (0.3 s)."""
 LINK_WAIT_S = 2.0
 """`ready` waits so long for ports that were down."""
 
@@ -155,7 +155,7 @@ def _give_up_rights(state: StateDirectory, who: rights.Identity) -> None:
     rights.drop(who)
 
 
-def _likely_capacity(state: StateDirectory) -> tuple[int, int, int, int]:
+def _likely_capacity(state: StateDirectory) -> tuple[int, int, int, int, int]:
     """What the last snapshot needed, from its manifest alone; a wrong guess only costs a second load."""
     manifest = durable.read_json(state.snapshots / "current" / "manifest.json") or {}
     counts, name_counts = manifest.get("counts"), manifest.get("name_counts") or {}
@@ -163,12 +163,16 @@ def _likely_capacity(state: StateDirectory) -> tuple[int, int, int, int]:
         return ROOM
     counted = [counts.get(name) for name in ("cells", "buckets", "slots")]  # each cell has a bitmap in the kernel
     counted.append(name_counts.get("filter_keys", 0))
+    lists = manifest.get("lists")
+    observed = isinstance(lists, list) and any(isinstance(each, dict) and each.get("observe") for each in lists)
+    counted.append(counts.get("cells") if observed else 1)
     needed = [number for number in counted if isinstance(number, int) and 0 <= number < 1 << 28]
     if len(needed) != len(ROOM):
         return ROOM
     needed[3] = needed[3] * 3 // 8  # four fingerprints a word, and a binary fuse filter has an eighth to spare
-    bitmaps, buckets, slots, words = (max(number, room) for number, room in zip(needed, ROOM, strict=True))
-    return int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25), int(words * 1.25)
+    bitmaps, buckets, slots, words, seen = (max(number, room) for number, room in zip(needed, ROOM, strict=True))
+    more = int(bitmaps * 1.25), 1 << (buckets - 1).bit_length(), int(slots * 1.25), int(words * 1.25)
+    return *more, int(max(seen, 2) * 1.25) if observed else 1
 
 
 def _load(

@@ -1,7 +1,8 @@
 """Lists of prefixes → the arrays that the kernel looks addresses up in. Pure numpy; no clock, no files.
 
 The longest prefix wins, over all lists together; at the same prefix an exception beats a block. The result depends on
-which prefixes are listed, not on the order of lists or on duplicates. Layouts: bpf/abi.h, bpf/maps.h.
+which prefixes are listed, not on the order of lists or on duplicates. Layouts: bpf/abi.h, bpf/maps.h. Lists that are
+only observed are a class by themselves: what they refuse by these rules counts where the enforced ones refuse nothing.
 
 IPv4 in two steps. Prefixes up to /24 paint whole cells, shorter ones first, so that longer ones win. Then, /24 by /24,
 longer prefixes paint the 256 bits of their cell, again shorter ones first. Prefixes of one length never overlap, so
@@ -30,6 +31,7 @@ U32 = npt.NDArray[np.uint32]
 
 CELLS = 1 << 24
 CELL_LISTED = 1
+CELL_OBSERVED = 2
 CELL_BITMAP = 256
 """enum cell of abi.h."""
 
@@ -37,6 +39,8 @@ SLOT = np.dtype(
     [("high", "<u8"), ("low", "<u8"), ("length", "u1"), ("listed", "u1"), ("unused", "u1", (6,))], align=False
 )
 """struct v6_slot of abi.h."""
+SLOT_OBSERVED = 2
+"""`listed` of a slot: 0 an exception, 1 listed, 2 by lists alone that are only observed."""
 SEEDS_MAX = 64
 """Tries before giving up; with two slots a bucket the first one does but once in thousands of times."""
 _CHUNK = 1 << 18
@@ -56,6 +60,11 @@ class ListEntries:
     cloud_hosts: bool = True
     """Whether its hosts in single-tenant clouds still count: shared_mask.CLOUD_HOST_LIFE."""
     observe: bool = False
+    """What it holds is told of, and goes on."""
+
+
+def _no_bitmaps() -> U64:
+    return np.empty((0, 4), dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class CompiledBase:
     v4_cell_numbers: U32
     """Ascending: the /24s that hold something."""
     v4_cells: U32
-    """CELL_LISTED, or CELL_BITMAP + number of its bitmap."""
+    """CELL_LISTED, CELL_OBSERVED, or CELL_BITMAP + number of its bitmap."""
     v4_bitmaps: U64
     """Shape (n, 4): struct bitmap."""
     v6_buckets: U32
@@ -77,6 +86,8 @@ class CompiledBase:
     v6_seed: int
     counts: Mapping[str, int] = field(default_factory=dict)
     """v4_prefixes and v6_prefixes (distinct, exceptions with them), exceptions, cells, bitmaps, slots, buckets."""
+    v4_observed: U64 = field(default_factory=_no_bitmaps)
+    """As v4_bitmaps: which of their bits only observed lists set. Empty where none is."""
 
     def for_engine(self) -> Base:
         """For engine.Tables.fill. Raises BadSnapshotPart."""
@@ -88,6 +99,7 @@ class CompiledBase:
             v6_slots=self.v6_slots.view(np.uint8).data,
             v6_lengths=self.v6_lengths,
             v6_seed=self.v6_seed,
+            v4_observed=self.v4_observed.data if len(self.v4_observed) else None,
         )
 
 
@@ -96,24 +108,41 @@ def compile_base(lists: Sequence[ListEntries], shared: Shared = NOTHING_SHARED) 
     for entries in lists:
         _check(entries)
     lists = masked(lists, shared)
-    mapped = [split_mapped(entries.v6) for entries in lists]
-    v4 = _merge_v4(
-        [(np.concatenate([entries.v4, inner]) if len(inner) else entries.v4, entries.exception)
-         for entries, (_, inner) in zip(lists, mapped, strict=True)]
-    )  # fmt: skip
-    numbers, cells, bitmaps = _compile_v4(v4)
-    v6, v6_listed = _merge_v6([(outer, entries.exception) for entries, (outer, _) in zip(lists, mapped, strict=True)])
-    buckets, slots, lengths, seed = _compile_v6(v6, v6_listed)
+    enforced, observed = (_prefixes([each for each in lists if each.observe == observe]) for observe in (False, True))
+    numbers, cells, bitmaps, observed_bits = _with_observed(_compile_v4(enforced.v4), _compile_v4(observed.v4))
+    buckets, slots, lengths, seed = _compile_v6(*_with_observed_v6(enforced, observed))
     counts = {
-        "v4_prefixes": len(v4),
-        "v6_prefixes": len(v6),
-        "exceptions": int(np.count_nonzero(v4 & _ONE == 0)) + int(np.count_nonzero(~v6_listed)),
+        "v4_prefixes": len(enforced.v4) + len(observed.v4),
+        "v6_prefixes": len(enforced.v6) + len(observed.v6),
+        "exceptions": enforced.exceptions + observed.exceptions,
         "cells": len(cells),
         "bitmaps": len(bitmaps),
         "slots": len(slots),
         "buckets": len(buckets),
     }
-    return CompiledBase(numbers, cells, bitmaps, buckets, slots, lengths, seed, counts)
+    return CompiledBase(numbers, cells, bitmaps, buckets, slots, lengths, seed, counts, observed_bits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefixes:
+    """The prefixes of one class of lists, each once."""
+
+    v4: U64
+    v6: U64
+    v6_listed: npt.NDArray[np.bool_]
+
+    @property
+    def exceptions(self) -> int:
+        return int(np.count_nonzero(self.v4 & _ONE == 0)) + int(np.count_nonzero(~self.v6_listed))
+
+
+def _prefixes(lists: Sequence[ListEntries]) -> _Prefixes:
+    mapped = [split_mapped(entries.v6) for entries in lists]
+    v4 = _merge_v4(
+        [(np.concatenate([entries.v4, inner]) if len(inner) else entries.v4, entries.exception)
+         for entries, (_, inner) in zip(lists, mapped, strict=True)]
+    )  # fmt: skip
+    return _Prefixes(v4, *_merge_v6([(outer, each.exception) for each, (outer, _) in zip(lists, mapped, strict=True)]))
 
 
 def _check(entries: ListEntries) -> None:
@@ -129,7 +158,7 @@ def _check(entries: ListEntries) -> None:
         raise ValueError(f"list {entries.name}: an IPv6 prefix with bits beyond its length")
 
 
-_ONE, _EIGHT, _FF = np.uint64(1), np.uint64(8), np.uint64(0xFF)
+_ONE, _EIGHT, _FF, _FULL = np.uint64(1), np.uint64(8), np.uint64(0xFF), ~np.uint64(0)
 _HOST_BITS = np.array([(1 << 32 - length) - 1 for length in range(33)], dtype=np.uint64)
 _MASKS = [(1 << 64) - (1 << 64 - bits) for bits in range(65)]
 _HIGH_MASKS = np.array([_MASKS[min(length, 64)] for length in range(129)], dtype=np.uint64)
@@ -250,6 +279,45 @@ def _paint(words: U64, positions: npt.NDArray[np.intp], masks: U64, *, listed: b
         words[positions[starts]] &= ~merged
 
 
+def _with_observed(enforced: tuple[U32, U32, U64], observed: tuple[U32, U32, U64]) -> tuple[U32, U32, U64, U64]:
+    """Both classes in one: cell numbers, cells, bitmaps, and which of their bits only observed lists set."""
+    held, cells, bitmaps = enforced
+    asked = observed[0]
+    if not len(asked):
+        return held, cells, bitmaps, _no_bitmaps()
+    words = _words_at(enforced, asked)
+    only = _words_at(observed, asked) & ~words
+    words |= only
+    whole, whole_only = (words == _FULL).all(axis=1), (only == _FULL).all(axis=1)
+    plain = whole & ~only.any(axis=1) | whole_only
+    new = np.where(whole_only, CELL_OBSERVED, CELL_LISTED).astype(np.uint32)
+    new[~plain] = np.arange(CELL_BITMAP, CELL_BITMAP + np.count_nonzero(~plain)) + len(bitmaps)
+    kept = ~np.isin(held, asked, assume_unique=True)
+    numbers = np.concatenate([held[kept], asked])
+    order = np.argsort(numbers, kind="stable")
+    cells = np.concatenate([cells[kept], new])[order]
+    has_bitmap = cells >= CELL_BITMAP
+    chosen = cells[has_bitmap] - CELL_BITMAP
+    cells[has_bitmap] = np.arange(CELL_BITMAP, CELL_BITMAP + len(chosen), dtype=np.uint32)
+    only = np.concatenate([np.zeros_like(bitmaps), only[~plain]])[chosen]
+    bitmaps = np.concatenate([bitmaps, words[~plain]])[chosen]
+    return numbers[order], cells, bitmaps, only if only.any() else _no_bitmaps()
+
+
+def _words_at(painted: tuple[U32, U32, U64], asked: U32) -> U64:
+    """The 256 bits of each asked /24, in four words."""
+    numbers, cells, bitmaps = painted
+    words = np.zeros((len(asked), 4), dtype=np.uint64)
+    if not len(numbers):
+        return words
+    at = np.minimum(np.searchsorted(numbers, asked), len(numbers) - 1)
+    found = np.where(numbers[at] == asked, cells[at], 0)
+    words[found == CELL_LISTED] = _FULL
+    mixed = found >= CELL_BITMAP
+    words[mixed] = bitmaps[found[mixed] - CELL_BITMAP]
+    return words
+
+
 # ---- IPv6 ----
 
 
@@ -292,7 +360,29 @@ def _merge_v6(lists: Sequence[tuple[U64, bool]]) -> tuple[U64, npt.NDArray[np.bo
     return rows.take(starts, axis=0), np.logical_and.reduceat(listed, starts)
 
 
-def _compile_v6(rows: U64, listed: npt.NDArray[np.bool_]) -> tuple[U32, npt.NDArray[np.void], bytes, int]:
+def _with_observed_v6(enforced: _Prefixes, observed: _Prefixes) -> tuple[U64, npt.NDArray[np.uint8]]:
+    """Both classes in one: rows in the order of _merge_v6, and what the longest prefix of each class says there."""
+    if not len(observed.v6):
+        return enforced.v6, enforced.v6_listed.astype(np.uint8)
+    rows, _ = _merge_v6([(enforced.v6, False), (observed.v6, False)])
+    said = [
+        dict(zip(map(tuple, each.v6.tolist()), each.v6_listed.tolist(), strict=True)) for each in (enforced, observed)
+    ]
+    listed = np.zeros(len(rows), dtype=np.uint8)
+    around: list[tuple[int, int, bool, bool]] = []  # prefixes that the next one lies in, each in the one before
+    order = np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))
+    for at, (high, low, length) in zip(order.tolist(), rows[order].tolist(), strict=True):
+        address = high << 64 | low
+        while around and address >> 128 - around[-1][1] != around[-1][0] >> 128 - around[-1][1]:
+            around.pop()
+        before = around[-1][2:] if around else (False, False)
+        refused, seen = (of.get((high, low, length), held) for of, held in zip(said, before, strict=True))
+        around.append((address, length, refused, seen))
+        listed[at] = 1 if refused else SLOT_OBSERVED if seen else 0
+    return rows, listed
+
+
+def _compile_v6(rows: U64, listed: npt.NDArray[np.uint8]) -> tuple[U32, npt.NDArray[np.void], bytes, int]:
     """Buckets, slots, lengths longest first, seed."""
     count = len(rows)
     bucket_count = 1 << max(count.bit_length() - 1, 0)

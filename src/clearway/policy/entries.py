@@ -44,13 +44,13 @@ class StoredEntries:
     excepted: StoredNames = field(default_factory=StoredNames)
     """Names that the list spares of wider ones of its own."""
 
-    def list_names(self, name: str, reason: Reason, *, exception: bool = False) -> ListNames:
+    def list_names(self, name: str, reason: Reason, *, exception: bool = False, observe: bool = False) -> ListNames:
         """As policy.names takes them."""
-        return ListNames(name, reason, self.names, exception, self.excepted)
+        return ListNames(name, reason, self.names, exception, self.excepted, observe)
 
-    def entries(self, name: str, reason: Reason, *, exception: bool = False) -> ListEntries:
+    def entries(self, name: str, reason: Reason, *, exception: bool = False, observe: bool = False) -> ListEntries:
         """As policy.compile takes them."""
-        return ListEntries(name, reason, self.v4, self.v6, exception)
+        return ListEntries(name, reason, self.v4, self.v6, exception, observe=observe)
 
     def covering(self, prefix: Prefix) -> list[Prefix]:
         """Entries that cover it, itself included, longest first."""

@@ -10,6 +10,10 @@ a live exception beats a live block. Only where it says nothing is the base aske
 but for what they may not refuse by address (policy/shared_mask.py).
 For a name likewise: what a person said decides, however long the entries of lists; within each the longest entry, at
 one name an exception. A name is asked once it was read, of the flow or query that `evaluate` lets go on: evaluate_name.
+
+Lists that are only observed drop nothing. They are a class by themselves, with exceptions of their own, asked by the
+same rules of what goes on: where the overlay says nothing and the enforced lists refuse nothing. The first of source,
+destination and name that they would refuse is told as the reason, and the packet is forwarded.
 Pure: no clock, no kernel. Every `now_ns` is on the clock that the policy's own times are on.
 """
 
@@ -51,7 +55,7 @@ class CoveringNames(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListRules:
-    """One list in force. `exception`: what it holds is spared."""
+    """One list in force. `exception`: what it holds is spared. `observe`: it is told of, and goes on."""
 
     name: str
     reason: Reason
@@ -65,6 +69,7 @@ class ListRules:
     """Names that the list spares of its own."""
     cloud_hosts: bool = True
     """As compile.ListEntries has it."""
+    observe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,11 @@ class Policy:
     shared: Shared = NOTHING_SHARED
     ranges: SharedRanges = NO_RANGES
     """Whose ranges made `shared`, for whoever asks why."""
+
+    @cached_property
+    def lists_by_class(self) -> tuple[list[ListRules], list[ListRules]]:
+        """The enforced lists, and those that are only observed."""
+        return [each for each in self.lists if not each.observe], [each for each in self.lists if each.observe]
 
     @cached_property
     def guard_table(self) -> PrefixTable[int]:
@@ -189,7 +199,8 @@ class Outcome:
         what = word(self.drop_reason)
         target = self.name.name if self.name else self.prefix
         if isinstance(self.decided_by, ListRules):
-            return f"{what}: {target} in list {self.decided_by.name} ({word(self.decided_by.reason)})"
+            listed = "observed list" if self.decided_by.observe else "list"
+            return f"{what}: {target} in {listed} {self.decided_by.name} ({word(self.decided_by.reason)})"
         if isinstance(self.decided_by, OverlayRule | NameRule):
             entry = self.decided_by.entry
             return f"{what}: {target}" + (f" ({word(entry.reason)}, by {entry.source})" if entry else "")
@@ -232,7 +243,7 @@ def evaluate(
         became = outcome.drop_reason if outcome else DropReason.FORWARDED
         if not fragments.remember(packet.fragment, now_ns, became):
             packet.facts.add(Fact.FRAGMENT_TABLE_FULL)
-    return outcome or _forward(packet)
+    return outcome or _observed(policy, packet, source, destination, now_ns) or _forward(packet)
 
 
 def evaluate_name(policy: Policy, before: Outcome, name: str | None, now_ns: int) -> Outcome:
@@ -242,13 +253,18 @@ def evaluate_name(policy: Policy, before: Outcome, name: str | None, now_ns: int
     reason to drop anything.
     """
     asked = before.verdict == Verdict.FORWARD and before.lane == Lane.INSPECTED
-    settled = before.drop_reason != DropReason.FORWARDED or Fact.BYPASSED in before.facts
-    if name is None or not asked or settled:
+    told = isinstance(before.decided_by, ListRules) and before.decided_by.observe
+    settled = before.drop_reason != DropReason.FORWARDED and not told
+    if name is None or not asked or settled or Fact.BYPASSED in before.facts:
         return before
-    found = name_rule(policy, name, now_ns)
-    if found is None or found[0].exception:
+    by_person = overlay_name_rule(policy, name, now_ns)
+    found = by_person or list_name_rule(policy, name)
+    if found is not None and not found[0].exception:
+        return replace(_drop(policy, before.packet, DropReason.REFUSED_NAME, found[0]), name=found[1])
+    observed = None if by_person or told else list_name_rule(policy, name, observe=True)
+    if observed is None or observed[0].exception:
         return before
-    return replace(_drop(policy, before.packet, DropReason.REFUSED_NAME, found[0]), name=found[1])
+    return replace(_tell(before.packet, DropReason.REFUSED_NAME, observed[0]), name=observed[1])
 
 
 def _host(address: Address) -> Prefix:
@@ -268,6 +284,12 @@ def _drop(
     if policy.settings.observe:
         return Outcome(Verdict.FORWARD, reason, Lane.INSPECTED, facts | {Fact.OBSERVED}, packet, by, prefix)
     return Outcome(Verdict.DROP, reason, Lane.INSPECTED, facts, packet, by, prefix)
+
+
+def _tell(packet: Packet, reason: DropReason, by: ListRules, prefix: Prefix | None = None) -> Outcome:
+    """Forwarded, with the reason that an observed list would have it dropped for."""
+    facts = frozenset(packet.facts) | {Fact.OBSERVED}
+    return Outcome(Verdict.FORWARD, reason, Lane.INSPECTED, facts, packet, by, prefix)
 
 
 def _spoofed(policy: Policy, source: Prefix, direction: Direction) -> DropReason | None:
@@ -310,6 +332,14 @@ def _blocked(policy: Policy, packet: Packet, source: Prefix, destination: Prefix
     return None
 
 
+def _observed(policy: Policy, packet: Packet, source: Prefix, destination: Prefix, now_ns: int) -> Outcome | None:
+    for address, listed in ((source, DropReason.LISTED_SOURCE), (destination, DropReason.LISTED_DESTINATION)):
+        found = base_rule(policy, address, observe=True) if overlay_rule(policy, address, now_ns) is None else None
+        if found and not found[0].exception:
+            return _tell(packet, listed, *found)
+    return None
+
+
 def overlay_rule(policy: Policy, address: Prefix, now_ns: int) -> OverlayRule | None:
     """The overlay's answer for an address: its longest live entry, an exception before a block."""
     for _, standing in policy.overlay_table.covering(address):
@@ -319,8 +349,8 @@ def overlay_rule(policy: Policy, address: Prefix, now_ns: int) -> OverlayRule | 
     return None
 
 
-def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | None:
-    """The base's answer for an address: the longest entry over all lists, an exception before a block.
+def base_rule(policy: Policy, address: Prefix, *, observe: bool = False) -> tuple[ListRules, Prefix] | None:
+    """The base's answer for an address: the longest entry over all lists of one class, an exception before a block.
 
     None at a shared front end, whatever lists say; in a single-tenant cloud single hosts alone are heard.
     """
@@ -328,7 +358,7 @@ def base_rule(policy: Policy, address: Prefix) -> tuple[ListRules, Prefix] | Non
         return None
     in_cloud = policy.shared.single_tenant.covers(address)
     found: tuple[ListRules, Prefix] | None = None
-    for rules in policy.lists:
+    for rules in policy.lists_by_class[observe]:
         for prefix in rules.entries.covering(address)[:1]:
             if in_cloud and not (prefix.is_host and (rules.cloud_hosts or rules.exception)):
                 continue
@@ -358,13 +388,13 @@ def overlay_name_rule(policy: Policy, name: str, now_ns: int) -> tuple[NameRule,
     return (decides, decides.name) if decides else None
 
 
-def list_name_rule(policy: Policy, name: str) -> tuple[ListRules, NameEntry] | None:
-    """What lists say of a name: the longest entry over all, an exception before a block, then the first list.
+def list_name_rule(policy: Policy, name: str, *, observe: bool = False) -> tuple[ListRules, NameEntry] | None:
+    """What lists of one class say of a name: the longest entry, an exception before a block, then the first list.
 
     A list says nothing where it spares what it blocks itself.
     """
     found: tuple[ListRules, NameEntry] | None = None
-    for rules in policy.lists:
+    for rules in policy.lists_by_class[observe]:
         for entry in rules.names.covering(name)[:1]:
             if any(len(own.name) >= len(entry.name) for own in rules.excepted.covering(name)[:1]):
                 continue

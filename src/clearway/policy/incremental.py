@@ -51,7 +51,7 @@ def recompile(
     if sum(len(each.v4) for each in new) > total * share_max:
         return None
     gone, made = compile(old), compile(new)
-    numbers, cells, bitmaps = _spliced(base, made, touched)
+    numbers, cells, bitmaps, observed = _spliced(base, made, touched)
     v6 = made if v6_differs else base
     counts = {key: base.counts[key] - gone.counts[key] + made.counts[key] for key in base.counts}
     counts |= {"cells": len(cells), "bitmaps": len(bitmaps), "slots": len(v6.v6_slots), "buckets": len(v6.v6_buckets)}
@@ -60,6 +60,7 @@ def recompile(
         v4_cell_numbers=numbers,
         v4_cells=cells,
         v4_bitmaps=bitmaps,
+        v4_observed=observed,
         v6_buckets=v6.v6_buckets,
         v6_slots=v6.v6_slots,
         v6_lengths=v6.v6_lengths,
@@ -136,8 +137,8 @@ def _cut_down(
     return [of(each) for each in before], [of(each) for each in after]
 
 
-def _spliced(base: CompiledBase, made: CompiledBase, touched: Cells) -> tuple[U32, U32, U64]:
-    """Cell numbers, cells, bitmaps: those of `made` where a /24 is touched, those of `base` elsewhere."""
+def _spliced(base: CompiledBase, made: CompiledBase, touched: Cells) -> tuple[U32, U32, U64, U64]:
+    """Cell numbers, cells, bitmaps, their observed bits: of `made` where a /24 is touched, of `base` elsewhere."""
     kept, new = ~touched[base.v4_cell_numbers], touched[made.v4_cell_numbers]
     numbers = np.concatenate([base.v4_cell_numbers[kept], made.v4_cell_numbers[new]])
     order = np.argsort(numbers, kind="stable")
@@ -145,6 +146,16 @@ def _spliced(base: CompiledBase, made: CompiledBase, touched: Cells) -> tuple[U3
     cells = np.concatenate([old_cells, np.where(new_cells < CELL_BITMAP, new_cells, new_cells + len(base.v4_bitmaps))])
     cells = cells[order]
     has_bitmap = cells >= CELL_BITMAP
-    bitmaps = np.concatenate([base.v4_bitmaps, made.v4_bitmaps])[cells[has_bitmap] - CELL_BITMAP]
+    chosen = cells[has_bitmap] - CELL_BITMAP
+    bitmaps = np.concatenate([base.v4_bitmaps, made.v4_bitmaps])[chosen]
+    observed = base.v4_observed[:0]
+    if len(base.v4_observed) or len(made.v4_observed):
+        observed = np.concatenate([_observed_of(base), _observed_of(made)])[chosen]
+        observed = observed if observed.any() else observed[:0]
     cells[has_bitmap] = np.arange(CELL_BITMAP, CELL_BITMAP + len(bitmaps), dtype=np.uint32)
-    return numbers[order], cells, bitmaps
+    return numbers[order], cells, bitmaps, observed
+
+
+def _observed_of(compiled: CompiledBase) -> U64:
+    """One row for each bitmap."""
+    return compiled.v4_observed if len(compiled.v4_observed) else np.zeros_like(compiled.v4_bitmaps)

@@ -1,8 +1,9 @@
 """Names of lists → the exact set and the filter that packets are held to. Pure; no clock, no files.
 
 The longest suffix that is listed decides, over all lists together; at the same suffix an exception beats a block, then
-the first list is named. The set answers exactly (engine/inspector/src/name_set.rs has its form); its filter, asked in
-the kernel, misses nothing and mistakes one in 65,536.
+the first list is named. Lists that are only observed are a class by themselves, asked where the enforced ones refuse
+nothing. The set answers exactly (engine/inspector/src/name_set.rs has its form); its filter, asked in the kernel,
+misses nothing and mistakes one in 65,536.
 
 The keys that names are hashed with follow from the lists and from a secret of this installation: another snapshot has
 others, the same lists have the same, and who knows the lists but not the secret cannot choose names that the filter
@@ -75,7 +76,7 @@ class StoredNames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListNames:
-    """The names of one list. `exception`: what they cover is spared, not refused."""
+    """The names of one list. `exception`: what they cover is spared. `observe`: it is told of, and goes on."""
 
     name: str
     reason: Reason
@@ -83,6 +84,7 @@ class ListNames:
     exception: bool = False
     excepted: StoredNames = field(default_factory=StoredNames)
     """What the list spares of its own; other lists refuse it all the same."""
+    observe: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,25 +115,38 @@ def compile_names(lists: Sequence[ListNames], secret: bytes) -> CompiledNames:
     """
     if len(secret) < SECRET_BYTES_MIN:
         raise ValueError(f"a secret has {SECRET_BYTES_MIN} bytes at least")
-    parts = [
-        (number, int(scope), each.exception, blob.data)
-        for number, each in enumerate(lists)
-        for scope, blob in each.names.blobs().items()
-        if len(blob)
-    ]
-    parts += [(part.number, int(part.scope), part.exception, part.names.data) for part in own_exceptions.parts(lists)]
-    if not parts:
+    enforced, observed = (_parts_of(lists, observe=observe) for observe in (False, True))
+    if not enforced and not observed:
         return CompiledNames()
-    names, words = NameSet.build(parts, *_keys(parts, secret))
+    names, words = NameSet.build(enforced, *_keys(enforced, observed, secret), observed)
     made = NameSet(names)
     counts = {"names": made.names, "filter_keys": made.filter.entries}
     return CompiledNames(np.frombuffer(names, dtype=np.uint8), np.frombuffer(words, dtype=np.uint64), counts)
 
 
-def _keys(parts: Sequence[tuple[int, int, bool, memoryview]], secret: bytes) -> tuple[int, int]:
+_Parts = Sequence[tuple[int, int, bool, memoryview]]
+
+
+def _parts_of(lists: Sequence[ListNames], *, observe: bool) -> _Parts:
+    """One class of lists as engine.NameSet takes them."""
+    numbers = [number for number, each in enumerate(lists) if each.observe == observe]
+    of_class = [lists[number] for number in numbers]
+    parts = [
+        (number, int(scope), each.exception, blob.data)
+        for number, each in zip(numbers, of_class, strict=True)
+        for scope, blob in each.names.blobs().items()
+        if len(blob)
+    ]
+    own = own_exceptions.parts(of_class)
+    return parts + [(numbers[part.number], int(part.scope), part.exception, part.names.data) for part in own]
+
+
+def _keys(enforced: _Parts, observed: _Parts, secret: bytes) -> tuple[int, int]:
     content = hashlib.sha256()
-    for number, scope, exception, blob in parts:
-        content.update(f"{number} {scope} {exception:d} {hashlib.sha256(blob).hexdigest()}\n".encode())
+    for parts, class_word in ((enforced, ""), (observed, " observed")):
+        for number, scope, exception, blob in parts:
+            told = f"{number} {scope} {exception:d} {hashlib.sha256(blob).hexdigest()}{class_word}\n"
+            content.update(told.encode())
     made = hmac.digest(secret, b"clearway name keys\n" + content.digest(), "sha256")
     return int.from_bytes(made[:8], "little"), int.from_bytes(made[8:16], "little")
 

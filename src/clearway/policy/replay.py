@@ -151,7 +151,7 @@ class Replay:
             # Only DNS is judged query by query; of other flows the first name decides, as it does in the gateway.
             before = self._by_address(each.transport, each.src, each.dst)
             outcome = evaluate_name(self.policy, before, each.name, self.now_ns)
-            if outcome is not before:
+            if outcome is not before and outcome.verdict == Verdict.DROP:
                 named.refused_count += 1
                 named.by_name = named.by_name or outcome
                 if len(named.refused) < REFUSED_NAMES_MAX:
@@ -214,6 +214,7 @@ def lists_of(path: Path) -> tuple[list[ListRules], SharedRanges]:
             of.names,
             of.excepted,
             cloud_hosts=each.cloud_hosts,
+            observe=each.observe,
         )
         for each, of in stored
     ]

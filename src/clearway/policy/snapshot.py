@@ -35,9 +35,9 @@ from clearway.policy.name_table import NameEntry
 from clearway.policy.names import CompiledNames
 from clearway.policy.shared_sources import SharedRanges, SharedRecord
 
-FORMAT = 2
-FORMATS_READ = (1, FORMAT)
-"""1 had no names: a version that knows only 1 must not take a policy with names for one without."""
+FORMAT = 3
+FORMATS_READ = (1, 2, FORMAT)
+"""1 had no names, 2 no list that is only observed: a version that knows only 2 would refuse what such a list holds."""
 KIND = "snapshot"
 KEPT = 3
 CURRENT = "current"
@@ -82,6 +82,7 @@ class Holding(NamedTuple):
     list_name: str
     reason: Reason
     prefix: Prefix
+    observe: bool = False
 
 
 class NameHolding(NamedTuple):
@@ -90,6 +91,7 @@ class NameHolding(NamedTuple):
     list_name: str
     reason: Reason
     entry: NameEntry
+    observe: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,26 +118,27 @@ class Snapshot:
     def attribution(self, address: bytes) -> list[Holding]:
         """Which lists refuse an address (16 bytes, IPv4 mapped), most specific entry first, then by name.
 
-        Lists of exceptions are none of them. Raises feeds.E014 when the entries of a list are gone.
+        Enforced lists stand before observed ones. Lists of exceptions are none of them. Raises feeds.E014 when the
+        entries of a list are gone.
         """
         asked = Prefix.from_mapped(address)
         found = [
-            Holding(listed.name, listed.reason, prefix)
+            Holding(listed.name, listed.reason, prefix, listed.observe)
             for listed, stored in self._entries
             if not listed.exception
             for prefix in stored.covering(asked)
         ]
-        return sorted(found, key=lambda holding: (-holding.prefix.length, holding.list_name))
+        return sorted(found, key=lambda holding: (holding.observe, -holding.prefix.length, holding.list_name))
 
     def name_attribution(self, name: str) -> list[NameHolding]:
         """Which lists refuse a name, longest entry first, then by list. As `attribution` otherwise."""
         found = [
-            NameHolding(listed.name, listed.reason, entry)
+            NameHolding(listed.name, listed.reason, entry, listed.observe)
             for listed, stored in self._entries
             if not listed.exception
             for entry in stored.names.covering(name)
         ]
-        return sorted(found, key=lambda holding: (-len(holding.entry.name), holding.list_name))
+        return sorted(found, key=lambda holding: (holding.observe, -len(holding.entry.name), holding.list_name))
 
     @cached_property
     def shared_ranges(self) -> SharedRanges:
@@ -206,6 +209,7 @@ def _arrays_of(compiled: CompiledBase, names: CompiledNames | None) -> dict[str,
         "v4_cell_numbers": compiled.v4_cell_numbers,
         "v4_cells": compiled.v4_cells,
         "v4_bitmaps": compiled.v4_bitmaps,
+        **({"v4_observed": compiled.v4_observed} if len(compiled.v4_observed) else {}),
         "v6_buckets": compiled.v6_buckets,
         "v6_slots": compiled.v6_slots,
         **({"names": names.names, "name_filter": names.name_filter} if names else {}),
@@ -240,6 +244,7 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
             v6_lengths=bytes(document["v6_lengths"]),
             v6_seed=int(document["v6_seed"], 16),
             counts=document["counts"],
+            **({"v4_observed": parts.shaped(found, "v4_observed", np.uint64, 4)} if "v4_observed" in found else {}),
         )
         _check_counts(compiled)
         names = _names_of(document, found)
@@ -292,6 +297,8 @@ def _check_counts(compiled: CompiledBase) -> None:
         "v6_buckets": (len(compiled.v6_buckets), compiled.counts["buckets"]),
         "v6_slots": (len(compiled.v6_slots), compiled.counts["slots"]),
     }
+    if len(compiled.v4_observed):
+        held["v4_observed"] = len(compiled.v4_observed), compiled.counts["bitmaps"]
     for part, (found, wanted) in held.items():
         if found != wanted:
             raise parts.Damaged(part, f"{found} elements in place of {wanted}")

@@ -47,10 +47,14 @@ class Rule:
     reason: str
     """Category of the closed list; empty for a single entry whose decision isn't at hand."""
     entry: str
+    observe: bool = False
+    """Of a list that is only observed."""
 
-    def as_json(self, *, with_entry: bool = True) -> dict[str, str]:
+    def as_json(self, *, with_entry: bool = True) -> dict[str, str | bool]:
         """`with_entry`: whether the entry may be told; it can be the very host that a pseudonym stands for."""
-        told = {"list": self.list, "reason": self.reason}
+        told: dict[str, str | bool] = {"list": self.list, "reason": self.reason}
+        if self.observe:
+            told["observe"] = True
         return {**told, "entry": self.entry} if with_entry else told
 
 
@@ -80,7 +84,7 @@ def rules_of(
     address = event.source if fell_by_source(event) else event.destination
     if event.drop_reason in LISTED:
         found = snapshot.attribution(address) if snapshot is not None else []
-        return [Rule(name, word(reason), str(prefix)) for name, reason, prefix in found]
+        return [Rule(name, word(reason), str(prefix), observe) for name, reason, prefix, observe in found]
     if event.drop_reason in _SOURCE | _DESTINATION:
         wanted = covering(address)
         return [Rule(SINGLE, reason_of(wanted), str(wanted.prefix))] if wanted is not None else []

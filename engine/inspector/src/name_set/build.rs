@@ -9,8 +9,8 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 
 use super::{
-    home_of, mark_of, unusable, Header, Listed, Match, NameSet, Scope, Table, Unusable, BELOW, EXCEPTION,
-    HEADER_BYTES, ITSELF, RECORD_HEAD_BYTES,
+    decided, home_of, mark_of, unusable, Header, Listed, Match, NameSet, Scope, Table, Unusable, BELOW,
+    EXCEPTION, HEADER_BYTES, ITSELF, OBSERVED, RECORD_HEAD_BYTES,
 };
 use crate::name::NAME_BYTES_MAX;
 use crate::name_filter::NameFilter;
@@ -40,15 +40,16 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Builds both. The same lists and keys give the same bytes. Memory while it works, beyond the lists: the set twice, and
 /// 26 bytes a key of the filter beside the keys: 0.5 GB for 5 million names of 22 bytes with all that is below them.
 pub fn build(keys: Keys, lists: &[Listed<'_>]) -> Result<Built, Unusable> {
-    // Who comes first answers: exceptions, then the lower number, then the wider scope
+    // Who comes first of a class answers: exceptions, then the lower number, then the wider scope
     let mut lists = lists.to_vec();
-    lists.sort_by_key(|listed| (!listed.exception, listed.list, Reverse(listed.scope)));
+    lists.sort_by_key(|listed| (listed.observe, !listed.exception, listed.list, Reverse(listed.scope)));
     check(&lists)?;
     let parts = each_of(gather(&keys, &lists)?, |found| records_of(found, &lists));
     let record_bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
     if u32::try_from(record_bytes).is_err() {
         return Err(unusable("4 GB of names"));
     }
+    let observed = parts.iter().flat_map(|part| &part.kept).any(|each| each.observe);
     let filter_keys = filter_keys(&parts);
     let (filter, (mut set, table, records)) = std::thread::scope(|scope| {
         let filter = scope.spawn(|| NameFilter::of_sorted(filter_keys));
@@ -56,7 +57,7 @@ pub fn build(keys: Keys, lists: &[Listed<'_>]) -> Result<Built, Unusable> {
         (filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), written)
     });
     let filter = filter.ok_or_else(|| unusable("these names fit no filter"))?;
-    let header = Header { keys, filter: filter.descriptor, records, table, record_bytes };
+    let header = Header { keys, filter: filter.descriptor, observed, records, table, record_bytes };
     if let Some(place) = set.first_chunk_mut() {
         *place = header.to_bytes();
     }
@@ -94,6 +95,7 @@ struct Kept {
     hash: u64,
     offset: u32,
     answers: u8,
+    observe: bool,
 }
 
 /// The records of the names whose hash begins alike, in the order of their hash. Offsets count from their first byte.
@@ -182,7 +184,7 @@ fn records_of(pieces: Vec<Vec<Found>>, lists: &[Listed<'_>]) -> Records {
             group = made.kept.len();
         }
         for before in made.kept.get(group..).unwrap_or_default() {
-            if name_of(&made.bytes, before) == name {
+            if before.observe == listed.observe && name_of(&made.bytes, before) == name {
                 answers &= !before.answers;
             }
         }
@@ -190,11 +192,12 @@ fn records_of(pieces: Vec<Vec<Found>>, lists: &[Listed<'_>]) -> Records {
             continue;
         }
         let offset = made.bytes.len() as u32; // all together are checked to be that
-        let kind = if listed.exception { EXCEPTION } else { 0 };
+        let mut kind = if listed.exception { EXCEPTION } else { 0 };
+        kind |= if listed.observe { OBSERVED } else { 0 };
         let [list_low, list_high] = listed.list.to_le_bytes();
         made.bytes.extend([name.len() as u8, listed.scope as u8 | kind | answers, list_low, list_high]);
         made.bytes.extend_from_slice(name);
-        made.kept.push(Kept { hash: each.hash, offset, answers });
+        made.kept.push(Kept { hash: each.hash, offset, answers, observe: listed.observe });
     }
     made
 }
@@ -292,6 +295,10 @@ pub fn invariant(lists: &[Listed<'_>], keys: Keys, asked: &str) {
 }
 
 fn slow_find<'a>(lists: &[Listed<'_>], asked: &'a str) -> Option<Match<'a>> {
+    decided(slow_find_of(lists, asked, false), slow_find_of(lists, asked, true))
+}
+
+fn slow_find_of<'a>(lists: &[Listed<'_>], asked: &'a str, observe: bool) -> Option<Match<'a>> {
     let borders = asked.match_indices('.').map(|(dot, _)| dot + 1);
     for start in std::iter::once(0).chain(borders) {
         let entry = asked.get(start..).filter(|suffix| suffix.contains('.'))?;
@@ -299,10 +306,10 @@ fn slow_find<'a>(lists: &[Listed<'_>], asked: &'a str) -> Option<Match<'a>> {
         let holds = |names: &[u8]| names.split(|byte| *byte == b'\n').any(|line| line == entry.as_bytes());
         let best = lists
             .iter()
-            .filter(|listed| covers(listed.scope) && holds(listed.names))
+            .filter(|listed| listed.observe == observe && covers(listed.scope) && holds(listed.names))
             .min_by_key(|listed| (!listed.exception, listed.list, Reverse(listed.scope)));
         if let Some(Listed { list, scope, exception, .. }) = best.copied() {
-            return Some(Match { list, scope, entry, exception });
+            return Some(Match { list, scope, entry, exception, observe });
         }
     }
     None
