@@ -31,6 +31,10 @@ MALFORMED_SHOWN = 8
 COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
 
 
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="CATEGORY=REASON", help="A reason by the source's category. Repeatable."),
+]
 WideOption = Annotated[
     bool | None,
     typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
@@ -72,10 +76,7 @@ def check(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A number of a rule, as `feed add` takes it. Repeatable."),
     ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="CATEGORY=REASON", help="A reason by the source's category. Repeatable."),
-    ] = None,
+    map: MapOption = None,
     wide: WideOption = None,
     top_sites: TopSitesOption = None,
     state: StateOption = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -32,7 +32,8 @@ class Finding(NamedTuple):
     """Of guard_rules.THRESHOLDS: what sets that number; "" where nothing does."""
 
 
-class Alarm(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Alarm:
     """What a person should know of, whatever became of the list."""
 
     rule: str
@@ -116,7 +117,7 @@ class Judgement:
             "entries": self.entries,
             "rule": self.rule,
             "rules": list(self.rules),
-            "alarms": [{**alarm._asdict(), "sentence": sentence_of(alarm.rule)} for alarm in self.alarms],
+            "alarms": [{**asdict(alarm), "sentence": sentence_of(alarm.rule)} for alarm in self.alarms],
             "first_load": self.first_load,
             "rejected": {rule: self.rejected[rule] for rule in sorted(self.rejected, key=in_order)},
             "findings": [{**finding._asdict(), "sentence": sentence_of(finding.rule)} for finding in self.findings],

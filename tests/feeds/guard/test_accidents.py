@@ -232,7 +232,7 @@ def test_one_line_that_would_have_blocked_everything(line: str, format: str, rul
         ("2001:7fd::1", "G10.root-server", True),
         ("10.0.0.0/8", "G10.special-use", False),  # #70, #370
         ("127.0.0.1", "G10.special-use", False),  # firehol/firehol#143
-        ("100.64.0.0/10", "G10.special-use", False),  # pwlgrzs/Mikrotik-Blacklist#33
+        ("100.64.0.0/10", "G10.special-use", False),  # a telephone network, cut off by a list of pwlgrzs
         ("fe80::/10", "G10.special-use", False),  # opnsense/core#6534
         ("193.0.0.0/16", "G10.own", True),  # covers the own prefix
         ("193.0.14.129", "G10.own", True),  # within it, and a root server: the first case counts
