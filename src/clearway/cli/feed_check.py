@@ -336,9 +336,10 @@ def _show(judged: Judgement, origin: str) -> None:
     if judged.published is not None:
         head.add_row("made", f"{judged.published:%Y-%m-%d %H:%M} UTC")
     parts: list[Any] = [head]
-    if judged.alarms:
-        alarms = show.table("alarm", "what", "touches", title="")
-        for alarm in judged.alarms:
+    told = [alarm for alarm in judged.alarms if alarm.hit]  # those of the list stand above
+    if told:
+        alarms = show.table("alarm", "what", "touches")
+        for alarm in told:
             alarms.add_row(alarm.rule, show.plain(alarm.value), show.plain(alarm.hit))
         parts += ["", alarms]
     if judged.rejected:
