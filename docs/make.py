@@ -1,5 +1,5 @@
 """Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md, guard.md) or
-what a run measured (figures.md, figures-names.md).
+what a run measured (figures.md, figures-names.md, figures-lists.md).
 
     python docs/make.py [PAGE…]
 
@@ -162,6 +162,7 @@ def guard_page() -> str:
         "",
         "A list is read and judged whole before any of it counts. `clearway feed check FILE|URL|-` says what would",
         "become of it, with no rights and no state; `feed add` and every update judge by the same rules.",
+        "[Why](decisions/0012-the-guard.md).",
         "",
         "- `accept`: all of it is taken. Duplicates and prefixes within others are no fault.",
         "- `accept-with-rejects`: taken without the lines that gave no entry ([formats.md](formats.md)) and without",
@@ -240,6 +241,12 @@ def figures_names_page() -> str:
     return markdown(document, "figures-names", "Figures of names")
 
 
+def figures_lists_page() -> str:
+    """The same of `clearway bench lists --json`, kept in figures-lists.json."""
+    document: dict[str, Any] = json.loads((HERE / "figures-lists.json").read_text())
+    return markdown(document, "figures-lists", "Figures of lists")
+
+
 PAGES = {
     "errors.md": errors_page,
     "settings.md": settings_page,
@@ -248,6 +255,7 @@ PAGES = {
     "guard.md": guard_page,
     "figures.md": figures_page,
     "figures-names.md": figures_names_page,
+    "figures-lists.md": figures_lists_page,
 }
 
 
