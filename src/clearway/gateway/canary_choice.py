@@ -9,7 +9,7 @@ from clearway.gateway import canary
 from clearway.gateway.canary import Canary
 from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.guard import GUARD_INSIDE, GUARD_LINK, Guard
-from clearway.policy.compile import CELL_LISTED, CompiledBase
+from clearway.policy.compile import CELL_BITMAP, CELL_OBSERVED, CompiledBase
 from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
 
@@ -42,7 +42,8 @@ def choose(
 
 
 def listed_address(compiled: CompiledBase, version: int, chance: random.Random) -> bytes | None:
-    """An address that the compiled lists certainly refuse, 16 bytes; None when they hold none of that family."""
+    """An address that the compiled lists certainly refuse, or would, where they are only observed: the programs give
+    the same reason. 16 bytes; None when they hold none of that family."""
     return _listed_v4(compiled, chance) if version == 4 else _listed_v6(compiled, chance)
 
 
@@ -51,9 +52,9 @@ def _listed_v4(compiled: CompiledBase, chance: random.Random) -> bytes | None:
         return None
     at = chance.randrange(len(compiled.v4_cells))
     network, cell = int(compiled.v4_cell_numbers[at]) << 8, int(compiled.v4_cells[at])
-    if cell == CELL_LISTED:
+    if cell <= CELL_OBSERVED:
         return _v4(network | chance.randrange(256))
-    words = [int(word) for word in compiled.v4_bitmaps[cell - 256]]
+    words = [int(word) for word in compiled.v4_bitmaps[cell - CELL_BITMAP]]
     bits = [64 * n + bit for n, word in enumerate(words) for bit in range(64) if word >> bit & 1]
     return _v4(network | chance.choice(bits)) if bits else None
 
