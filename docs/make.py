@@ -1,5 +1,5 @@
-"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md, guard.md) or
-what a run measured (figures.md, figures-names.md, figures-lists.md).
+"""Writes the pages of docs/ that say what the code says (errors.md, settings.md, commands.md, formats.md, guard.md,
+shared-ranges.md) or what a run measured (figures.md, figures-names.md, figures-lists.md).
 
     python docs/make.py [PAGE…]
 
@@ -32,6 +32,9 @@ from clearway.feeds.guard_rules import (
 from clearway.feeds.protected import bundled
 from clearway.feeds.readers.rules import RULES
 from clearway.feeds.readers.table import READERS, SYNONYMS
+from clearway.feeds.shared_bundle import bundled as bundled_ranges_of_package
+from clearway.feeds.shared_vendors import VENDORS
+from clearway.policy.shared_sources import Claim
 
 HERE = Path(__file__).parent
 COLUMNS = "80"
@@ -169,7 +172,7 @@ def guard_page() -> str:
         "  the entries that a rule holds back; they are counted by rule, and the first of each are shown with their",
         "  line.",
         "- `quarantine-feed`: nothing of it is taken, and the last good version stays until its own end. A person may",
-        "  look (`clearway feed quarantine`) and release it.",
+        "  look (`clearway feed quarantine`) and release it: [lists over time](lists-over-time.md).",
         "",
         "`rules` are all that spoke. `rule` is the lowest that decided: of those that hold the feed back, else of",
         "those that held back a line or an entry; nothing on `accept`. A rule marked *alarms* is told of beyond the",
@@ -224,6 +227,57 @@ def protected_lines() -> list[str]:
     ]
 
 
+def shared_page() -> str:
+    """Who publishes shared ranges, which of their tags are front ends, and what comes with the package."""
+    lines = [
+        "# Addresses that many share",
+        "",
+        "Behind one address of a CDN stand thousands of sites; a machine in a cloud is another's tomorrow. So every address",
+        "is of one of three classes. [Why, and who wins](decisions/0011-conflicts.md).",
+        "",
+        "| class | what lists do there | what `block` does there |",
+        "|---|---|---|",
+        "| front end | nothing by address, not by a wider prefix either; names are refused as everywhere | refuses: block "
+        "the name |",
+        "| single tenant | refuse single hosts, until a day after they were fetched | single addresses, for 24 hours at "
+        "most |",
+        "| everything else | as they say | as it says |",
+        "",
+        "`clearway cdn add --all` fetches what the vendors publish; it is fetched again every day, judged by rules G1 to",
+        "G5 like any list, and the last two versions count together. Nothing runs out. `clearway cdn list` shows source",
+        "and age of each, `clearway cdn check --names FILE` how many addresses of names resolved now are missed. Where a",
+        "range is wrong, `clearway cdn remove NAME` takes its source out, also one that comes with Clearway.",
+        "",
+        "## Vendors",
+        "",
+        "A tag that is not named here is of the class in the last column. *vendor*: all that a vendor has, front ends where",
+        "no source says that an address is let.",
+        "",
+        "| vendor | format | published at | front ends, by its tags | otherwise |",
+        "|---|---|---|---|---|",
+    ]
+    for row in VENDORS.values():
+        urls = " ".join(f"`{url}`" for url in row.urls.values()) or row.note
+        tags = ", ".join(f"`{tag}`" for tag, claim in row.tags.items() if claim is Claim.FRONT_END) or "–"
+        lines.append(f"| {row.name} ({row.title}) | `{row.format}` | {urls} | {tags} | {row.otherwise.value} |")
+    lines += [
+        "",
+        "## What comes with the package",
+        "",
+        "Lists in the public domain (CC0-1.0), so that something is known on the first day and without a network. They do",
+        "not tell the front ends of Amazon and Microsoft from what those let: fetch the vendors' files for that. What was",
+        "fetched of a vendor takes their place.",
+        "",
+        "| list | class | ranges | published | by |",
+        "|---|---|---|---|---|",
+    ]
+    for each in bundled_ranges_of_package():
+        ranges = len(each.v4) + len(each.v6)
+        by = ", ".join(each.repositories)
+        lines.append(f"| {each.name} | {each.claim.value} | {ranges} | {each.published:%Y-%m-%d} | {by} |")
+    return "\n".join(lines) + "\n"
+
+
 def code_of(looks_like: str) -> str:
     """As it stands, but no mark-up is seen in it."""
     return "".join(f"\\{each}" if each in "*<>[]_" else each for each in looks_like)
@@ -253,6 +307,7 @@ PAGES = {
     "commands.md": commands_page,
     "formats.md": formats_page,
     "guard.md": guard_page,
+    "shared-ranges.md": shared_page,
     "figures.md": figures_page,
     "figures-names.md": figures_names_page,
     "figures-lists.md": figures_lists_page,
