@@ -132,6 +132,8 @@ class NameHit:
     source: str
     decision_id: int = 0
     """Of the version that holds it."""
+    spared_by: str = ""
+    """The list's own exception that covers what was asked, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from clearway._engine import NameScope
 from clearway.config import StateDirectory
@@ -64,11 +65,21 @@ def holders(entry: NameEntry, opened: Sequence[tuple[ListWanted, StoredEntries]]
 
     Of each list at most HITS_MAX below.
     """
-    covering = [_hit(each, found) for each, stored in opened for found in stored.names.covering(entry.name)]
+    covering = [
+        replace(_hit(each, found), spared_by=_own_exception(stored, entry.name, found))
+        for each, stored in opened
+        for found in stored.names.covering(entry.name)
+    ]
     covering.sort(key=lambda hit: (-len(hit.entry.name), hit.feed))
     if entry.scope == NameScope.EXACT:
         return covering
     return [*covering, *(_hit(each, found) for each, stored in opened for found in within(stored.names, entry.name))]
+
+
+def _own_exception(stored: StoredEntries, name: str, entry: NameEntry) -> str:
+    """What the list says that keeps an entry of its own from covering a name; ""."""
+    own = [each.name for each in stored.excepted.covering(name) if len(each.name) >= len(entry.name)]
+    return f"the list's own exception {own[0]}" if own else ""
 
 
 def within(names: StoredNames, name: str, limit: int = HITS_MAX) -> list[NameEntry]:
