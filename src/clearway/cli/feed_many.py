@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,8 @@ READERS_MAX = 4
 """Processes that read lists, one a core at most."""
 NICE = 10
 """The wire's own work goes first on a small machine."""
+BATCH_LISTS = 50
+"""Lists of one request, which a gateway takes up to its 1 MiB: each comes with what the guard said of it."""
 WAITING_MAX = 128
 """Requests that a gateway is sent at once: all that wait share its next compilation."""
 FILE_BYTES_MAX = 1 << 20
@@ -104,16 +107,51 @@ def update(directory: StateDirectory, names: Sequence[str], json: bool) -> int:
 
 def together(directory: StateDirectory, jobs: Sequence[Job], with_progress: bool) -> list[Answer]:
     """Reads them all, then asks for all; an answer each, in their order."""
-    bodies: list[Answer] = []
+    read: list[Answer] = []
     with ExitStack() as stack:
         reading = _reading(directory, jobs, stack)
         report = stack.enter_context(progress.shown(with_progress))
         report("lists", 0, len(jobs))
-        for done, job in enumerate(reading):
-            bodies.append(job.result() if isinstance(job, Future) else job)
-            report("lists", done + 1, len(jobs))
+        for done, each in enumerate(reading, 1):
+            read.append(each.result() if isinstance(each, Future) else each)
+            report("lists", done, len(jobs))
         report("enforce", 0, 1)
-        return _asked(directory, jobs, bodies)
+        ready = [(job, body) for job, body in zip(jobs, read, strict=True) if "error" not in body]
+        found = _asked(directory, ready)
+    _remember_trouble(directory, jobs, read)
+    return [found.get(job.name) or {"feed": job.name, **body} for job, body in zip(jobs, read, strict=True)]
+
+
+def _asked(directory: StateDirectory, ready: Sequence[tuple[Job, Answer]]) -> dict[str, Answer]:
+    """By name: of a running gateway in few requests; else of the database, which is compiled once."""
+    if not ask.gateway_runs(directory):
+        last = len(ready) - 1
+        return {job.name: _ask(directory, job, body, compiles=at == last) for at, (job, body) in enumerate(ready)}
+    here = [(job, body) for job, body in ready if "stored" in body]
+    batches = [here[first : first + BATCH_LISTS] for first in range(0, len(here), BATCH_LISTS)]
+    with ThreadPoolExecutor(WAITING_MAX) as asking:
+        told = [asking.submit(_ask_batch, directory, batch) for batch in batches]
+        # a gateway fetches URLs itself
+        alone = [
+            asking.submit(_ask, directory, job, body, compiles=True) for job, body in ready if "stored" not in body
+        ]
+        answers = [answer for each in told for answer in each.result()] + [each.result() for each in alone]
+    return {answer["feed"]: answer for answer in answers}
+
+
+def _ask_batch(directory: StateDirectory, batch: Sequence[tuple[Job, Answer]]) -> list[Answer]:
+    from clearway.gateway.client import Gateway, NoGateway
+
+    body = {
+        "actor": ask.actor(),
+        "add": [{**job.body, **read} for job, read in batch if job.is_new],
+        "update": {job.name: read["stored"] for job, read in batch if not job.is_new},
+    }
+    try:
+        answers: list[Answer] = Gateway(directory.path).request("POST", "/v1/feeds/batch", body)["lists"]
+    except NoGateway:  # it has just ended
+        return [_ask(directory, job, read, compiles=True) for job, read in batch]
+    return answers
 
 
 def _reading(directory: StateDirectory, jobs: Sequence[Job], stack: ExitStack) -> Iterable[Answer | Future[Answer]]:
@@ -123,6 +161,7 @@ def _reading(directory: StateDirectory, jobs: Sequence[Job], stack: ExitStack) -
         return (_read(directory, job) for job in jobs)
     from django.db import connections
 
+    import_module("clearway.store.lists")  # or each of them would
     connections.close_all()  # no two processes may use one
     pool = ProcessPoolExecutor(readers, multiprocessing.get_context("fork"), initializer=os.nice, initargs=(NICE,))
     stack.enter_context(pool)
@@ -137,19 +176,6 @@ def _read(directory: StateDirectory, job: Job) -> Answer:
         )
     except ClearwayError as error:
         return error.as_json()
-
-
-def _asked(directory: StateDirectory, jobs: Sequence[Job], read: Sequence[Answer]) -> list[Answer]:
-    ready = [(job, body) for job, body in zip(jobs, read, strict=True) if "error" not in body]
-    if ask.gateway_runs(directory):
-        with ThreadPoolExecutor(WAITING_MAX) as waiting:
-            answers = list(waiting.map(lambda each: _ask(directory, *each, compiles=True), ready))
-    else:
-        last = len(ready) - 1
-        answers = [_ask(directory, *each, compiles=number == last) for number, each in enumerate(ready)]
-    found = dict(zip((job.name for job, _ in ready), answers, strict=True))
-    _remember_trouble(directory, jobs, read)
-    return [found.get(job.name) or {"feed": job.name, **body} for job, body in zip(jobs, read, strict=True)]
 
 
 def _ask(directory: StateDirectory, job: Job, read: Answer, *, compiles: bool) -> Answer:
@@ -175,17 +201,13 @@ def _ask(directory: StateDirectory, job: Job, read: Answer, *, compiles: bool) -
 
 
 def _remember_trouble(directory: StateDirectory, jobs: Sequence[Job], read: Sequence[Answer]) -> None:
-    """As feed_sources.update does for one: what could not be fetched here, and what can be again."""
+    """What could not be fetched here stands in `feed list` from now on."""
     from clearway.store import trouble
 
     now = ask.open_store(directory)
     for job, body in zip(jobs, read, strict=True):
-        if job.is_new:
-            continue
-        if "error" in body:
+        if "error" in body and not job.is_new:
             trouble.failed(job.name, ClearwayError.from_json(body), now, None)
-        elif body:
-            trouble.over(job.name)
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,10 @@ async def _update(work: BaseWork, name: str, request: requests.FeedUpdateRequest
     return await work.update(name, request, actor)
 
 
+async def _batch(work: BaseWork, _name: str, request: requests.FeedBatchRequest, actor: str) -> dict[str, Any]:
+    return await work.batch(request, actor)
+
+
 def _remove(_work: BaseWork, name: str, request: requests.FeedRemoveRequest, actor: str, now: datetime) -> Change:
     return lists.remove(name, request, now, actor)
 
@@ -86,6 +90,7 @@ def _hits(work: BaseWork, target: excluded.Target, now: datetime) -> Sequence[Li
 
 ROUTES: tuple[tuple[str, str, type[Any], str, Answer], ...] = (
     ("POST", "/v1/feeds", requests.FeedAddRequest, "feed add", _add),
+    ("POST", "/v1/feeds/batch", requests.FeedBatchRequest, "feed load", _batch),
     ("POST", "/v1/feeds/{name}/update", requests.FeedUpdateRequest, "feed update", _update),
     ("DELETE", "/v1/feeds/{name}", requests.FeedRemoveRequest, "feed remove", _decided(_remove)),
     ("POST", "/v1/feeds/{name}/enforce", requests.FeedNoteRequest, "feed enforce", _decided(_enforce)),

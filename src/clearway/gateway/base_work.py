@@ -17,9 +17,9 @@ from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.policy import snapshot as snapshots
 from clearway.policy.model import Prefix
-from clearway.store import lists, subscribe, trouble
+from clearway.store import feed_batch, lists, subscribe, trouble
 from clearway.store.change import Change
-from clearway.store.requests import FeedAddRequest, FeedUpdateRequest, StoredContent
+from clearway.store.requests import FeedAddRequest, FeedBatchRequest, FeedUpdateRequest, StoredContent
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +86,43 @@ class BaseWork:
                 await self._in_store(trouble.failed, name, error, self._clock.now(), next_try(error))
                 raise
             request = request.model_copy(update={"stored": stored})
-        answer = self.decided(lambda now: lists.update(self.state, name, request, now, actor, inside=self._inside))
+        return await self.decided(
+            lambda now: lists.update(self.state, name, request, now, actor, inside=self._inside),
+        )
+
+    async def batch(self, request: FeedBatchRequest, actor: str) -> dict[str, Any]:
+        """Takes several lists in that the caller has read: one transaction, and one compilation where one is due.
+
+        An answer each, in their order, with `error` in it for one that was refused.
+        """
+        found = await self._in_store(
+            lambda: feed_batch.take(self.state, request, self._clock.now(), actor, self._inside)
+        )
+        self.changed.set()
+        changes = [change for change in found.values() if isinstance(change, Change)]
+        failure: ClearwayError | None = None
+        if any(self._is_due(change) for change in changes):
+            try:
+                await self.rebuild()
+            except ClearwayError as error:
+                failure = error
+        return {"lists": [self._told(name, change, failure) for name, change in found.items()]}
+
+    def _told(self, name: str, change: Change | ClearwayError, failure: ClearwayError | None) -> dict[str, Any]:
+        """What came of one list of a batch. `failure`: of the compilation that was due."""
         try:
-            return await answer
-        finally:
-            await self._in_store(trouble.over, name)
+            if isinstance(change, ClearwayError):
+                raise change
+            if failure is not None and self._is_due(change):
+                raise lists.not_enforced(change, failure)
+            lists.check_taken(change, self._enforcer.snapshot)
+        except ClearwayError as error:
+            return {"feed": name, **error.as_json()}
+        return {**change.answer, "enforced": True}
+
+    def _is_due(self, change: Change) -> bool:
+        """Whether the kernel lacks what was decided."""
+        return change.base_changed or self.behind or not self.enforced_lists() >= set(change.versions)
 
     def enforced_lists(self) -> set[tuple[str, str]]:
         """Name and content hash of the lists in the kernel, as lists.snapshot_keys has them."""
@@ -141,7 +173,7 @@ class BaseWork:
         """Stores, then enforces. Raises store.E032 when the row stands and what was compiled before is enforced on."""
         change: Change = await self._in_store(lambda: decide(self._clock.now()))
         self.changed.set()
-        if change.base_changed or self.behind or not self.enforced_lists() >= set(change.versions):
+        if self._is_due(change):
             try:
                 await self.rebuild()
             except ClearwayError as error:

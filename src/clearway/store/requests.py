@@ -15,6 +15,8 @@ from clearway.feeds.feed_settings import FeedSettings, ReasonWord
 
 TEXT_MAX = 1000
 """Characters of a note."""
+BATCH_MAX = 100
+"""Lists of one request."""
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=TEXT_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -131,6 +133,19 @@ class FeedRollbackRequest(Request):
     version: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9a-f]{1,64}$")]
     """The number of a decision, as `feed versions` shows, or how a content begins, 8 digits or more."""
     note: Line = ""
+
+
+class FeedBatchRequest(Request):
+    """Several lists at once, all of them read by the caller; each is taken or refused by itself."""
+
+    add: list[FeedAddRequest] = Field(default_factory=list, max_length=BATCH_MAX)
+    update: dict[FeedName, StoredContent] = Field(default_factory=dict, max_length=BATCH_MAX)
+
+    @model_validator(mode="after")
+    def _are_read(self) -> Self:
+        if any(each.stored is None for each in self.add):
+            raise ValueError("lists of a batch are read by who asks")
+        return self
 
 
 class FeedSetRequest(Request):
