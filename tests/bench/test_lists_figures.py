@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from clearway.bench import run
-from clearway.bench.lists_figures import FIGURES
+from clearway.bench.lists_figures import FIGURES, MORE
 from clearway.bench.lists_peers import DNSMASQ, IPSET, NFT, UNBOUND, UNBOUND_RPZ, Loader
 from clearway.bench.lists_plan import PLANS
 from clearway.bench.lists_stand import ListsStand
@@ -30,8 +30,8 @@ KINDS = {
     "changed": {"addresses", "names"},
     "load-prefixes": {"clearway", *there(NFT, IPSET)},
     "load-names": {"clearway", *there(UNBOUND, UNBOUND_RPZ, DNSMASQ)},
-    "memory-prefixes": {"clearway", *there(NFT, IPSET)},
-    "memory-names": {"clearway", *there(UNBOUND, DNSMASQ)},
+    "memory-prefixes": {"clearway", MORE, *there(NFT, IPSET)},
+    "memory-names": {"clearway", MORE, *there(UNBOUND, DNSMASQ)},
     "wire-bulk": {"before", "during"},
     "wire-packets": {"before", "during"},
 }

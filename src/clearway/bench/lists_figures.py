@@ -149,7 +149,7 @@ def memory_names(stand: ListsStand) -> Result:
 
 RESOLVERS = (UNBOUND, UNBOUND_RPZ, DNSMASQ)
 Measured = tuple[str, tuple[Series, ...], tuple[str, ...]]
-"""What was loaded, all kinds, and which are missing."""
+"""What was loaded, all kinds, and who they are, or that they are missing."""
 
 
 def _prefix_series(stand: ListsStand) -> Measured:
@@ -165,7 +165,7 @@ def _name_series(stand: ListsStand, count: int, turns: int, loaders: tuple[Loade
 def _measured(
     stand: ListsStand, title: str, make: Callable[[], bytes], format: str, turns: int, loaders: tuple[Loader, ...]
 ) -> Measured:
-    missing = tuple(why for each in loaders if (why := each.absent()) is not None)
+    told = tuple(dict.fromkeys(each.absent() or each.version() for each in loaders))
 
     def measure() -> tuple[Series, ...]:
         text = make()
@@ -174,18 +174,18 @@ def _measured(
         stand.progress.begin(f"loading {title}", turns * len(kinds))
         return interleave(kinds, turns, stand.progress, "s")
 
-    return title, stand.series(title, measure), missing
+    return title, stand.series(title, measure), told
 
 
 def _loads(stand: ListsStand, name: str, measured: Measured, bounds: dict[Loader, float]) -> Result:
-    what, series, missing = measured
+    what, series, told = measured
     measured_kinds = {one.kind for one in series}
     aims = [Aim("clearway", "<=", bound, base=peer.name) for peer, bound in bounds.items()]
     notes = (
         "clearway: a request to a running gateway until its answer, all of guard, database and kernel in it; "
         f"`clearway feed add` from its start {series[0].detail('command_s'):.2f} s",
         "nft, ipset: the program from its start to its end; resolvers: from their start until a listed name is refused",
-        *missing,
+        *told,
     )
     title = f"loading {what}, the same list"
     aims = [aim for aim in aims if aim.base in measured_kinds]
@@ -193,21 +193,32 @@ def _loads(stand: ListsStand, name: str, measured: Measured, bounds: dict[Loader
 
 
 def _memory(stand: ListsStand, name: str, measured: Measured, bounds: dict[Loader, float]) -> Result:
-    what, loads, missing = measured
-    series = tuple(
-        Series(one.kind, tuple(Measurement(turn.details["together_mb"], turn.details) for turn in one.measurements))
-        for one in loads
-    )
-    kinds = {one.kind for one in series}
-    parts = ", ".join(f"{one.kind} {one.detail('loader_mb'):.0f} + {one.detail('kernel_mb'):.0f} MB" for one in series)
+    """Clearway twice: all that its processes take, and what the list costs more than an empty gateway."""
+    what, loads, told = measured
+    series = [_together(one.kind, "together_mb", one) for one in loads]
+    series.insert(1, _together(MORE, "more_mb", loads[0]))
+    parts = ", ".join(f"{one.kind} {one.detail('loader_mb'):.0f} + {one.detail('kernel_mb'):.0f} MB" for one in loads)
     notes = (
         f"processes, each at its own peak, and kernel: {parts}",
-        f"clearway: all processes of the gateway; with no list in it, it takes {series[0].detail('empty_mb'):.0f} MB",
-        *missing,
+        f"{MORE}: without the {loads[0].detail('empty_mb'):.0f} MB that its processes and maps take with no list",
+        *told,
     )
-    aims = [Aim("clearway", "<=", bound, base=peer.name) for peer, bound in bounds.items() if peer.name in kinds]
+    kinds = {one.kind for one in series}
+    aims = [
+        Aim(kind, "<=", bound, base=peer.name)
+        for peer, bound in bounds.items()
+        if peer.name in kinds
+        for kind in ("clearway", MORE)
+    ]
     title = f"memory for {what}, loader and kernel together"
-    return Result(name, title, "MB", "lower", None, series, _aims(stand, *aims), notes)
+    return Result(name, title, "MB", "lower", None, tuple(series), _aims(stand, *aims), notes)
+
+
+MORE = "clearway, for the list"
+
+
+def _together(kind: str, detail: str, loads: Series) -> Series:
+    return Series(kind, tuple(Measurement(turn.details[detail], turn.details) for turn in loads.measurements))
 
 
 # ---- the wire meanwhile ----

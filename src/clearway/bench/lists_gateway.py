@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clearway.bench.daemon import CLEARWAY, Daemon
@@ -63,6 +64,11 @@ class ListsGateway(Daemon):
             raise ClearwayError.of("bench.E004", command=f"clearway {' '.join(words[:2])}", detail=detail)
         cpu_s = self._cpu_s() - cpu_s
         return Loaded(took, cpu_s, memory.peak_bytes, memory.own_peaks_bytes, map_bytes(self.family()))
+
+    def add(self, name: str, path: Path, format: str) -> None:
+        """Asks for a list over its socket; it is enforced when this returns."""
+        body = {"name": name, "source": str(path), "reason": "malware", "format": format}
+        self.ask("POST", "/v1/feeds", body)
 
     def started(self, *words: str) -> subprocess.Popen[bytes]:
         """The same, not waited for."""

@@ -42,8 +42,16 @@ class Loader:
     package: str
     write: Callable[[bytes, Path], list[str]]
     """Of the list's bytes, and a folder: the command."""
+    asks_version: str = "--version"
     serves: bool = False
     """It goes on running, and answers questions."""
+
+    def version(self) -> str:
+        """As the program says it, its first line."""
+        done = subprocess.run(
+            [self.program, self.asks_version], capture_output=True, text=True, check=False, timeout=10
+        )
+        return (done.stdout or done.stderr).splitlines()[0].split(" Copyright")[0].strip()
 
     def absent(self) -> str | None:
         """Why it cannot be measured; None: it can."""
@@ -56,7 +64,7 @@ def _nft(entries: bytes, folder: Path) -> list[str]:
     elements = entries.rstrip(b"\n").replace(b"\n", b", ")
     path = folder / "set.nft"
     path.write_bytes(
-        b"table inet bench { set listed { type ipv4_addr; flags interval; elements = { " + elements + b" } } }\n"
+        b"table inet bench {\nset listed { type ipv4_addr; flags interval; elements = { " + elements + b" }\n}\n}\n"
     )
     return ["nft", "-f", str(path)]
 
@@ -113,8 +121,8 @@ def _dnsmasq(entries: bytes, folder: Path) -> list[str]:
 
 NFT = Loader("nft", "nft", "nftables", _nft)
 IPSET = Loader("ipset", "ipset", "ipset", _ipset)
-UNBOUND = Loader("unbound", "unbound", "unbound", _unbound_zones, serves=True)
-UNBOUND_RPZ = Loader("unbound, RPZ", "unbound", "unbound", _unbound_rpz, serves=True)
+UNBOUND = Loader("unbound", "unbound", "unbound", _unbound_zones, "-V", serves=True)
+UNBOUND_RPZ = Loader("unbound, RPZ", "unbound", "unbound", _unbound_rpz, "-V", serves=True)
 DNSMASQ = Loader("dnsmasq", "dnsmasq", "dnsmasq-base", _dnsmasq, serves=True)
 
 
@@ -133,7 +141,7 @@ def load(loader: Loader, entries: bytes) -> Measurement:
                 _wait(loader, process, lambda: home.call(lambda: _refuses(name)) if loader.serves else False)
                 took = time.monotonic() - began
             if process.returncode or (loader.serves and process.returncode is not None):
-                words = (folder / "said").read_text(errors="replace").strip()[-300:]
+                words = (folder / "said").read_text(errors="replace").strip()[:300]
                 detail = words or f"exit code {process.returncode}"
                 raise ClearwayError.of("bench.E004", command=" ".join(command[:2]), detail=detail)
             kernel = max(0, kernel_bytes() - before) if not loader.serves else 0

@@ -1,4 +1,4 @@
-"""docs/figures.md and figures-names.md, each from the document of one run, so that no figure is ever typed. Pure."""
+"""docs/figures.md and its sisters of names and lists, each from the document of one run: no figure is typed. Pure."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -9,7 +9,7 @@ WIDTH_INCHES = 11
 PANEL_INCHES = 0.36  # a bar
 HEADING_INCHES = 0.95
 OURS, THEIRS = "#2563eb", "#9ca3af"
-PEERS = ("wire", "bridge", "nft")
+PEERS = ("wire", "bridge", "nft", "ipset", "unbound", "dnsmasq")
 
 
 def save(document: dict[str, Any], path: Path) -> None:
