@@ -97,3 +97,16 @@ def test_a_list_that_cannot_be_read_is_shown_as_such(listed: StateDirectory, now
     (rule,) = answer["rules"]
     assert (rule["list"], rule["name"], answer["outcome"]) == ("phish", None, "forwarded")
     assert "unreadable" in rule
+
+
+def test_what_a_list_spares_itself_is_said_beside_its_entry(
+    state: StateDirectory, tmp_path: Path, now: datetime
+) -> None:
+    path = tmp_path / "codecs.txt"
+    path.write_text("||codec.example^\n@@||doc.codec.example^\n")
+    lists.add(state, FeedAddRequest(name="codecs", source=str(path), reason="malware"), now, "alice")
+    lists.compile_wanted(state, now)
+    assert told(state, now, "new.codec.example") == ("dropped", ("list", "codec.example", "subtree"))
+    assert told(state, now, "www.doc.codec.example") == ("forwarded", None)
+    (rule,) = explain_name(state, Name("www.doc.codec.example"), now)["rules"]
+    assert (rule["enforced"], rule["spared_by"]) == (False, "the list's own exception doc.codec.example")
