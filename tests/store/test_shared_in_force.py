@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, connection, transaction
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
@@ -161,6 +162,15 @@ def test_the_decision_stands_before_the_version_and_rows_are_never_changed(
     assert version.decision.pk == change.decision_id
     assert refused(version.save).id == "store.E006"
     assert refused(lambda: SharedVersionRow.objects.update(counts={})).id == "store.E006"
+
+
+@pytest.mark.parametrize("statement", ["UPDATE shared_version SET counts = '{}'", "DELETE FROM shared_version"])
+def test_the_database_itself_keeps_versions(
+    state: StateDirectory, source: Callable[..., Path], now: datetime, statement: str
+) -> None:
+    add(state, source(*LINES), now)
+    with pytest.raises(DatabaseError, match="never changed or deleted"), transaction.atomic():
+        connection.cursor().execute(statement)
 
 
 def test_what_a_vendor_publishes_takes_the_place_of_the_package(

@@ -60,10 +60,14 @@ def add(
     Example: clearway cdn add azure-public ServiceTags_Public.json --vendor azure
     """
     directory = ask.directory(state)
+    from clearway.feeds.shared_vendors import VENDORS
+
     if every_vendor:
         if name or source:
             raise ClearwayError.of("cli.E001", message="--all takes no NAME", command="clearway cdn add")
-        return _add_all(directory, every, json)
+        return _add_all(directory, list(VENDORS), every, json)
+    if name in VENDORS and not source and len(VENDORS[name].urls) > 1:
+        return _add_all(directory, [name], every, json)
     if not name:
         raise ClearwayError.of("cli.E001", message="a NAME or --all is needed", command="clearway cdn add")
     body: dict[str, Any] = {
@@ -80,14 +84,15 @@ def add(
     return 0
 
 
-def _add_all(directory: StateDirectory, every: str | None, json: bool) -> int:
+def _add_all(directory: StateDirectory, vendors: list[str], every: str | None, json: bool) -> int:
+    """Every list of these vendors that is not there yet."""
     from clearway.feeds.shared_vendors import VENDORS
 
-    ask.open_store(directory)
+    now = ask.open_store(directory)
     from clearway.store import shared_ranges
 
-    held = {row["name"] for row in shared_ranges.rows(directory, ask.open_store(directory))}
-    wanted = [(name, row) for row in VENDORS.values() for name in row.urls if name not in held]
+    held = {row["name"] for row in shared_ranges.rows(directory, now)}
+    wanted = [(name, VENDORS[vendor]) for vendor in vendors for name in VENDORS[vendor].urls if name not in held]
     answers: list[dict[str, Any]] = []
     code = 0
     for name, vendor in wanted:
@@ -106,9 +111,9 @@ def _add_all(directory: StateDirectory, every: str | None, json: bool) -> int:
     if json:
         show.document({"sources": answers})
     else:
-        for vendor in VENDORS.values():
-            if not vendor.urls:
-                print(f"{vendor.name}: {vendor.note}")
+        for name in vendors:
+            if not VENDORS[name].urls:
+                print(f"{name}: {VENDORS[name].note}")
     return code
 
 
@@ -182,7 +187,9 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
     if json:
         show.document({"sources": rows})
         return
-    table = show.table("source", "vendor", "class", "ranges", "age", "every", "counts", "from", right=("ranges",))
+    table = show.table(
+        "source", "vendor", "class", "ranges", "fetched", "published", "every", "counts", "from", right=("ranges",)
+    )
     for row in rows:
         counts = "yes" if row["counts_now"] else "[yellow]no: removed[/yellow]" if row["removed"] else "no: fetched"
         table.add_row(
@@ -190,7 +197,8 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
             row["vendor"],
             ", ".join(row["class"]),
             show.count(sum(row["counts"].values())),
-            show.ago(row["fetched_at"], now),
+            show.ago(row["fetched_at"], now) or "–",
+            show.ago(row["published"], now) or "–",
             show.every(row["every_s"]),
             "[red]cannot be read[/red]" if row["problem"] else counts,
             show.plain(row["source"]),

@@ -205,6 +205,8 @@ def _word(rule: dict[str, Any]) -> str:
     words.append(f"since {show.moment(rule['since'], zone=False)}")
     if "unreadable" in rule:
         words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
+    elif rule.get("observe"):
+        words.append("observed: drops nothing")
     elif rule.get("spared_by"):
         words.append(f"not enforced here: {rule['spared_by']}")
     elif not rule["enforced"] and rule["kind"] == "grant":

@@ -66,8 +66,14 @@ def why(row: dict[str, Any]) -> str:
         parts.append(
             f"{show.count(sum(detail.get('counts', {}).get(key, 0) for key in ('v4', 'v6', 'names')))} entries"
         )
-    elif row["kind"] == "feed-add":
+    elif row["kind"] in ("feed-add", "cdn-add"):
         parts.append(detail.get("source", ""))
+    elif row["kind"] == "cdn-version":
+        kept = {key: number for key, number in detail.get("counts", {}).items() if key in detail.get("contents", {})}
+        parts += [f"{show.count(number)} {key}" for key, number in kept.items()]
+        parts.append(f"though {detail['accepted']} says no" if detail.get("accepted") else "")
+    elif row["kind"] == "cdn-quarantine":
+        parts.append(f"not taken, by rule {detail.get('rule', '')}: {detail.get('detail', '')}")
     elif row["kind"] == "exception":
         parts.append(f"over {detail.get('held_by', '')}")
     elif row["kind"] == "bypass":

@@ -174,8 +174,9 @@ VENDORS: Mapping[str, Vendor] = {
 
 
 def vendor_of(name: str) -> Vendor:
-    """The row of that name. Raises feeds.E046."""
-    row = VENDORS.get(name.strip().lower())
+    """The row of that name, or of a source of that name. Raises feeds.E046."""
+    bare = name.strip().lower()
+    row = VENDORS.get(bare) or next((row for row in VENDORS.values() if bare in row.urls), None)
     if row is None:
         raise ClearwayError.of("feeds.E046", value=name, known=", ".join(VENDORS))
     return row

@@ -71,6 +71,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
     within = [rule for rule in rules if rule["relation"] == "within" and rule["enforced"]]
     outcome, sentence = _outcome(target, decided_by, within)
+    sentence += would_be(decided_by, rules)
     if decided_by is not None:
         rules.remove(decided_by)
         rules.insert(0, decided_by)
@@ -128,6 +129,7 @@ def list_rules(state: StateDirectory, now: datetime, inside: Sequence[Prefix]) -
             names=stored.names,
             excepted=stored.excepted,
             cloud_hosts=cloud_hosts(each.fetched_at, now),
+            observe=each.observe,
         )
         for each, stored in usable
     ]
@@ -179,6 +181,17 @@ def _sparing(policy: Policy, spares: Sequence[Excluded], hit: ListHit, target: P
         return f"shared range {shared.prefix} of {shared.name}" if shared is not None else ""
     by = next((each for each in spares if each.covers(asked)), None)
     return f"exclusion of {by.target}" if by is not None else ""
+
+
+def watched(rule: dict[str, Any]) -> dict[str, Any]:
+    """The rule of a list that is only observed."""
+    return {**rule, "enforced": False, "observe": True}
+
+
+def would_be(decided_by: dict[str, Any] | None, rules: list[dict[str, Any]]) -> str:
+    """What to add where nothing decides but a list that is only observed."""
+    told = [rule for rule in rules if rule.get("observe") and rule["relation"] == "covers" and "spared_by" not in rule]
+    return f"; list {told[0]['list']} would drop it, and is only observed" if told and decided_by is None else ""
 
 
 def _touches(each: Excluded, target: Prefix) -> bool:

@@ -14,11 +14,21 @@ from clearway.config import StateDirectory
 from clearway.policy.evaluate import ListRules, NameRule, Policy, name_rule
 from clearway.policy.model import Name, Prefix, word
 from clearway.policy.name_table import NameEntry, covers
-from clearway.store import excluded, lists, standing, standing_names
+from clearway.store import excluded, lists, standing, standing_names, wanted
 from clearway.store.change import NameHit, StandingName, stamp
 from clearway.store.database import told
 from clearway.store.excluded import Excluded
-from clearway.store.explain import DROPPED, EXCLUDED, FORWARDED, PARTLY, list_rules, of_unreadable, wall_ns
+from clearway.store.explain import (
+    DROPPED,
+    EXCLUDED,
+    FORWARDED,
+    PARTLY,
+    list_rules,
+    of_unreadable,
+    wall_ns,
+    watched,
+    would_be,
+)
 
 WITHIN_MAX = 100
 """Names below it that people decided about, of which so many are shown."""
@@ -35,6 +45,8 @@ def explain_name(state: StateDirectory, target: Name, now: datetime, inside: Seq
     hits = lists.name_holders(state, NameEntry(name, NameScope.SUBTREE), now)
     rules = [_of_standing(each, name) for each in stands]
     rules += [_of_hit(hit, name, hit.feed not in refused) for hit in hits]
+    observed = {each.feed for each in wanted.lists(now) if each.observe}
+    rules = [watched(rule) if rule.get("list") in observed else rule for rule in rules]
     spares = [each for each in excluded.live(now) if _touches(each, name)]
     rules += sorted((_of_excluded(each, name) for each in spares), key=lambda rule: -len(rule["name"]))
     rules += [of_unreadable(each, error, each.feed not in refused) for each, error in lists.unreadable(state, now)]
@@ -42,6 +54,7 @@ def explain_name(state: StateDirectory, target: Name, now: datetime, inside: Seq
     decided_by = next((rule for rule in rules if winner is not None and _same(rule, winner)), None)
     within = [rule for rule in rules if rule["relation"] == "within" and rule["enforced"]]
     outcome, sentence = _outcome(name, decided_by, within)
+    sentence += would_be(decided_by, rules)
     if decided_by is not None:
         rules.remove(decided_by)
         rules.insert(0, decided_by)
@@ -137,7 +150,7 @@ def _of_excluded(each: Excluded, name: str) -> dict[str, Any]:
 
 
 def _of_hit(hit: NameHit, name: str, enforced: bool) -> dict[str, Any]:
-    return {
+    rule: dict[str, Any] = {
         "kind": "list",
         "list": hit.feed,
         "name": hit.entry.name,
@@ -148,5 +161,6 @@ def _of_hit(hit: NameHit, name: str, enforced: bool) -> dict[str, Any]:
         "until": stamp(hit.until),
         "source": hit.source,
         "decision": hit.decision_id,
-        "enforced": enforced,
+        "enforced": enforced and not hit.spared_by,
     }
+    return {**rule, "spared_by": hit.spared_by} if hit.spared_by else rule

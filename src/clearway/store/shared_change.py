@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from django.db import transaction
 
 from clearway.config import URL_EVERY, StateDirectory, storing
@@ -24,7 +25,7 @@ from clearway.policy.entries import open_entries
 from clearway.policy.model import duration
 from clearway.policy.names import StoredNames
 from clearway.store import shared_ranges
-from clearway.store.change import Change
+from clearway.store.change import Change, stamp
 from clearway.store.database import told
 from clearway.store.decision_rows import answer, write
 from clearway.store.models import Decision, Kind, SharedSourceRow, SharedVersionRow
@@ -111,7 +112,8 @@ def prepare(
             against[EXTENT] = much
             refused = _refusal(against, accept)
     progress("read", 1, 1)
-    said = {"rules": against, "accepted": accept, "rejected": judgement.rejected}
+    published = None if judgement.published is None else stamp(judgement.published)
+    said = {"rules": against, "accepted": accept, "rejected": judgement.rejected, "published": published}
     if refused:
         said |= {"rule": refused, "detail": against[refused]}
         return NewRanges({}, dict(judgement.counts), fetched.origin, judgement=said)
@@ -254,8 +256,6 @@ def _refusal(against: dict[str, str], accept: str | None) -> str | None:
 
 def _entries_of(state: StateDirectory, last: SharedVersionRow) -> guard.HasEntries | None:
     """All that a version holds; None where that is damaged: then nothing can be held against it."""
-    import numpy as np
-
     try:
         parts = [open_entries(state.feeds / content) for content in last.contents.values()]
     except ClearwayError:
