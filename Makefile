@@ -66,7 +66,7 @@ lint: setup
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	@for room in $(sort $(dir $(wildcard tests/*.py tests/*/*.py))); do MYPYPATH=src:tests:tests/oracle:$$room $(BIN)/mypy $$room/*.py || exit 1; done
+	@for room in $(sort $(dir $(wildcard tests/*.py tests/*/*.py tests/*/*/*.py))); do MYPYPATH=src:tests:tests/oracle:$$room $(BIN)/mypy $$room/*.py || exit 1; done
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	cargo fmt --check
 	cargo clippy --locked --release --all-targets --quiet -- -D warnings
