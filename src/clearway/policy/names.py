@@ -47,6 +47,8 @@ class StoredNames:
     exact: Blob = field(default_factory=_no_blob)
     below: Blob = field(default_factory=_no_blob)
     subtree: Blob = field(default_factory=_no_blob)
+    _counted: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    """What `counts` has found: blobs do not change."""
 
     @classmethod
     def of_lines(cls, lines: NameLines) -> StoredNames:
@@ -61,8 +63,11 @@ class StoredNames:
         return any(len(blob) for blob in self.blobs().values())
 
     def counts(self) -> dict[str, int]:
-        """How many by the word of their scope; reads every byte."""
-        return {scope.name.lower(): blob.tobytes().count(b"\n") for scope, blob in self.blobs().items()}
+        """How many by the word of their scope; reads every byte, once."""
+        if not self._counted:
+            found = {scope.name.lower(): blob.tobytes().count(b"\n") for scope, blob in self.blobs().items()}
+            self._counted.update(found)
+        return dict(self._counted)
 
     def covering(self, name: str) -> list[NameEntry]:
         """Entries that cover it, longest first; at one name the widest first."""
