@@ -282,9 +282,9 @@ def _time_of(text: str | None) -> datetime:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", stripped):
             return datetime.combine(datetime.fromisoformat(stripped).date(), time(23, 59, 59), UTC)
         found = datetime.fromisoformat(stripped.upper().replace("Z", "+00:00"))
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ClearwayError.of("policy.E004", value=text) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _age_of(text: str) -> timedelta:

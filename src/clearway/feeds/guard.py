@@ -34,8 +34,9 @@ __all__ = ["Alarm", "Context", "Finding", "HasEntries", "HeldBack", "Judgement",
 
 MALFORMED_KEPT_MAX = 100
 ALARMS_MAX = 20
-"""Told of one rule; the rest is in its count."""
+"""Told of entries; how many there are of a rule is in its count."""
 HELD_BACK_MAX = 100
+"""Shown, those that alarm first."""
 
 
 class HasEntries(Protocol):
@@ -93,9 +94,12 @@ def check(
     ratio_max = guard_rules.checked(context.settings.thresholds)["unpack_ratio"]
     try:
         text = packing.unpacked(data, origin, ratio_max)
+    except ClearwayError as error:
+        return _unread(error, table_word, context)
+    try:
         found = table.read(text, table_word, origin=origin, now=now, reasons=context.settings.reasons or None)
     except ClearwayError as error:
-        return _unread(_plainer(error, data, origin), table_word, context)
+        return _unread(_plainer(error, text, origin), table_word, context)
     limits = guard_rules.checked(context.settings.thresholds, found.format)
     entries, left_out = spared.without_excepted(found.content)
     held = _hold(entries, found.format, context, limits, rules)
@@ -161,11 +165,10 @@ def _max_age(context: Context, limits: dict[str, float]) -> timedelta:
     return timedelta(days=limits["age_days"]) if context.max_age is None else context.max_age
 
 
-def _plainer(error: ClearwayError, data: bytes, origin: str) -> ClearwayError:
+def _plainer(error: ClearwayError, text: bytes, origin: str) -> ClearwayError:
     """JSON of which nobody knows the format may be none, or too deep to be looked at: that says more."""
     if error.id != "feeds.E023":
         return error
-    text = packing.unpacked(data, origin)
     if text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         try:
             documents.load(text)
@@ -194,7 +197,8 @@ def _judgement(
     content = found.content
     findings = guard_whole.in_order_of_rules(findings)
     rejected = {rule.id: count for rule, count in content.rejects.by_rule().items()}
-    samples = line_search.placed(text, _named(held.samples[:HELD_BACK_MAX], context.shared_ranges))
+    shown = sorted(held.samples, key=lambda sample: not judgement.alarming(sample.rule))[:HELD_BACK_MAX]
+    samples = line_search.placed(text, _named(shown, context.shared_ranges))
     return Judgement(
         format=found.format,
         releasable=held.kept,

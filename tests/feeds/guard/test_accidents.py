@@ -325,3 +325,14 @@ def test_a_refusal_says_the_rule_what_was_seen_the_limit_and_the_way_out() -> No
     assert "clearway feed check /lists/evil.txt" in shrunk.fix and "--set shrink=NUMBER" in shrunk.fix
     page = judged(b"<html>").error("https://lists.test/x", "https://lists.test/x?…")
     assert "G1" in page.message and "--set" not in page.fix
+
+
+def test_what_alarms_is_told_however_much_else_is_held_back() -> None:
+    many = [f"10.0.0.{number}" for number in range(30)] + [f"104.16.0.{number}" for number in range(30)]
+    many += [f"3.5.{number}.0/24" for number in range(30)] + [f"42.{16 * number}.0.0/12" for number in range(9)]
+    many += [f"sub{number}.windowsupdate.com" for number in range(30)] + [
+        "||co.uk^",
+        *(f"{n}.ck" for n in "abcdefg" * 3),
+    ]
+    found = judged(text(*many, "mail.carrier.net"), "adblock", protected=own("carrier.net"))
+    assert ("G10.own", "mail.carrier.net") in [(alarm.rule, alarm.value) for alarm in found.alarms]
