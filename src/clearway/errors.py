@@ -262,7 +262,7 @@ CATALOG: dict[str, ErrorKind] = {
         MISUSE,
     ),
     "store.E040": ErrorKind(
-        "the new version of list {name} is quarantined by rule {rule}: {sentence}; the one of {at} stands until {until}",
+        "the new version of list {name} is quarantined by rule {rule}: {sentence}; that of {at} stands until {until}",
         "Look at it: clearway feed quarantine show {name}. Then take it (… release {name}), or not (… discard {name}); "
         "feed set {name} --set changes what the rule allows.",
         ANSWER_IS_NO,
@@ -279,7 +279,7 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "store.E043": ErrorKind(
         "the source of list {name} still gives the version that decision {decision} rolled back from; it is not taken",
-        "The version before it stands until {until}. To go forward all the same: clearway feed rollback {name} {version}.",
+        "The version before it stands until {until}. To go forward: clearway feed rollback {name} {version}.",
         ANSWER_IS_NO,
         True,
     ),
@@ -548,7 +548,8 @@ CATALOG: dict[str, ErrorKind] = {
     "feeds.E035": ErrorKind(
         "the key in {path} cannot be used: {detail}",
         'A zone wants BIND\'s `key "name" {{ algorithm hmac-sha256; secret "…"; }};`, a server user:password, '
-        "`Header-Name: value`, or a bare token; in a file that others cannot read.",
+        "`Header-Name: value`, or a bare token; in a file that the owner of the state directory can read, and others "
+        "cannot: as that owner a gateway fetches.",
         MISUSE,
     ),
     "feeds.E036": ErrorKind(
