@@ -12,7 +12,8 @@ from pathlib import Path
 from clearway.gateway import libc
 
 _numbers = itertools.count()
-INSIDE_ADDRESS, OUTSIDE_ADDRESS = "192.0.2.10", "192.0.2.20"
+INSIDE_ADDRESS, OUTSIDE_ADDRESS = "45.155.205.10", "45.155.205.20"
+"""No special-use ones: a list that names them would be held back."""
 
 
 @dataclass(frozen=True)
