@@ -73,7 +73,9 @@ def commands() -> list[tuple[str, bool]]:
 def leaves(name: str, command: Any) -> list[str]:
     """The commands of a group, and of groups within it."""
     below = getattr(command, "commands", None)
-    return [name] if below is None else [leaf for word, each in below.items() for leaf in leaves(f"{name} {word}", each)]
+    if below is None:
+        return [name]
+    return [leaf for word, each in below.items() for leaf in leaves(f"{name} {word}", each)]
 
 
 @pytest.mark.parametrize("name, about_state", commands())

@@ -113,7 +113,8 @@ def update(
     now = ask.read_store(directory)
     from clearway.store import overview
 
-    return feed_many.update(directory, names or [row["feed"] for row in overview.feeds(now) if row["source"] != "-"], json)
+    all_of_them = [row["feed"] for row in overview.feeds(now) if row["source"] != "-"]
+    return feed_many.update(directory, names or all_of_them, json)
 
 
 @app.command("set")

@@ -53,15 +53,13 @@ def update(directory: StateDirectory, name: str, report: progress.Report) -> dic
     body.pop("format", None)
 
     def store(now: datetime, inside: list[Prefix]) -> Change:
-        change = lists.update(directory, name, parse(FeedUpdateRequest, body, "feed update"), now, ask.actor(), inside, report)
+        change = lists.update(
+            directory, name, parse(FeedUpdateRequest, body, "feed update"), now, ask.actor(), inside, report
+        )
         return lists.enforce(directory, change, now, inside, report)
 
     report("enforce", 0, 1)
-    try:
-        return ask.change(directory, "POST", f"/v1/feeds/{name}/update", body, store)
-    finally:
-        if body:  # it was fetched, here; where the gateway does that it says itself how it went
-            trouble.over(name)
+    return ask.change(directory, "POST", f"/v1/feeds/{name}/update", body, store)
 
 
 def prepared(

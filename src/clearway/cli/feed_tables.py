@@ -49,7 +49,7 @@ def trouble(row: dict[str, Any], now: datetime) -> list[str]:
         lines.append(f"[dim]  look: clearway feed quarantine show {name}[/dim]")
     if failed:
         again = f"; next try {show.left(failed['next_at'], now)}" if failed["next_at"] else ""
-        told = f"{name}: could not be fetched, {show.plural(failed['failures'], 'time')} since "
+        told = f"{name}: not renewed, {show.plural(failed['failures'], 'time')} since "
         told += f"{show.moment(failed['since'])}: {failed['error']['message']}{again.replace('expired', 'now')}"
         lines.append(f"[yellow]{show.plain(told)}[/yellow]")
     return lines

@@ -33,6 +33,9 @@ ReasonWord = Annotated[str, BeforeValidator(_reason)]
 ThresholdKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
+Proxy = Annotated[str, StringConstraints(max_length=2048, pattern=r"^(none|https?://[^@\x00-\x20\x7f]+)$")]
+
+
 class FeedSettings(BaseModel):
     """Defaults are those of a list of which nothing was said."""
 
@@ -49,10 +52,9 @@ class FeedSettings(BaseModel):
     """May hold prefixes of /8 to /15 (rule G11). None: as usual for its format."""
     declared_count: Literal["judge", "ignore"] = "judge"
     """`ignore`: the count in the list's own header is known to lie (rule G5)."""
-    proxy: Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00-\x20\x7f]+$")] | None = (
-        None
-    )
-    """URL of the proxy that this list is fetched through."""
+    proxy: Proxy | None = None
+    """URL of the proxy that this list is fetched through, without user and password; `none`: not even through that of
+    the environment, which may have both."""
     key_file: Path | None = None
     """Absolute path of a file with the key that the source wants: TSIG for a zone, else a token."""
     keep: Annotated[int, Field(ge=1, le=KEEP_MAX)] = KEEP

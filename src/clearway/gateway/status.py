@@ -225,7 +225,7 @@ def _of_lists(feeds: list[dict[str, Any]]) -> list[str]:
             problems.append(f"list {name}: {told}; {stands}; clearway feed quarantine show {name}")
         elif trouble is not None:
             times = f"{trouble['failures']} time{'s' if trouble['failures'] > 1 else ''} since {trouble['since']}"
-            problems.append(f"list {name} could not be fetched, {times}: {trouble['error']['message']}; {stands}")
+            problems.append(f"list {name} was not renewed, {times}: {trouble['error']['message']}; {stands}")
         elif not row["in_force"]:
             problems.append(f"list {name}: {stands}")
     return problems

@@ -24,7 +24,11 @@ BITS = 64
 """Lists that one mask holds: more are taken in turns."""
 _FILTER_BITS = 26
 
+PIECES = 64
+"""That the space of addresses is compared in."""
 Mask = npt.NDArray[np.bool_]
+Span = tuple[U64, U64]
+"""First addresses, and those behind the last ones."""
 Counts = npt.NDArray[np.int64]
 
 
@@ -87,7 +91,7 @@ def _v4_masks(lists: Sequence[Listed], block: range) -> list[U64]:
     return _span_masks(spans, block)
 
 
-def _v4_spans(v4: U64) -> tuple[U64, U64]:
+def _v4_spans(v4: U64) -> Span:
     first = v4 >> np.uint64(8)
     return first, first + (np.uint64(1) << (np.uint64(32) - (v4 & np.uint64(0xFF))))
 
@@ -125,15 +129,44 @@ def _v6_ends(rows: U64) -> U64:
     return np.column_stack([np.where(over, full, high), np.where(over, full, low)])
 
 
-def _span_masks(spans: Sequence[tuple[U64, U64]], block: range) -> list[U64]:
-    """For each entry of each list: the lists of the block that hold all of it. Spans lie sorted, nested or apart."""
+def _span_masks(spans: Sequence[Span], block: range) -> list[U64]:
+    """For each entry of each list: the lists of the block that hold all of it. Spans lie sorted, nested or apart.
+
+    Piece by piece of the space, so that what is sorted and searched stays in the CPU's cache.
+    """
+    reached = [np.maximum.accumulate(end) for _, end in spans]
+    bounds = _bounds(spans, reached)
+    cuts = [np.searchsorted(first, bounds).tolist() for first, _ in spans]
+    found: list[list[U64]] = [[] for _ in spans]
+    for piece in range(len(bounds) - 1):
+        slices = [slice(cut[piece], cut[piece + 1]) for cut in cuts]
+        inner = [(first[part], end[part]) for (first, end), part in zip(spans, slices, strict=True)]
+        outer = [furthest[part] for furthest, part in zip(reached, slices, strict=True)]
+        for masks, made in zip(found, _piece_masks(inner, outer, block), strict=True):
+            masks.append(made)
+    return [np.concatenate(masks) if masks else np.empty(0, dtype=np.uint64) for masks in found]
+
+
+def _bounds(spans: Sequence[Span], reached: Sequence[U64]) -> U64:
+    """Where the space may be cut: no span goes on beyond, and all of them lie between the first and the last."""
+    top = max((int(furthest[-1]) for furthest in reached if len(furthest)), default=0)
+    candidates = np.unique(np.linspace(0, top, PIECES + 1).astype(np.uint64))
+    whole = np.ones(len(candidates), dtype=bool)
+    for (first, _), furthest in zip(spans, reached, strict=True):
+        if len(first):
+            before = np.searchsorted(first, candidates) - 1
+            whole &= (before < 0) | (furthest[before] <= candidates)
+    inner = candidates[whole]
+    return np.unique(np.concatenate([[np.uint64(0)], inner, [np.uint64(top + 1)]]).astype(np.uint64))
+
+
+def _piece_masks(spans: Sequence[Span], reached: Sequence[U64], block: range) -> list[U64]:
     events = []
     for bit, number in enumerate(block):
         first, end = spans[number]
         if len(first):
-            reached = np.maximum.accumulate(end)
             outer = np.ones(len(first), dtype=bool)
-            outer[1:] = first[1:] >= reached[:-1]
+            np.greater_equal(first[1:], reached[number][:-1], out=outer[1:])
             bounds = np.concatenate([first[outer], end[outer]])
             events.append(bounds << np.uint64(6) | np.uint64(bit))
     if not events:
@@ -149,6 +182,8 @@ def _span_masks(spans: Sequence[tuple[U64, U64]], block: range) -> list[U64]:
 
 
 def _held_all(places: U64, held: U64, first: U64, end: U64) -> U64:
+    if not len(first):
+        return np.empty(0, dtype=np.uint64)
     low = np.searchsorted(places, first, side="right") - 1
     found = held[low]
     high = np.searchsorted(places, end, side="left")

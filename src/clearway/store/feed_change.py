@@ -9,6 +9,7 @@ from django.db import transaction
 from pydantic import ValidationError
 
 from clearway.errors import ClearwayError
+from clearway.feeds import guard_rules
 from clearway.feeds.feed_settings import FeedSettings
 from clearway.store.change import Change
 from clearway.store.database import told
@@ -50,7 +51,7 @@ def feed_set(name: str, request: FeedSetRequest, now: datetime, actor: str) -> C
 
 
 def changed(settings: FeedSettings, changes: dict[str, Any]) -> FeedSettings:
-    """Raises store.E020 with the field that is wrong, policy.E006 for a reason that is none."""
+    """Raises store.E020 with the field that is wrong, policy.E006 for a reason that is none, feeds.E025, E026."""
     document = settings.model_dump()
     for field, value in changes.items():
         if value is None:
@@ -61,13 +62,15 @@ def changed(settings: FeedSettings, changes: dict[str, Any]) -> FeedSettings:
         else:
             document[field] = value
     try:
-        return FeedSettings.model_validate(document)
+        made = FeedSettings.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "settings"
         told = PATTERNS.get(f"settings.{field}") if first["type"] == "string_pattern_mismatch" else None
         detail = told or first["msg"].removeprefix("Value error, ")
         raise ClearwayError.of("store.E020", field=field, detail=detail, command="feed set") from None
+    guard_rules.checked(made.thresholds)
+    return made
 
 
 def _shown(feed: Feed) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ from clearway.store import (
     quarantine,
     shared_ranges,
     subscribe,
+    trouble,
     versions,
     wanted,
 )
@@ -48,6 +49,8 @@ HITS_MAX = 5
 """Entries within a prefix that are shown of one list."""
 EARLY_PART, EARLY_MAX_S = 0.05, 300.0
 """A list is due so much before its --every: by chance somewhere within that it is fetched, and never later."""
+NOT_RENEWED = ("store.E043", "store.E044")
+"""What a source still gives and a person would have none of: told like a fetch that failed, until it gives another."""
 UNUSED_KEPT_S = 3600
 """Entries that no list names stay so long: somebody may be about to write their row."""
 
@@ -102,12 +105,20 @@ def update(
         )
     else:
         version = _given(state, request.stored, inside)
-    versions.check_not_left(feed, version)
-    if version.quarantined:
-        taken = quarantine.taken_before(feed, version)
-        if taken is None:
-            quarantine.hold(name, version, now, actor)
-        version = taken
+    try:
+        versions.check_not_left(feed, version)
+        if version.quarantined:
+            taken = quarantine.taken_before(feed, version)
+            if taken is None:
+                quarantine.hold(name, version, now, actor)
+            version = taken
+    except ClearwayError as error:
+        if error.id in NOT_RENEWED:
+            trouble.failed(name, error, now, now + timedelta(seconds=feed.every_s) if feed.every_s else None)
+        else:
+            trouble.over(name)
+        raise
+    trouble.over(name)
     return subscribe.feed_version(name, version, now, actor)
 
 

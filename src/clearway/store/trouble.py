@@ -1,4 +1,4 @@
-"""Lists whose last fetch failed: how long and how often, and when the next try is. Gone once one succeeds.
+"""Lists that were not renewed: since when, how often, why, and when the next try is. Gone once one is.
 
 Kept in the database, so that a restart forgets neither the failures nor the pause that a server asked for. Imported
 after `store.setup`.
