@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from clearway.feeds.guard_entries import HeldBack
 
-SEARCHED_BYTES_MAX = 1 << 28
+SEARCHED_BYTES_MAX = 1 << 26
 """Looked through in all: entries after that come without a line."""
 
 _BEFORE = re.compile(rb"(?:.*[^\w.-]|.*[^\w]\*\.|\*\.|)", re.DOTALL)
@@ -21,12 +21,23 @@ _BEHIND = {
 def placed(text: bytes, samples: Sequence[HeldBack]) -> list[HeldBack]:
     """The same with their lines, from 1; None of one that is written otherwise than it is enforced."""
     left = SEARCHED_BYTES_MAX
-    found = []
+    places: list[int | None] = []
     for sample in samples:
         at, seen = _place_of(text, sample, left)
         left -= seen
-        line = None if at is None else text.count(b"\n", 0, at) + 1
-        found.append(sample._replace(line=line))
+        places.append(at)
+    lines = _lines_of(text, sorted({at for at in places if at is not None}))
+    return [sample._replace(line=None if at is None else lines[at]) for sample, at in zip(samples, places, strict=True)]
+
+
+def _lines_of(text: bytes, places: Sequence[int]) -> dict[int, int]:
+    """The line of each place; they ascend, so that no byte is looked at twice."""
+    found: dict[int, int] = {}
+    line, before = 1, 0
+    for at in places:
+        line += text.count(b"\n", before, at)
+        before = at
+        found[at] = line
     return found
 
 

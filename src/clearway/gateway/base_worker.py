@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,12 @@ def compile(state: StateDirectory, now: str, inside: Sequence[str]) -> dict[str,
 
 
 def warm(state: StateDirectory) -> dict[str, Any]:
-    """Imports what the others need, so that the first list waits for nothing."""
+    """Imports what the others need, and reads what the guard knows, so that the first list waits for nothing."""
     from clearway.policy import snapshot
-    from clearway.store import lists
+    from clearway.store import judge, lists, shared_ranges
 
+    judge.warm(state, datetime.now(UTC))
+    shared_ranges.record(state, shared_ranges.in_force(state))
     return {"modules": [snapshot.__name__, lists.__name__]}
 
 

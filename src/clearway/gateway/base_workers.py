@@ -105,8 +105,15 @@ class BaseWorkers:
                 self._idle.append(worker)
 
     async def warm(self) -> None:
-        """Both kinds import while nobody waits for them."""
+        """Both kinds get ready while nobody waits for them; the first fetcher stays for the first list."""
         await self._compiler.ask("warm")
+        fetcher = BaseWorker(self._state)
+        self._busy.add(fetcher)
+        try:
+            await fetcher.ask("warm")
+            self._idle.append(fetcher)
+        finally:
+            self._busy.discard(fetcher)
 
     async def close(self) -> None:
         """Ends all, whatever they are doing."""
