@@ -138,7 +138,7 @@ def sends_nothing_of_it(connection: socket.socket, query: dns.message.Message) -
 def test_a_server_that_takes_its_time_is_given_up(sends: Sends) -> None:
     began = time.monotonic()
     assert "too long" in refused("feeds.E010", sends, seconds_max=0.4)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 2.5
 
 
 def test_a_server_that_sends_nothing_on_and_on_is_given_up() -> None:
