@@ -102,14 +102,14 @@ class Knot:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def _configure(self) -> None:
         head = _CONFIGURATION.format(folder=self.folder, port=self.port, secret=SECRET)
         (self.folder / "knot.conf").write_text(head + "".join(self._zones.values()))
 
     def _control(self, *words: str) -> str:
-        arguments = ["knotc", "-b", "-t", "10", "-c", str(self.folder / "knot.conf"), *words]
+        arguments = ["knotc", "-b", "-t", "30", "-c", str(self.folder / "knot.conf"), *words]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True, env={"PATH": SEARCHED})
         return done.stdout
 
