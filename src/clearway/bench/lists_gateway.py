@@ -18,8 +18,6 @@ from clearway.bench.measurement import Measurement
 from clearway.bench.topology import PLAIN_LEFT, Wire
 from clearway.errors import ClearwayError
 
-SETTLE_S = 2.0
-"""After `ready` a daemon goes on importing what its first list needs; a gateway that runs has done so."""
 LOAD_S_MAX = 600.0
 
 
@@ -110,15 +108,18 @@ class ListsGateway(Daemon):
 
 
 @contextmanager
-def gateway() -> Iterator[ListsGateway]:
-    """One that runs on a wire of its own, with nothing in its lists."""
+def gateway(settle_s: float) -> Iterator[ListsGateway]:
+    """One that runs on a wire of its own, with nothing in its lists.
+
+    `settle_s`: after `ready` a daemon goes on importing what its first list needs; a gateway that runs has done so.
+    """
     wire = Wire(through=True)
     wire.up()
     try:
         made = ListsGateway(wire)
         try:
             made.start()
-            time.sleep(SETTLE_S)
+            time.sleep(settle_s)
             yield made
         finally:
             made.close()

@@ -19,9 +19,11 @@ class ListsPlan(Plan):
     peer_prefixes: int = 1_000_000
     peer_names: int = 1_000_000
     memory_names: int = 5_000_000
-    peer_turns: int = 3
-    wire_turns: int = 3
+    peer_turns: int = 2  # some take a quarter of a minute a turn
+    wire_turns: int = 2
     wire_s: float = 2.0
+    settle_s: float = 3.0
+    """What a gateway is left to itself for, before it is asked for anything."""
 
 
 def _lists_plan(plan: Plan, **sizes: object) -> ListsPlan:
@@ -59,5 +61,6 @@ PLANS = {
         peer_turns=1,
         wire_turns=1,
         wire_s=0.2,
+        settle_s=0.2,
     ),
 }

@@ -74,7 +74,7 @@ class ListsStand(Stand):
         if not self._is_warm:
             self._is_warm = True
             self._warm()
-        with gateway() as made:
+        with gateway(self.lists_plan.settle_s) as made:
             yield made
 
     def load_many(self) -> Loaded:
@@ -124,7 +124,7 @@ class ListsStand(Stand):
         file = self.folder / "first-lists"
         file.write_text(f"first {self._first()} --reason malware --format domains\n")
         self.progress.say("starting each program once")
-        with gateway() as made:
+        with gateway(self.lists_plan.settle_s) as made:
             for words in (["feed", "load", str(file)], ["feed", "update"]):
                 made.timed(*words)
 
@@ -135,7 +135,7 @@ class ListsStand(Stand):
         lists.write_text(lists.make(lists.ListPlan(self.lists_plan.peer_prefixes)), path)
         return path.read_bytes()
 
-    def one_list(self, text: bytes, format: str, *, by_command: bool = True) -> Measurement:
+    def one_list(self, text: bytes, format: str) -> Measurement:
         """Clearway's load of one list, with the same details as the peers'."""
         path = self.folder / "one"
         path.write_bytes(text)
@@ -155,7 +155,7 @@ class ListsStand(Stand):
             "empty_mb": empty / 1e6,
             "more_mb": (own + kernel - empty) / 1e6,
         }
-        if by_command:
+        if self.plan.name != "smoke":
             with self.gateway() as made:
                 command = made.timed("feed", "add", "one", str(path), "--reason", "malware", "--format", format)
                 details["command_s"] = command.seconds

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 READERS_MAX = 4
 """Processes that read lists, one a core at most."""
-NICE = 10
+NICE = 12
 """The wire's own work goes first on a small machine."""
 BATCH_LISTS = 50
 """Lists of one request, which a gateway takes up to its 1 MiB: each comes with what the guard said of it."""
