@@ -117,6 +117,10 @@ class Ranges:
 
     def prefixes(self) -> tuple[U64, U64]:
         """The fewest prefixes that hold exactly these addresses, sorted: policy/arrays form."""
+        return self._prefixes
+
+    @cached_property
+    def _prefixes(self) -> tuple[U64, U64]:
         v4 = [pair for first, last in self.v4.tolist() for pair in _blocks(first, last, BITS[4])]
         spans = [(a << 64 | b, c << 64 | d) for a, b, c, d in self.v6.tolist()]
         return arrays.v4_array(v4), arrays.v6_array([pair for span in spans for pair in _blocks(*span, BITS[6])])
@@ -156,6 +160,11 @@ class Shared:
 
     front_ends: Ranges = field(default=NOWHERE)
     single_tenant: Ranges = field(default=NOWHERE)
+
+    @cached_property
+    def guarded(self) -> Ranges:
+        """Both together."""
+        return self.front_ends.union(self.single_tenant)
 
     def class_of(self, prefix: Prefix) -> SharedClass:
         """The strictest class that any address of `prefix` is of."""

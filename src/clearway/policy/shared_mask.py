@@ -33,7 +33,7 @@ def masked(lists: Sequence[ListEntries], shared: Shared) -> list[ListEntries]:
     """The lists without what they may not refuse, and behind them one of exceptions where wider entries make it due."""
     if not shared:
         return list(lists)
-    guarded = shared.front_ends.union(shared.single_tenant)
+    guarded = shared.guarded
     kept: list[ListEntries] = []
     for observe in (False, True):
         of_class = [each for each in lists if each.observe == observe]

@@ -85,9 +85,12 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
     scores: dict[str, float] = {}
     for word in sure + others:
         try:
-            scores[word] = _score(readers[word].read(sample), word, sample)
+            content = readers[word].read(sample)
         except Unfit:
             continue
+        scores[word] = _score(content, word, sample)
+        if word == next(iter(readers)) and not len(content.rejects) and content.entry_lines:
+            break  # the first of the table makes all of it: no other makes more
     found = max(scores, key=lambda word: scores[word], default=None)
     given_away = max((word for word in sure if word in scores), key=lambda word: scores[word], default=None)
     if found and given_away and scores[given_away] * 2 >= scores[found]:
