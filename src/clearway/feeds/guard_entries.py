@@ -18,7 +18,7 @@ from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.protected import Protected
 from clearway.feeds.readers.content import Entries
 from clearway.policy.arrays import U64
-from clearway.policy.model import Prefix
+from clearway.policy.model import BITS, Prefix
 from clearway.policy.name_table import NameEntry
 from clearway.policy.names import Blob, StoredNames
 from clearway.policy.shared import Mask, Shared, hosts
@@ -106,10 +106,18 @@ def all_of(entries: Entries) -> Held:
     return Held(entries, judged=len(entries), share=share, kept_share=share)
 
 
+_SIZES = np.array([1 << (32 - length) for length in range(33)], dtype=np.int64)
+
+
 def addresses_of(v4: U64) -> int:
     """How many addresses prefixes hold, each once."""
     if not len(v4):
         return 0
+    lengths = (v4 & np.uint64(0xFF)).astype(np.uint8)
+    nets = np.flatnonzero(lengths[:-1] < BITS[4])  # few, and nothing else can hold what follows it
+    ends = (v4[nets] >> np.uint64(8)) + (np.uint64(1) << (np.uint64(32) - lengths[nets])) - np.uint64(1)
+    if not (v4[nets + 1] >> np.uint64(8) <= ends).any():
+        return int(np.bincount(lengths, minlength=33) @ _SIZES)
     first = v4 >> np.uint64(8)
     sizes = np.uint64(1) << (np.uint64(32) - (v4 & np.uint64(0xFF)))
     last = first + sizes - np.uint64(1)
