@@ -191,6 +191,8 @@ def _merge_v4(lists: Sequence[tuple[U64, bool]]) -> U64:
 
 def _compile_v4(keys: U64) -> tuple[U32, U32, U64]:
     """Cell numbers, cells, bitmaps."""
+    if not len(keys):  # as most classes of lists are
+        return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.uint32), np.empty((0, 4), dtype=np.uint64)
     length = (keys >> _ONE).astype(np.uint8)
     short = length <= 24
     painted = _paint_cells(keys[short], length[short])
