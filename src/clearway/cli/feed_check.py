@@ -17,7 +17,7 @@ import typer
 
 from clearway.cli import progress, show
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
-from clearway.errors import ANSWER_IS_NO, ClearwayError
+from clearway.errors import ANSWER_IS_NO, MISUSE, ClearwayError
 
 if TYPE_CHECKING:
     from clearway.feeds.feed_settings import FeedSettings
@@ -106,14 +106,20 @@ def check(
         )
     except ClearwayError as error:
         if not json:
-            raise
+            show.error(error, False)
+            raise typer.Exit(_exit_code(error)) from None
         show.document({**_no_document(format), **error.as_json()})
-        raise typer.Exit(error.exit_code) from None
+        raise typer.Exit(_exit_code(error)) from None
     if json:
         show.document({**judged.document(), "origin": origin, "reason": reason})
     else:
         _show(judged, origin)
     raise typer.Exit(ANSWER_IS_NO if judged.verdict == "quarantine-feed" else 0)
+
+
+def _exit_code(error: ClearwayError) -> int:
+    """Never that of a quarantine: nothing was judged. 3 where a server could not be asked."""
+    return MISUSE if error.exit_code == ANSWER_IS_NO else error.exit_code
 
 
 def _judge(

@@ -128,11 +128,13 @@ def warm(state: StateDirectory, now: datetime) -> None:
 def _context(
     state: StateDirectory, inside: Sequence[Prefix], now: datetime, settings: FeedSettings, name: str | None
 ) -> guard.Context:
+    ranges = shared_ranges.in_force(state)
     return guard.Context(
         settings=settings,
         last_good=_last_good(state, name) if name is not None else None,
         protected=protect.in_force(now, inside),
-        shared=shared_ranges.shared_now(state),
+        shared=ranges.shared,
+        shared_ranges=ranges,
         other_share=_other_share(state, name, now),
     )
 
