@@ -76,7 +76,7 @@ def in_order(prefixes: Sequence[Prefix]) -> list[Prefix]:
     return sorted(set(prefixes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(near(), max_size=12), st.lists(near(), max_size=12))
 def test_every_prefix_touches_and_lies_within_what_ipaddress_says(ranges: list[Prefix], asked: list[Prefix]) -> None:
     held, asked = Ranges.of_prefixes(ranges), in_order(asked)
@@ -91,7 +91,7 @@ def test_every_prefix_touches_and_lies_within_what_ipaddress_says(ranges: list[P
             assert mask.tolist() == [one(each) for each in prefixes]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(near(), max_size=15))
 def test_ranges_are_the_intervals_and_prefixes_that_ipaddress_makes_of_them(ranges: list[Prefix]) -> None:
     held = Ranges.of_prefixes(ranges)
@@ -111,7 +111,7 @@ def test_ranges_are_the_intervals_and_prefixes_that_ipaddress_makes_of_them(rang
     assert Ranges.of(v4, v6) == held
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(near(), max_size=6), max_size=4))
 def test_a_union_holds_what_all_hold(parts: list[list[Prefix]]) -> None:
     union = NOWHERE.union(*(Ranges.of_prefixes(each) for each in parts))
@@ -130,7 +130,7 @@ def _first_last(ranges: Ranges) -> list[Prefix]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(near(), max_size=6), st.lists(near(), max_size=6))
 def test_a_difference_holds_what_only_the_first_holds(kept: list[Prefix], taken: list[Prefix]) -> None:
     first, second = Ranges.of_prefixes(kept), Ranges.of_prefixes(taken)
@@ -140,7 +140,7 @@ def test_a_difference_holds_what_only_the_first_holds(kept: list[Prefix], taken:
         assert left.covers(address) == (first.covers(address) and not second.covers(address)), address
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(near(), max_size=6), st.lists(near(), max_size=6), near())
 def test_a_front_end_wins_over_a_single_tenant(fronts: list[Prefix], tenants: list[Prefix], asked: Prefix) -> None:
     shared = Shared(Ranges.of_prefixes(fronts), Ranges.of_prefixes(tenants))

@@ -22,7 +22,7 @@ def flagged(lists: Sequence[ListEntries], flags: list[bool]) -> list[ListEntries
     return [replace(each, cloud_hosts=flag) for each, flag in zip(lists, flags, strict=False)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(LISTS, LISTS, st.lists(st.integers(0, 3), max_size=3), v4_entries(), v4_entries(), FLAGS, FLAGS)
 def test_what_is_compiled_from_the_one_before_is_the_full_compilation(
     old: Rows,

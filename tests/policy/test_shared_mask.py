@@ -38,7 +38,7 @@ def refuses(lists: Sequence[ListEntries], held: Shared, address: str) -> bool:
 LISTS = st.lists(st.tuples(st.lists(near(), max_size=8), st.booleans(), st.booleans()), max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(LISTS, st.lists(near(), max_size=5), st.lists(near(), max_size=5), st.lists(near(whole=True), max_size=8))
 def test_the_compiled_arrays_say_what_the_reference_says(
     given_lists: list[tuple[list[Prefix], bool, bool]],
