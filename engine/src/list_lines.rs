@@ -92,6 +92,10 @@ pub fn parse(data: &[u8], shape: &Shape) -> ListLines {
                     found.blank += 1;
                     continue;
                 }
+                Some(false) if is_blank(line, &shape.comments) => {
+                    found.blank += 1;
+                    continue;
+                }
                 Some(is_entry) => is_entry,
             },
             None if is_blank(line, &shape.comments) => {

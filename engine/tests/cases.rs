@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use clearway_engine::prefix_lines;
+use clearway_engine::{list_lines, prefix_lines};
 
 #[path = "../fuzz/src/targets/mod.rs"]
 mod targets;

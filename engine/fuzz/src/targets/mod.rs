@@ -17,6 +17,7 @@ use clearway_inspector::reader::Reader;
 use clearway_inspector::tls::{client_hello, unfinished};
 use clearway_inspector::{dns, flow, http, http2, inspect, name_lines, name_set, tls};
 
+use crate::list_lines::{self, Frame, Shape};
 use crate::prefix_lines;
 pub use models::{crypto, fragments, reassembly};
 pub use packets::{answers, frame};
@@ -25,7 +26,7 @@ pub use packets::{answers, frame};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its binary, its seeds and its cases.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("answers", answers),
     ("capture", inspect::invariant),
     ("crypto", crypto),
@@ -36,6 +37,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("hpack", hpack),
     ("http", http::invariant),
     ("http2", preface_and_without),
+    ("list_lines", lines_of_lists),
     ("name", name),
     ("name_lines", lines_of_names),
     ("name_set", set_of_names),
@@ -91,6 +93,35 @@ fn name(data: &[u8]) {
 
 fn lines_of_names(data: &[u8]) {
     name_lines::invariant(data, &parse_names(data, Scope::Subtree, Scope::Below));
+}
+
+/// The first byte says the shape of the lines. Names that were found are what reading them alone finds, and merging
+/// them loses none.
+fn lines_of_lists(data: &[u8]) {
+    let (kind, lines) = data.split_first().unwrap_or((&0, &[]));
+    let frame = |before: &str, behind: &str, scope| Frame {
+        before: before.into(),
+        behind: behind.into(),
+        scope,
+        has_addresses: kind & 8 != 0,
+    };
+    let mut shape = Shape { comments: vec![b"#".to_vec(), b"!".to_vec()], ..Shape::default() };
+    match kind % 4 {
+        0 => shape.frames = vec![frame("", "", Scope::Exact), frame("*.", "", Scope::Below)],
+        1 => shape.frames = vec![frame("||", "^", Scope::Subtree), frame("0.0.0.0 ", "", Scope::Exact)],
+        2 => shape.frames = vec![frame("", " CNAME .", Scope::Exact), frame("*.", " CNAME .", Scope::Below)],
+        _ => shape.separators = Some(if kind & 4 == 0 { Vec::new() } else { b",;".to_vec() }),
+    }
+    shape.special_labels = vec![b"rpz-ip".to_vec()];
+    let found = list_lines::parse(lines, &shape);
+    list_lines::invariant(lines, &found);
+    for names in &found.names {
+        assert_eq!(&list_lines::sorted(names), names);
+    }
+    let [exact, below, subtree] = &found.names;
+    let merged = list_lines::merged(exact, below, subtree).concat();
+    assert_eq!(list_lines::sorted(&merged).len(), merged.len());
+    assert_eq!(list_lines::sorted(&found.names.concat()), list_lines::sorted(&merged));
 }
 
 /// The first byte says whether columns end at punctuation too.
