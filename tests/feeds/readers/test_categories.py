@@ -113,6 +113,18 @@ def test_a_format_without_categories_gives_nothing_under_a_table(word: str) -> N
     assert len(content.excepted) == (word == "adblock")
 
 
+def test_a_malformed_line_is_one_whatever_its_category() -> None:
+    rows = b"a.example,known\nno name,another\nb..example,known\nc.example,another\n192.0.2.1-192.0.2.0,x\n"
+    content = read(b"domain,category\n" + rows, "csv", reasons={"known": "phishing"}).content
+    assert [(reject.line, reject.rule.id) for reject in content.rejects] == [
+        (3, "G9.character"),
+        (4, "G9.label"),
+        (5, "G9.category"),
+        (6, "G9.range"),
+    ]
+    assert content.counts["entries"] == 1
+
+
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(ClearwayError) as error:
         read(b"domain,what\na.example,Phishing\n", "csv:domain:nothing")

@@ -164,16 +164,16 @@ def test_a_line_over_64_kib_is_one_malformed_line() -> None:
     assert [(reject.line, reject.rule.id) for reject in content.rejects] == [(2, "G2.long-line")]
 
 
-def test_millions_of_lines_that_are_no_entry_are_no_list() -> None:
-    error = refused(b"x\n" * 4_000_001, "domains")
-    assert (error.id, "4000000" in error.message) == ("feeds.E019", True)
+def test_half_a_million_malformed_lines_that_are_most_of_a_list_are_no_list() -> None:
+    error = refused(b"x\n" * 600_000, "domains")
+    assert (error.id, "500000" in error.message) == ("feeds.E019", True)
 
 
 def test_a_range_cannot_grow_without_bound() -> None:
     wide = b"1::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe\n"
-    content = read(wide * 20_000 + b"192.0.2.1\n", "ip-plain").content
+    content = read(wide * 4_000 + b"192.0.2.1\n", "ip-plain").content
     assert content.counts["v6"] <= 254
-    assert content.counts["lines"] == 20_001
+    assert content.counts["lines"] == 4_001
 
 
 def test_a_wrong_format_is_refused_with_the_one_that_fits() -> None:

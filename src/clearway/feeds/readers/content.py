@@ -253,8 +253,15 @@ def entries_of(lines: ListLines) -> Entries:
 _Heap = tuple[str | None, bool]
 """Which entries belong together: their reason (None without a table, and of exceptions), whether they are excepted."""
 
+LEFT_OUT = ""
+"""In place of a reason: its category has none. Such lines are held against their format all the same."""
+
 RANGE_PREFIXES_MAX = 500_000
 """That ranges may make which the engine did not read: each can stand for 254. Those after them are refused."""
+ITEMS_MAX = 4_000_000
+"""Values of one list that a reader looks at one by one: a document can hold more of them than bytes in memory."""
+MALFORMED_MAX = 500_000
+"""Malformed lines past which a list with fewer entries is given up: it is none, whatever the rest of it is."""
 BATCH_ITEMS = 1 << 14
 """Items that say one thing are read by the engine, so many at a time."""
 
@@ -272,12 +279,20 @@ class Gatherer:
         self._reasons = asked.reasons
         self._categories: Counter[str] = Counter()
         self._labels_min = labels_min
+        self._items = 0
         self._range_room = RANGE_PREFIXES_MAX
         self._piles: dict[_Heap, _Pile] = defaultdict(_Pile)
         self._batches: dict[tuple[NameScope, _Heap], list[Item]] = {}
 
     def take(self, item: Item) -> None:
-        """A line counts once: where one of its values is refused, all of it is."""
+        """A line counts once: where one of its values is refused, all of it is. Raises feeds.E019 for too many."""
+        self._items += 1
+        if self._items > ITEMS_MAX:
+            raise Unfit("feeds.E019", lines=ITEMS_MAX)
+        if self._items % BATCH_ITEMS == 0 and len(self.rejects) > max(MALFORMED_MAX, self.entry_lines):
+            malformed = len(self.rejects) - self.rejects.count(UNSUPPORTED)
+            if malformed > max(MALFORMED_MAX, self.entry_lines):
+                raise Unfit("feeds.E019", lines=MALFORMED_MAX)
         meaning = item.meaning
         if isinstance(meaning, Rule):
             self.rejects.add(item.line, meaning, item.text)
@@ -289,9 +304,7 @@ class Gatherer:
         if said.categories:
             self._count(said.categories)
         reason = None if self._reasons is None or said.exception else self._reason_of(said.categories)
-        if reason is None and self._reasons is not None and not said.exception:
-            self.rejects.add(item.line, Rule.CATEGORY, item.text)
-        elif len(meaning) == 1:
+        if len(meaning) == 1:
             heap = (reason, said.exception)
             batch = self._batches.setdefault((said.scope, heap), [])
             batch.append(item)
@@ -306,11 +319,11 @@ class Gatherer:
             if shown in self._categories or len(self._categories) < CATEGORIES_MAX:
                 self._categories[shown] += 1
 
-    def _reason_of(self, categories: tuple[str, ...]) -> str | None:
-        """By the first category that the table has."""
+    def _reason_of(self, categories: tuple[str, ...]) -> str:
+        """By the first category that the table has; LEFT_OUT where it has none."""
         table = self._reasons or {}
         keys = (category.strip().casefold() for category in categories)
-        return next((table[key] for key in keys if key in table), None)
+        return next((table[key] for key in keys if key in table), LEFT_OUT)
 
     def take_read(self, lines: ListLines) -> None:
         """Lines that the engine read; not its others."""
@@ -329,11 +342,16 @@ class Gatherer:
         else:
             frame = (b"", b"", int(scope), scope != NameScope.BELOW)
             lines = _engine.parse_list(joined.encode("utf-8", "replace"), [frame], [], [])
-            self.entry_lines += lines.entries
-            self._piles[heap].read.append(entries_of(lines))
             others = (np.frombuffer(lines.others, dtype=np.uint64)[::3] - np.uint64(1)).tolist()
             for at in (at for at, text in enumerate(texts) if text.isspace()) if lines.blank else ():
                 self._take_slowly(items[at], items[at].meaning, heap[0])
+            if heap[0] == LEFT_OUT:
+                unusual = {*others, *(at for at, text in enumerate(texts) if text.isspace())}
+                for item in (item for at, item in enumerate(items) if at not in unusual):
+                    self.rejects.add(item.line, Rule.CATEGORY, item.text)
+            else:
+                self.entry_lines += lines.entries
+                self._piles[heap].read.append(entries_of(lines))
         for at in others:
             self._take_slowly(items[at], items[at].meaning, heap[0])
 
@@ -345,6 +363,9 @@ class Gatherer:
                 self.rejects.add(item.line, value, item.text)
                 return
             found += [(said.exception, each) for each in value]
+        if reason == LEFT_OUT:
+            self.rejects.add(item.line, Rule.CATEGORY, item.text)
+            return
         for exception, each in found:
             self._piles[None if exception else reason, exception].add(each)
         self.entry_lines += 1

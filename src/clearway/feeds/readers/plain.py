@@ -144,7 +144,7 @@ def addresses(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     what is refused: there it raises feeds.E018."""
     if _HOSTS_LOOK.search(text, 0, _LOOK_BYTES):
         raise Unfit("feeds.E018", format="a list of addresses", best="hosts")
-    return lines.read(text, Shape(separators=""), _address_line, asked)
+    return lines.read(text, Shape(comments=("!",), separators=""), _address_line, asked)
 
 
 def geofeed(text: bytes, asked: Asked = NOTHING_MORE) -> Content:

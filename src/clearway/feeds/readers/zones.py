@@ -15,6 +15,7 @@ from clearway.feeds.readers import lines
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
 from clearway.feeds.readers.rules import Rule
+from clearway.feeds.readers.values import NAME_BYTES_MAX
 
 REFUSES = frozenset({".", "*.", "rpz-drop."})
 """Targets: no such name, no data, no answer."""
@@ -80,8 +81,10 @@ class _Zone:
 def _directive(zone: _Zone, fields: list[str]) -> Meaning:
     word = fields[0].upper()
     if word == "$ORIGIN" and len(fields) > 1:
-        zone.origin = _absolute(zone, fields[1])
-        zone.name = zone.name or zone.origin
+        origin = _absolute(zone, fields[1])
+        if len(origin) > NAME_BYTES_MAX:
+            return Rule.LENGTH
+        zone.origin, zone.name = origin, zone.name or origin
         return []
     if word == "$TTL":
         return []
