@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -172,7 +173,9 @@ def compile_wanted(
     """
     progress("compile", 0, 1)
     with state.alone("compile.lock"), storing(state.path):
-        opened = _opened(state, now, inside)
+        with ThreadPoolExecutor(1) as beside:
+            reading = beside.submit(_current, state)  # hashed while the lists are
+            opened = _opened(state, now, inside)
         usable = [(each, stored) for each, stored, _ in opened if stored is not None]
         lists = [_snapshot_list(each, now) for each, _ in usable]
         skipped = [
@@ -180,7 +183,7 @@ def compile_wanted(
         ]
         spared = _spared(state, [stored for _, stored in usable], now)
         lists += [each for each, _ in spared]
-        current, shared = _current(state), shared_ranges.in_force(state)
+        current, shared = reading.result(), shared_ranges.in_force(state)
         if current is not None and compile_lists.is_of(current, lists, skipped, shared):
             path = current.path
         else:
