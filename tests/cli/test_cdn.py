@@ -92,6 +92,7 @@ def test_a_vendors_file_is_added_shown_updated_and_removed(cli: Call, aws: Path)
     rows = {row["name"]: row for row in cli("cdn", "list", "--json").json["sources"]}
     assert rows["aws"]["counts"] == {"front-end": 3, "single-tenant": 1}
     assert rows["aws"]["source"] == str(aws)
+    assert cli("cdn", "list", "--json").json["undivided"] == ["azure", "oracle"]
     assert not rows["bundled-amazon"]["counts_now"]
     assert "comes with Clearway (MISP/misp-warninglists)" in cli("cdn", "list").out
     assert cli("cdn", "update", "--json").json["sources"][0]["unchanged"]
@@ -129,7 +130,11 @@ def test_check_shows_source_and_age_of_what_there_is(cli: Call) -> None:
     assert rows["bundled-cloudflare"]["age_s"] > 0
     assert document["names"] is None
     assert document["front_end_v4"] > 10_000_000
-    assert "how much they miss: clearway cdn check --names FILE" in cli("cdn", "check").out
+    assert document["undivided"] == ["aws", "azure", "oracle"]
+    told = cli("cdn", "check").out
+    assert "how much they miss: clearway cdn check --names FILE" in told
+    assert "front ends of aws, azure, oracle (CloudFront," in told
+    assert "clearway cdn add --all; azure: clearway cdn add azure FILE" in told
 
 
 def test_check_counts_what_names_resolved_now_are_missed(cli: Call, aws: Path, resolver: str, tmp_path: Path) -> None:

@@ -184,8 +184,9 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
     from clearway.store import shared_ranges
 
     rows = shared_ranges.rows(directory, now)
+    undivided = _undivided(shared_ranges.in_force(directory))
     if json:
-        show.document({"sources": rows})
+        show.document({"sources": rows, "undivided": undivided})
         return
     table = show.table(
         "source", "vendor", "class", "ranges", "fetched", "published", "every", "counts", "from", right=("ranges",)
@@ -210,6 +211,7 @@ def list_(state: StateOption = None, json: JsonOption = False) -> None:
         if row["rejected"]
     ]
     show.put(table, *notes)
+    _tell_undivided(undivided)
 
 
 @app.command()
@@ -243,6 +245,7 @@ def check(
         "vendors": _by_vendor(ranges, now),
         "front_end_v4": ranges.shared.front_ends.count(4),
         "single_tenant_v4": ranges.shared.single_tenant.count(4),
+        "undivided": _undivided(ranges),
         "names": None,
     }
     if names is not None:
@@ -255,6 +258,22 @@ def check(
         show.document(document)
     else:
         _tell_check(document)
+
+
+def _undivided(ranges: SharedRanges) -> list[str]:
+    from clearway.feeds.shared_bundle import undivided
+
+    return undivided(ranges)
+
+
+def _tell_undivided(vendors: list[str]) -> None:
+    """What the lists of the package cannot know."""
+    if not vendors:
+        return
+    whose = f"\nfront ends of {', '.join(vendors)} (CloudFront, Global Accelerator, S3, Front Door …)"
+    print(f"{whose} count as let to tenants, and lists may refuse")
+    print("single hosts of them for a day: only the vendors' own lists tell the two apart. Fetch those:")
+    print("clearway cdn add --all" + ("; azure: clearway cdn add azure FILE" if "azure" in vendors else ""))
 
 
 def _by_vendor(ranges: SharedRanges, now: datetime) -> list[dict[str, Any]]:
@@ -297,6 +316,7 @@ def _tell_check(document: dict[str, Any]) -> None:
         f"\nfront ends: {show.count(document['front_end_v4'])} IPv4 addresses, refused by name only; "
         f"single-tenant clouds: {show.count(document['single_tenant_v4'])}, refused as single hosts for a day"
     )
+    _tell_undivided(document["undivided"])
     found = document["names"]
     if found is None:
         print("how much they miss: clearway cdn check --names FILE")

@@ -17,6 +17,7 @@ import numpy as np
 
 from clearway.feeds.readers import table
 from clearway.feeds.readers.content import Entries
+from clearway.feeds.shared_vendors import VENDORS
 from clearway.policy import arrays
 from clearway.policy.model import Prefix
 from clearway.policy.names import StoredNames
@@ -94,3 +95,16 @@ def bundled() -> tuple[Bundled, ...]:
 def bundled_ranges() -> SharedRanges:
     """What they make together, where nothing else is known."""
     return SharedRanges([(each.source, {each.claim: each}) for each in bundled()])
+
+
+def undivided(ranges: SharedRanges) -> list[str]:
+    """Vendors whose front ends count as let to tenants: of them only a list of the package is known, which does not
+    tell the two apart. What the vendor publishes does."""
+    claims: dict[str, set[Claim]] = {}
+    for source, held in ranges.held:
+        claims.setdefault(source.vendor, set()).update(held)
+    return [
+        row.name
+        for row in VENDORS.values()
+        if Claim.FRONT_END in row.tags.values() and claims.get(row.name) == {Claim.SINGLE_TENANT}
+    ]
