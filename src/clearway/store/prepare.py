@@ -11,16 +11,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
-from clearway.feeds import fetch, files
+from clearway.feeds import fetch, files, guard_rules
 from clearway.feeds.feed_settings import FeedSettings
+from clearway.feeds.readers import stix, table
 from clearway.feeds.readers.content import Entries
 from clearway.policy import parts, snapshot
 from clearway.policy.model import Prefix
-from clearway.store import judge
+from clearway.store import judge, protect
 from clearway.store.change import NewVersion
 from clearway.store.database import told
 from clearway.store.models import FeedVersion
@@ -49,10 +50,13 @@ def prepare(
     """Fetches `source`, has it judged, keeps its entries. The version, `quarantined` or not, and the format found.
 
     `name`: the list that it is of, None for a new one. A server is asked for news only where entries of that URL are
-    held, read by the same settings. Raises feeds.E001 to E033, store.E002, E003.
+    held, read by the same settings and judged by the same protected set. Raises feeds.E001 to E033, store.E002, E003.
     """
     settings = settings or FeedSettings()
     known = _known(state, source, format, settings, name)
+    protected_by = protect.in_one_word(now, inside)
+    if known and (known.judgement.get("protected_by") != protected_by or _is_old_by_now(known, settings, now)):
+        known = None
     try:
         fetched = fetch.fetch(
             source,
@@ -95,7 +99,7 @@ def prepare(
         fetched.last_modified,
         by_reason,
         fetched.sha256,
-        {**judged.document, "read_as": read_as(settings, judged.format)},
+        {**judged.document, "read_as": read_as(settings, judged.format), "protected_by": protected_by},
     )
     _keep_fresh(state, version.contents)
     progress("store", 1, 1)
@@ -156,6 +160,17 @@ def _known(
             files.open(state.feeds, content, verify=False)
         return newest
     return None
+
+
+def _is_old_by_now(version: FeedVersion, settings: FeedSettings, now: datetime) -> bool:
+    """Whether time alone may have changed what there is to say of it: it is read again, whatever its server says."""
+    if table.reader_of(version.feed.format).read is stix.stix:  # its indicators end one by one
+        return True
+    published = version.judgement.get("published")
+    if not published:
+        return False
+    days = guard_rules.checked(settings.thresholds, version.feed.format)["age_days"]
+    return now - datetime.fromisoformat(published) > timedelta(days=days)
 
 
 def _damaged(state: StateDirectory) -> set[str]:

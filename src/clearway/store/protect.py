@@ -1,14 +1,18 @@
 """What an operator protects from all lists, and what of the bundled set is not protected here. Decided, then done.
 
-It holds for every list that is judged from then on; lists in force keep what they have until they are fetched again.
+It holds for every list that is judged from then on: lists in force keep what they have until they are fetched again,
+and then are judged anew, also where their source says that nothing changed.
 Imported after `store.setup`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from django.db import transaction
@@ -101,6 +105,15 @@ def in_force(now: datetime, inside: Sequence[Prefix] = ()) -> Protected:
         tuple(Row(_value(row.target), GuardRule.OWN, _source(row)) for row in rows if not row.removed),
         tuple(Removal(_value(row.target), _source(row)) for row in rows if row.removed),
     )
+
+
+@told
+def in_one_word(now: datetime, inside: Sequence[Prefix] = ()) -> str:
+    """The same for another protected set, another word: what was judged by one need not hold by the other."""
+    rows = [f"{target} {removed:d}" for target, removed in ProtectedRow.objects.values_list("target", "removed")]
+    granted = [str(grant.prefix) for grant in wanted.grants(now)]
+    said = [version("clearway"), sorted(map(str, inside)), sorted(granted), sorted(rows)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=2)
