@@ -103,6 +103,7 @@ def gateways() -> Iterator[dict[tuple[bool, bool], tuple[PolicySettings, Gateway
     rules,
     rules,
     rules,
+    rules,
     st.booleans(),
     st.booleans(),
 )
@@ -111,6 +112,7 @@ def test_kernel_and_reference_agree(
     frames: list[bytes],
     direction: Direction,
     listed: list[tuple[Prefix, bool]],
+    seen: list[tuple[Prefix, bool]],
     blocked: list[tuple[Prefix, bool]],
     spared: list[tuple[Prefix, bool]],
     granted: list[tuple[Prefix, bool]],
@@ -123,7 +125,12 @@ def test_kernel_and_reference_agree(
     def until(live: bool) -> int:
         return now_ns + 10**12 if live else 1
 
-    sets = {exception: [p for p, e in listed if e == exception] for exception in (False, True)}
+    lists = [
+        (f"{only_seen} {exception}", PrefixSet(held), arrays.of_prefixes(held), exception, only_seen)
+        for only_seen, given in ((False, listed), (True, seen))
+        for exception in (False, True)
+        for held in [[prefix for prefix, spares in given if spares == exception]]
+    ]
     rows: dict[tuple[bytes, int], list[int]] = {}
     for exception, group in ((False, blocked), (True, spared)):
         for prefix, live in group:
@@ -131,7 +138,7 @@ def test_kernel_and_reference_agree(
     grants = {prefix: until(live) for prefix, live in granted if prefix.length}
     policy = Policy(
         chosen,
-        [ListRules(str(e), Reason.MALWARE, PrefixSet(group), e) for e, group in sets.items()],
+        [ListRules(name, Reason.MALWARE, held, spares, observe=only) for name, held, _, spares, only in lists],
         [
             OverlayRule(Prefix.from_mapped(*key), times[exception], exception)
             for key, times in rows.items()
@@ -142,7 +149,7 @@ def test_kernel_and_reference_agree(
     overlay = [(*key, *times) for key, times in rows.items()]
     green = [(*prefix.mapped(), end) for prefix, end in grants.items()]
     moment = Rules(policy, overlay, green)  # type: ignore[arg-type]
-    entries = [ListEntries(str(e), Reason.MALWARE, *arrays.of_prefixes(group), e) for e, group in sets.items()]
+    entries = [ListEntries(name, Reason.MALWARE, *held, spares, observe=only) for name, _, held, spares, only in lists]
     made = Moments(compile_base(entries), (moment, moment), [])
     for hook in HOOKS:
         fragments = FragmentTable()

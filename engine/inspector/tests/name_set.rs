@@ -54,7 +54,7 @@ fn many_names_are_all_found_and_give_the_same_bytes_each_time() {
     // More than the builder hashes at a time, so that several threads have a part of them
     let names = |list: u32| (0..60_000).map(move |n| format!("host{}.list{list}.example", n * 7919 % 60_000));
     let text = |list: u32| names(list).map(|name| name + "\n").collect::<String>();
-    let (first, second) = (text(1), text(2) + &text(1)[..100_000].rsplit_once('\n').unwrap().0 + "\n");
+    let (first, second) = (text(1), text(2) + text(1)[..100_000].rsplit_once('\n').unwrap().0 + "\n");
     let lists = [listed(1, Scope::Subtree, false, &first), listed(2, Scope::Exact, false, &second)];
     let built = build(KEYS, &lists).unwrap();
     let set = NameSet::open(built.set.as_slice()).unwrap();
