@@ -64,7 +64,7 @@ def test_a_list_is_added_shown_updated_and_removed(cli: Call, state: Path, a_lis
     assert (state / "snapshots" / "current").is_dir()
     assert "unchanged drop · 3 entries" in cli("feed", "update").out
     a_list.write_text("185.0.2.0/24\n")
-    assert "updated drop · 1 entries" in cli("feed", "update", "drop").out
+    assert "updated drop · 1 entry ·" in cli("feed", "update", "drop").out
     assert "removed drop · decision 5" in cli("feed", "remove", "drop", "--note", "over").out
     assert cli("feed", "list").out.startswith("there is no list yet")
     assert cli("feed", "add", "drop", a_list, "--reason", "malware").code == 0, "a name may come back"

@@ -26,10 +26,10 @@ def test_quarantine_is_told_everywhere_and_decided_by_a_person(cli: Call, source
     assert "drop: a version of" in cli("feed", "list").out and "is quarantined by G4" in cli("feed", "list").out
     shown = cli("feed", "quarantine", "show", "drop").out
     assert "  G4: it is far smaller or larger than the last good one: 1 entries after 41" in shown
-    assert "  released, it would bring 1 addresses, 0 names" in shown
+    assert "  released, it would bring 1 address, 0 names" in shown
     assert cli("feed", "quarantine", "list", "--json").json["quarantine"][0]["state"] == "waits"
     told = cli("feed", "quarantine", "release", "drop", "--note", "they said so")
-    assert told.out.startswith("released drop · 1 entries · malware · until ")
+    assert told.out.startswith("released drop · 1 entry · malware · until ")
     assert cli("feed", "quarantine", "list").out == "nothing is in quarantine\n"
     assert "released" in cli("feed", "quarantine", "list", "--all").out
     assert cli("feed", "quarantine", "discard", "drop").code == 1

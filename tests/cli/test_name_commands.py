@@ -39,7 +39,7 @@ def test_help_says_what_a_name_covers(cli: Call) -> None:
 
 def test_a_list_of_names_is_found_from_its_look_enforced_updated_and_removed(cli: Call, names: Path) -> None:
     told = cli("feed", "add", "phish", names, "--reason", "phishing")
-    assert told.out.startswith("added phish · 3 names · 1 addresses · phishing · until ")
+    assert told.out.startswith("added phish · 3 names · 1 address · phishing · until ")
     row = cli("feed", "list", "--json").json["lists"][0]
     assert (row["format"], row["addresses"], row["names"], row["entries"]) == ("domains", 1, 3, 4)
     assert [part.split()[:4] for part in cli("feed", "list").out.splitlines()] == [
@@ -48,7 +48,7 @@ def test_a_list_of_names_is_found_from_its_look_enforced_updated_and_removed(cli
     ]
     assert cli("explain", "login.bad.example", "--json").json["decided_by"]["list"] == "phish"
     names.write_text("new.example\n")
-    assert "updated phish · 1 names" in cli("feed", "update", "phish").out
+    assert "updated phish · 1 name ·" in cli("feed", "update", "phish").out
     assert cli("explain", "login.bad.example", "--json").json["outcome"] == "forwarded"
     cli("feed", "remove", "phish")
     assert cli("explain", "new.example", "--json").json["outcome"] == "forwarded"

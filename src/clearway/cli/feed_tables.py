@@ -118,9 +118,10 @@ def tell_version(verb: str, answer: dict[str, Any], directory: StateDirectory) -
     counts = answer["counts"]
     addresses = counts.get("v4", 0) + counts.get("v6", 0)
     names = counts.get("names", 0)
-    held = [f"{show.count(names)} names"] if names else []
+    held = [show.plural(names, "name")] if names else []
     if addresses or not names:
-        held.append(f"{show.count(addresses)} {'addresses' if names else 'entries'}")
+        one, more = ("address", "addresses") if names else ("entry", "entries")
+        held.append(f"{show.count(addresses)} {one if addresses == 1 else more}")
     words = [f"{verb} {answer['feed']}", *held, answer["reason"]]
     words.append(f"until {show.moment(answer['until'])} ({show.left(answer['until'], now)})")
     words.append(f"decision {answer['decision']}")

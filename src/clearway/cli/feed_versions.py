@@ -79,8 +79,9 @@ def diff(
         return
     told = [f"{name}: version {counts['old']} → {counts['new']}"]
     for side, sign in (("removed", "-"), ("added", "+")):
-        told.append(f"  {sign} {show.plural(counts[side]['addresses'], 'address')}".replace("addresss", "addresses"))
-        told[-1] += f", {show.plural(counts[side]['names'], 'name')} {side}"
+        addresses = counts[side]["addresses"]
+        held = f"{show.count(addresses)} {'address' if addresses == 1 else 'addresses'}"
+        told.append(f"  {sign} {held}, {show.plural(counts[side]['names'], 'name')} {side}")
     print("\n".join(told))
     for entry in islice(found.entries(), SHOWN_MAX):
         scope = {"subtree": " and below", "below": " below it alone"}.get(entry["scope"] or "", "")

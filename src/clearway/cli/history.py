@@ -62,11 +62,9 @@ def why(row: dict[str, Any]) -> str:
     parts = [row["reason"], row["organisation"], detail.get("scope", "")]
     if row["until"]:
         parts.append(f"until {show.moment(row['until'], zone=False)}")
-    if row["kind"] == "feed-version":
-        parts.append(
-            f"{show.count(sum(detail.get('counts', {}).get(key, 0) for key in ('v4', 'v6', 'names')))} entries"
-        )
-    elif row["kind"] in ("feed-add", "cdn-add"):
+    if row["kind"].startswith("feed-"):
+        parts.append(_of_list(row["kind"], detail))
+    elif row["kind"] == "cdn-add":
         parts.append(detail.get("source", ""))
     elif row["kind"] == "cdn-version":
         kept = {key: number for key, number in detail.get("counts", {}).items() if key in detail.get("contents", {})}
@@ -79,6 +77,27 @@ def why(row: dict[str, Any]) -> str:
     elif row["kind"] == "bypass":
         parts.append("on" if detail.get("on") else "off")
     return " · ".join(part for part in (*parts, row["note"]) if part)
+
+
+def _of_list(kind: str, detail: dict[str, Any]) -> str:
+    """The same of a decision about a list."""
+    if kind == "feed-version":
+        held = sum(detail.get("counts", {}).get(key, 0) for key in ("v4", "v6", "names"))
+        return "1 entry" if held == 1 else f"{show.count(held)} entries"
+    if kind == "feed-add":
+        return f"{detail.get('source', '')}{' · observed' if detail.get('observe') else ''}"
+    if kind == "feed-quarantine":
+        return f"not taken, by rule {detail.get('rule', '')}"
+    if kind == "feed-release":
+        return f"version {detail.get('content', '')[:12]}, though {', '.join(detail.get('rules', ()))} says no"
+    if kind == "feed-discard":
+        return f"what decision {detail.get('quarantine', '')} kept out"
+    if kind == "feed-rollback":
+        return f"version {detail['from']['version']} → {detail['to']['version']}"
+    if kind == "feed-settings":
+        before, after = detail.get("before", {}), detail.get("after", {})
+        return ", ".join(key for key in after if before.get(key) != after[key]) or "nothing changed"
+    return ""
 
 
 def _canonical(target: str | None) -> str | None:

@@ -29,6 +29,8 @@ ABOUT_THE_LIST = ("feeds.E003", "feeds.E007")
 """What a fetch may end in that condemns the list; all else is said of the network or the server, and tried again."""
 SHARE_WATCHED = 0.01
 """Part of IPv4 that other lists hold, from which it pays to count what they have in common once."""
+INPUT, INPUT_SHOWN = "-", "standard input"
+"""Standard input, as a person names it, and as fetch.Fetched.origin does."""
 TOLD_MAX = 20
 """Of samples in a version's row."""
 
@@ -97,7 +99,7 @@ def _judged(said: Judgement, format: str | None, origin: str) -> Judged:
     told |= {"alarms": document["alarms"][:TOLD_MAX], "held_back": document["held_back"][:TOLD_MAX]}
     told["malformed"] = [{"line": line, "text": text} for line, text in said.malformed[:TOLD_MAX]]
     if said.verdict == QUARANTINE:
-        told["refusal"] = said.error(origin).as_json()["error"]
+        told["refusal"] = said.error(origin, INPUT if origin == INPUT_SHOWN else None).as_json()["error"]
     counts = {**said.counts, "v4_addresses": addresses_of(said.releasable.v4)}
     return Judged(said.format or format or "", said.releasable, dict(said.releasable_by_reason), counts, told)
 
