@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -112,8 +112,14 @@ def in_one_word(now: datetime, inside: Sequence[Prefix] = ()) -> str:
     """The same for another protected set, another word: what was judged by one need not hold by the other."""
     rows = [f"{target} {removed:d}" for target, removed in ProtectedRow.objects.values_list("target", "removed")]
     granted = [str(grant.prefix) for grant in wanted.grants(now)]
-    said = [version("clearway"), sorted(map(str, inside)), sorted(granted), sorted(rows)]
+    said = [_version(), sorted(map(str, inside)), sorted(granted), sorted(rows)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+@cache
+def _version() -> str:
+    """Of the package, which what is bundled comes with; looked for in files."""
+    return version("clearway")
 
 
 @lru_cache(maxsize=2)
