@@ -1,17 +1,19 @@
-"""Rows of Decision and FeedVersion are written once: by the model, by a query, by SQL behind our back."""
+"""Rows of Decision, FeedVersion and Quarantine are written once: by the model, by a query, by SQL behind our back."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
-from clearway.store import decide
+from clearway.store import decide, quarantine
 from clearway.store.change import NewVersion
 from clearway.store.database import errors
-from clearway.store.models import Decision, FeedVersion
+from clearway.store.models import Decision, FeedVersion, Quarantine
 from clearway.store.requests import BlockRequest, FeedAddRequest
 
 
@@ -22,10 +24,13 @@ def rows(state: StateDirectory, now: datetime) -> None:
     request = FeedAddRequest(name="drop", source="/lists/drop.txt", reason="malware")
     version = NewVersion("ab" * 32, {"v4": 1, "v6": 0}, "/lists/drop.txt")
     decide.feed_add(request, "ip-plain", version, now, "alice")
+    condemned = replace(version, judgement={"verdict": "quarantine-feed", "rule": "G4", "rules": ["G4"]})
+    with pytest.raises(ClearwayError):
+        quarantine.hold("drop", condemned, now, "alice")
 
 
-@pytest.mark.parametrize("model", [Decision, FeedVersion])
-def test_a_row_is_neither_saved_again_nor_deleted(model: type[Decision] | type[FeedVersion]) -> None:
+@pytest.mark.parametrize("model", [Decision, FeedVersion, Quarantine])
+def test_a_row_is_neither_saved_again_nor_deleted(model: Any) -> None:
     row = model.objects.order_by("id").first()
     assert row is not None
     for change in (row.save, row.delete):
@@ -34,8 +39,8 @@ def test_a_row_is_neither_saved_again_nor_deleted(model: type[Decision] | type[F
         assert raised.value.id == "store.E006"
 
 
-@pytest.mark.parametrize("model", [Decision, FeedVersion])
-def test_a_query_neither_updates_nor_deletes(model: type[Decision] | type[FeedVersion]) -> None:
+@pytest.mark.parametrize("model", [Decision, FeedVersion, Quarantine])
+def test_a_query_neither_updates_nor_deletes(model: Any) -> None:
     rows = model.objects.all()
     for change in (lambda: rows.update(pk=9), rows.delete, lambda: rows.bulk_update(list(rows), ["id"])):
         with pytest.raises(ClearwayError) as raised:
@@ -49,6 +54,8 @@ STATEMENTS = [
     "DELETE FROM decision",
     "UPDATE feed_version SET content = 'x'",
     "DELETE FROM feed_version",
+    "UPDATE feed_quarantine SET sha256 = 'x'",
+    "DELETE FROM feed_quarantine",
     "INSERT OR REPLACE INTO decision (id, at, actor, kind, target, reason, organisation, note, detail) "
     "VALUES (1, '2026-01-01', 'mallory', 'unblock', '', '', '', '', '{}')",
 ]
