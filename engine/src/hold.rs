@@ -26,6 +26,7 @@ use crate::abi::{hold_state, inspector_count, limit, name_class};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::hold_answers::{answer, spoken};
+use crate::hold_company::{Company, COMPANY};
 use crate::hold_events::{key_of, Refusals, Refused};
 use crate::hold_flows::{Flows, REFUSED_NS};
 use crate::hold_live::{bytes_of, Between, KeyBytes, Kind, UDP};
@@ -169,18 +170,25 @@ impl<'a> Turn<'a> {
         let mut buffer = vec![0; tap::FRAME_BYTES_MAX];
         let (mut drops_ns, begun_ns) = (self.now_ns, self.now_ns);
         let (mut collected, mut ending_ns) = (false, None);
+        let (mut ready, mut company, mut waited_ns) = ([true; 2], Company::default(), self.now_ns);
         loop {
             self.now_ns = clock::boot_ns()?;
             self.tables.beat(self.now_ns);
             self.rules = self.hold.rules();
-            let mut read = 0;
-            for direction in 0..2 {
-                read += self.batch(direction, &mut buffer)?;
-                self.now_ns = clock::boot_ns()?;
-                self.tables.beat(self.now_ns);
+            let (mut read, mut drained) = (0, true);
+            for (direction, has_some) in ready.into_iter().enumerate() {
+                // What poll() did not name was empty
+                if has_some {
+                    let of_tap = self.batch(direction, &mut buffer)?;
+                    read += of_tap;
+                    drained &= of_tap < BATCH_FRAMES_MAX;
+                    self.now_ns = clock::boot_ns()?;
+                    self.tables.beat(self.now_ns);
+                }
             }
-            if read == 0 {
-                self.empty_ns = self.now_ns;
+            if drained {
+                // What was in a TAP before the wait was read, or poll() would have named it
+                self.empty_ns = waited_ns;
             }
             self.write_withheld();
             self.move_on()?;
@@ -199,9 +207,8 @@ impl<'a> Turn<'a> {
                     return self.last(&mut buffer);
                 }
             }
-            if read == 0 {
-                self.wait();
-            }
+            waited_ns = self.now_ns;
+            ready = if drained { self.wait(company.after(read as u32, self.now_ns)) } else { [true; 2] };
         }
     }
 
@@ -220,7 +227,11 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    fn wait(&self) {
+    /// Which TAPs have something.
+    fn wait(&self, company: bool) -> [bool; 2] {
+        if company {
+            std::thread::sleep(COMPANY);
+        }
         let mut waiting = [0, 1].map(|direction: usize| libc::pollfd {
             fd: self.hold.taps[direction].as_raw_fd(),
             events: libc::POLLIN,
@@ -228,6 +239,7 @@ impl<'a> Turn<'a> {
         });
         // SAFETY: two pollfds of ours. A signal ends the wait early, which does no harm.
         unsafe { libc::poll(waiting.as_mut_ptr(), 2, BEAT_MS) };
+        waiting.map(|tap| tap.revents != 0)
     }
 
     fn move_on(&mut self) -> Result<()> {

@@ -33,6 +33,7 @@ pub mod frames;
 pub mod green_lines;
 pub mod hold;
 pub mod hold_answers;
+pub mod hold_company;
 pub mod hold_control;
 pub mod hold_events;
 pub mod hold_flows;
