@@ -35,6 +35,7 @@ def test_what_it_holds_crosses_and_is_told_of_until_it_is_enforced(wire: Wire, t
         assert answer_to(running, NAME) == b"", "it is held, and not refused"
         until(lambda: told(running, "dns"), 5, "the name is not told of")
         status = running.status()
+        assert (status["names"]["observed"], status["names"]["refused"]["dns"]) == (1, 0)
         assert sum(row["packets"] for row in status["observed"]) >= 2
         assert all(row["reason"] == "forwarded" for row in status["counters"]), status["counters"]
         hits = {row["feed"]: row["hits"] for row in status["lists"]}

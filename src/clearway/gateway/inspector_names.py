@@ -43,7 +43,7 @@ CLASSES = ("seen", "public_ech", "none")
 """enum name_protocol and enum name_class of abi.h, in the order of their numbers; a test holds them to it."""
 _REFUSED = ("dns", "http", "tls", "quic")
 _ANSWERED = ("dns", "http", "reset", "unreachable")
-_COUNTED = ("not-answered", "gave-up", "ambiguous", "lost", "events-lost", "adopted", "tap-dropped")
+_COUNTED = ("not-answered", "gave-up", "ambiguous", "lost", "events-lost", "adopted", "tap-dropped", "observed")
 
 
 class NamesInForce:
