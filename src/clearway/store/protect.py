@@ -56,7 +56,8 @@ def protect(request: TargetRequest, now: datetime, actor: str, hits: Sequence[Li
         else:
             ProtectedRow.objects.create(target=str(target), decision=decision)
     held = named(sorted({hit.feed for hit in hits}), sorted({hit.reason for hit in hits})) if hits else ""
-    warning = f"{held} hold it until they are fetched again; `clearway feed exclude` spares it now" if held else ""
+    until = "hold it until they are" if held.startswith("lists ") else "holds it until it is"
+    warning = f"{held} {until} fetched again; `clearway feed exclude` spares it now" if held else ""
     return Change(decision.pk, answer(decision, held_by=held, warning=warning))
 
 
