@@ -483,7 +483,7 @@ CATALOG: dict[str, ErrorKind] = {
         ANSWER_IS_NO,
     ),
     "feeds.E023": ErrorKind(
-        "{origin} is of no format that is read (nearest: {format}); its first line: {first}",
+        "{origin} is of no format that is read; its first line: {first}",
         "`clearway feed formats` shows those there are; name one with --format. Nothing of it is applied.",
         ANSWER_IS_NO,
         True,

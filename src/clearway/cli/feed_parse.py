@@ -146,7 +146,12 @@ def _categories(content: Content, json: bool) -> Iterator[str]:
         if json:
             yield dumps({"category": category, "lines": count}, ensure_ascii=False) + "\n"
         else:
-            yield f"{count}\t{show.plain(category)}\n"
+            yield f"{count}\t{_visible(category)}\n"
+
+
+def _visible(text: str) -> str:
+    """Without what a terminal would act on."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _rejected(content: Content, json: bool) -> Iterator[str]:
@@ -157,4 +162,4 @@ def _rejected(content: Content, json: bool) -> Iterator[str]:
             row = {"line": reject.line, "class": reject.rule.kind, "rule": reject.rule.id, "text": reject.text}
             yield dumps(row, ensure_ascii=False) + "\n"
         else:
-            yield f"{reject.line}\t{reject.rule.kind}\t{reject.rule.id}\t{reject.text}\n"
+            yield f"{reject.line}\t{reject.rule.kind}\t{reject.rule.id}\t{_visible(reject.text)}\n"

@@ -48,7 +48,7 @@ def test_lines_of_a_dress_of_their_own_go_fast_and_mean_the_same(word: str, form
     learnt, plainly, slow, slowly = both_ways(data, word)
     assert learnt == plainly
     assert slowly >= len(NAMES)
-    is_refused = not any(line.startswith("name") for line in plainly)
+    is_refused = not any(line.startswith("name") and not line.endswith("exception") for line in plainly)
     assert slow >= len(NAMES) if is_refused else slow < 20
 
 

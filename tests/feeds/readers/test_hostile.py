@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from clearway.errors import ClearwayError
-from clearway.feeds.readers import documents, packing
+from clearway.feeds.readers import content, documents, packing
 from clearway.feeds.readers.table import READERS, read
 
 SECONDS_MAX = 20.0
@@ -164,9 +164,11 @@ def test_a_line_over_64_kib_is_one_malformed_line() -> None:
     assert [(reject.line, reject.rule.id) for reject in content.rejects] == [(2, "G2.long-line")]
 
 
-def test_half_a_million_malformed_lines_that_are_most_of_a_list_are_no_list() -> None:
-    error = refused(b"x\n" * 600_000, "domains")
-    assert (error.id, "500000" in error.message) == ("feeds.E019", True)
+def test_malformed_lines_that_are_most_of_a_list_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MALFORMED_MAX", 20_000)
+    error = refused(b"x\n" * 60_000, "domains")
+    assert (error.id, "20000" in error.message) == ("feeds.E019", True)
+    assert len(read(b"x\n" * 30_000 + b"||a.example^\n" * 90_000, "adblock").content.blocked) == 1
 
 
 def test_a_range_cannot_grow_without_bound() -> None:
@@ -201,3 +203,15 @@ def test_homographs_are_names_of_their_own() -> None:
     content = read("gооgle.example\ngoogle.example\n".encode(), "domains").content  # the first in Cyrillic
     assert sum(content.blocked.names.counts().values()) == 2
     assert all(name.isascii() for name in content.blocked.names.exact.tobytes().decode().split())
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_zip_that_its_reader_would_unpack_at_once_is_refused(way: int) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", way) as archive:
+        archive.writestr("list.txt", b"\n" * (40 << 20))
+    tracemalloc.start()
+    error = refused(made.getvalue())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (error.id, "deflate" in error.message, peak < 8 << 20) == ("feeds.E008", True, True)

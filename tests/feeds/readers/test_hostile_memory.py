@@ -17,7 +17,7 @@ from clearway.feeds.readers import content
 from clearway.feeds.readers.table import read
 
 MIB = 1 << 20
-SIZE = 4 * MIB
+SIZE = 2 * MIB
 SECONDS_MAX = 60.0
 """For what takes two or three on an idle machine."""
 ALL = os.environ.get("CLEARWAY_TESTS") == "all"
@@ -41,9 +41,9 @@ def numbered(piece: str, count: int) -> bytes:
 
 
 INPUTS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "one-line": ("domains", lambda: b"a" * (200 * MIB)),
+    "one-line": ("domains", lambda: b"a" * (64 * MIB)),
     "one-line-of-names": ("hosts", lambda: b"0.0.0.0 " + filled(b"a.example ")),
-    "lines-of-one-byte": ("domains", lambda: filled(b"x\n")),
+    "lines-of-one-byte": ("domains", lambda: filled(b"x\n", MIB + MIB // 4)),
     "short-patterns": ("adblock", lambda: filled(b"@@||a.b^$x\n")),
     "exceptions": ("adblock", lambda: numbered("@@||a{}.example^\n", 100_000)),
     "open-parentheses": ("rpz", lambda: filled(b"a CNAME (\n")),

@@ -77,6 +77,9 @@ def _zip(data: bytes, limit: int) -> bytes:
             files = [entry for entry in archive.infolist() if not entry.is_dir()]
             if len(files) != 1:
                 raise _Unusable(f"it is an archive of {len(files)} files, and one is wanted")
+            if files[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Its readers of other ways unpack all of a block before they give any of it
+                raise _Unusable("it is packed by another way than deflate")
             with archive.open(files[0]) as file:
                 return file.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSError, EOFError, MemoryError) as error:

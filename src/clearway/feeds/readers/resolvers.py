@@ -27,19 +27,20 @@ def _dnsmasq_line(line: str) -> Meaning:
     option, names, target = found[1], found[2].split("/"), found[3].strip()
     if option == "address" and target not in LOOPBACKS | {"", "#"}:
         return Rule.REDIRECT
-    if option != "address" and target:
-        return Rule.OPTION  # forwards these names, or with "#" takes them out again
+    spares = option == "server" and target == "#"  # takes these names out of a wider block again
+    if option != "address" and target and not spares:
+        return Rule.OPTION  # forwards them
     if "#" in names:
         return Rule.EVERYTHING
-    wanted = [_dnsmasq_name(name.strip()) for name in names]
+    wanted = [_dnsmasq_name(name.strip(), spares) for name in names]
     refused = next((each for each in wanted if isinstance(each, Rule)), None)
     return refused or [said for each in wanted if not isinstance(each, Rule) for said in each]
 
 
-def _dnsmasq_name(name: str) -> list[Said] | Rule:
+def _dnsmasq_name(name: str, spares: bool) -> list[Said] | Rule:
     if name.startswith("*."):
-        return [Said(name[2:], NameScope.BELOW)]
-    return subtree_of(name.removeprefix("."))
+        return [Said(name[2:], NameScope.BELOW, spares)]
+    return subtree_of(name.removeprefix("."), spares)
 
 
 def dnsmasq(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
@@ -61,6 +62,9 @@ UNBOUND_REFUSES = (
 )
 """Types of a zone that refuse its name and all below it. `deny` is one more; `redirect` and `inform*` answer."""
 
+UNBOUND_SPARES = ("transparent", "always_transparent", "typetransparent")
+"""Types of a zone that take its name out of a wider one again."""
+
 _UNBOUND_ZONE = re.compile(r"local-zone:\s*[\"']?([^\s\"']+)[\"']?\s+[\"']?([a-z_]+)[\"']?")
 _UNBOUND_DATA = re.compile(r"local-data:\s*[\"'](\S+)\s+(?:\d+\s+)?(?:IN\s+)?(A|AAAA)\s+(\S+)[\"']", re.IGNORECASE)
 _UNBOUND_OPTION = re.compile(r"[a-z0-9-]+:(\s.*)?")
@@ -80,6 +84,8 @@ def _unbound_reader() -> Callable[[str], Meaning]:
                 return Rule.EVERYTHING
             if kind == "redirect" and len(redirected) < 1_000_000:
                 redirected.add(name.lower().rstrip("."))
+            if kind in UNBOUND_SPARES:
+                return subtree_of(name, exception=True)
             return subtree_of(name) if kind in (*UNBOUND_REFUSES, "deny", "inform_deny") else Rule.OPTION
         if data := _UNBOUND_DATA.fullmatch(text):
             if data[3] not in LOOPBACKS:

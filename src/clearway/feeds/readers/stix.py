@@ -27,7 +27,9 @@ def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
         raise Unfit("feeds.E022", format="stix21")
     gatherer, places = Gatherer(asked), Places(text)
     for item in found:
-        if item.get("type") == "indicator":
+        if not isinstance(item, dict):
+            gatherer.take(Item(places.line_of(""), str(item)[:200], Rule.FIELD))
+        elif item.get("type") == "indicator":
             line = places.line_of(text_of(item.get("id")))
             categories = tuple(word for key in ("indicator_types", "labels") for word in texts(item.get(key)) if word)
             for shown, meaning in _indicator(item, asked.now):
@@ -37,11 +39,11 @@ def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     return gatherer.content()
 
 
-def _objects(document: Any) -> list[dict[str, Any]] | None:
+def _objects(document: Any) -> list[Any] | None:
     """None: it is no document of STIX."""
     if isinstance(document, dict):
         if isinstance(document.get("objects"), list):
-            return objects(document["objects"])
+            return list(document["objects"])
         is_envelope = "more" in document or document.get("type") == "bundle"  # `objects` may be absent where none are
         return [document] if document.get("type") == "indicator" else [] if is_envelope else None
     found = objects(document)

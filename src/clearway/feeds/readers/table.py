@@ -87,7 +87,8 @@ READERS: dict[str, Reader] = {
     ),
     "hosts": Reader(
         plain.hosts, "0.0.0.0 bad.example a line", "each name alone",
-        "hosts(5)", "names behind an address that leads somewhere (a redirect)",
+        "hosts(5)",
+        "names behind an address that leads somewhere (a redirect); all names of a line of which one is malformed",
     ),
     "adblock": Reader(
         adblock.adblock, "||bad.example^ a line, @@||good.example^ an exception",
@@ -101,12 +102,13 @@ READERS: dict[str, Reader] = {
     ),
     "dnsmasq": Reader(
         resolvers.dnsmasq, "address=/bad.example/0.0.0.0, server=/bad.example/ or local=/bad.example/ a line",
-        "the name and all below it", "dnsmasq(8)", "all other options; address=/#/, which is every name",
+        "the name and all below it", "dnsmasq(8)",
+        "all other options; address=/#/, which is every name; server=/good.example/# is an exception",
     ),
     "unbound": Reader(
         resolvers.unbound, 'local-zone: "bad.example" always_nxdomain a line',
         "the name and all below it; local-data the name alone", "unbound.conf(5)",
-        "transparent and redirecting zones, include, all other options",
+        "redirecting zones, include, all other options; transparent zones are exceptions",
     ),
     "bind-zone": Reader(
         resolvers.bind_zone, 'zone "bad.example" { type master; file "null.zone.file"; }; a line',
@@ -152,7 +154,8 @@ READERS: dict[str, Reader] = {
         "the name and all below it",
     ),
     "csv": _csv(
-        tables.by_name(None), "any table with a header that names a domain, ip, cidr or indicator; csv:COLUMN chooses",
+        tables.by_name(None),
+        "any table with a header that names a domain, ip, cidr or indicator; csv:COLUMN or csv:COLUMN:CATEGORY chooses",
         "RFC 4180", "URLs, hashes; fields with a line break", "the name alone; the address, whichever port",
     ),
     "rfc8805-geofeed": _csv(plain.geofeed, "192.0.2.0/24,NL,NL-NH,Amsterdam, a line", "RFC 8805", "", "the prefix"),
@@ -280,7 +283,7 @@ def detect(text: bytes, origin: str = "the list") -> str:
         return "ip-plain"  # a list of nothing is one in any format
     best = sniff.best(text, READERS)
     if best is None:
-        raise ClearwayError.of("feeds.E023", origin=origin, format="any", first=sniff.first_line(text))
+        raise ClearwayError.of("feeds.E023", origin=origin, first=sniff.first_line(text))
     return best
 
 

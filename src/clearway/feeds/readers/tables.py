@@ -38,6 +38,8 @@ class Columns:
 
     values: Sequence[str]
     """The first of these that the header has holds the name or address."""
+    seconds: Sequence[str] = ()
+    """The first of these that the header has beside that says one more thing."""
     kinds: Sequence[str] = ()
     """Holds the kind of the value: `domain`, `ip:port`, `url`…"""
     paths: Sequence[str] = ()
@@ -52,6 +54,7 @@ class _Places(NamedTuple):
     """Columns by number."""
 
     value: int | None
+    second: int | None
     kind: int | None
     paths: list[int]
     categories: list[int]
@@ -81,11 +84,12 @@ class _Header:
     def places(self) -> _Places:
         """Where the columns are."""
         columns = self._columns
-        values, kinds, paths, categories = (
+        values, seconds, kinds, paths, categories = (
             [self.names.index(name) for name in names if name in self.names]
-            for names in (columns.values, columns.kinds, columns.paths, columns.categories)
+            for names in (columns.values, columns.seconds, columns.kinds, columns.paths, columns.categories)
         )
-        return _Places(values[0] if values else None, kinds[0] if kinds else None, paths, categories)
+        second = next((at for at in seconds if values and at != values[0]), None)
+        return _Places(values[0] if values else None, second, kinds[0] if kinds else None, paths, categories)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -119,7 +123,12 @@ def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
         if any(at < len(fields) and fields[at] for at in places.paths):
             return Rule.URL
         kind = fields[places.kind].lower() if places.kind is not None and places.kind < len(fields) else ""
-        meaning = _of_kind(fields[places.value], kind, scope)
+        value = fields[places.value]
+        second = fields[places.second] if places.second is not None and places.second < len(fields) else ""
+        meaning = _of_kind(value, kind, scope) if value or not second else []
+        if second and isinstance(meaning, list):
+            more = _of_kind(second, "", scope)
+            meaning = more if isinstance(more, Rule) else meaning + more
         categories = tuple(fields[at] for at in places.categories if at < len(fields) and fields[at])
         if isinstance(meaning, Rule) or not categories:
             return meaning
@@ -150,10 +159,11 @@ def _table(columns: Columns, scope: NameScope = EXACT) -> Read:
     return read
 
 
+NAME_COLUMNS = ("domain", "domain_name", "hostname", "host", "fqdn")
+ADDRESS_COLUMNS = ("dst_ip", "dstip", "ip", "ip_address", "ipaddress", "address")
 ANY_COLUMN = (
-    "domain", "domain_name", "hostname", "host", "fqdn", "dst_ip", "dstip", "ip", "ip_address", "ipaddress", "address",
-    "src_ip", "cidr", "ip_range", "network", "prefix", "netblock", "ip_prefix", "indicator", "ioc_value", "ioc",
-    "value", "url",
+    *NAME_COLUMNS, *ADDRESS_COLUMNS, "src_ip", "cidr", "ip_range", "network", "prefix", "netblock", "ip_prefix",
+    "indicator", "ioc_value", "ioc", "value", "url",
 )  # fmt: skip
 """What the column with the entry is called in files of many hands, in the order of asking."""
 
@@ -191,7 +201,8 @@ def by_name(column: str | None, category: str | None = None) -> Read:
             raise Unfit("feeds.E020", wanted=column or "domain, ip, cidr, indicator…")
         if category and not header.places().categories:
             raise Unfit("feeds.E020", wanted=category)
-        columns = Columns(values, kinds=("ioc_type", "indicator_type", "type"), categories=categories)
+        seconds = () if column else ADDRESS_COLUMNS  # beside a name, as in a pair
+        columns = Columns(values, seconds, kinds=("ioc_type", "indicator_type", "type"), categories=categories)
         return lines.read(text, Shape(), _reader(columns, EXACT), asked)
 
     return read
