@@ -28,7 +28,7 @@ def held(state: StateDirectory, now: datetime) -> int:
 def test_a_dead_source_grows_old_though_it_answers(state: StateDirectory, tmp_path: Path, now: datetime) -> None:
     """Feodo's file stood still for years and was fetched every day (firehol/blocklist-ipsets#252)."""
     made = int((now - DAY).timestamp())
-    rows = [{"cidr": f"45.9.{n}.0/24", "sblid": f"SBL{n}"} for n in range(3)]
+    rows: list[dict[str, object]] = [{"cidr": f"45.9.{n}.0/24", "sblid": f"SBL{n}"} for n in range(3)]
     rows.append({"type": "metadata", "timestamp": made, "records": 3})
     path = tmp_path / "drop.json"
     add(state, path, "".join(f"{json.dumps(row)}\n" for row in rows), now)
