@@ -201,7 +201,7 @@ class NameSet:
     ) -> tuple[bytes, bytes]:
         """From number of the list, scope, exception and names as NameLines has them: the set, words of its filter.
 
-        `observed`: of lists that are only observed. ValueError for names that are none. The same input gives the same bytes.
+        `observed`: of lists that are only observed. ValueError for names that are none. Same input, same bytes.
         """
     def find(self, name: str) -> NameMatch | None:
         """The longest listed suffix decides; there an exception, then the lower number, then the wider scope. Where no

@@ -32,7 +32,7 @@ def shared(front_ends: Sequence[str | Prefix] = (), single_tenant: Sequence[str 
 
 
 def refuses(lists: Sequence[ListEntries], held: Shared, address: str) -> bool:
-    return looked_up(compile_base(lists, held), Prefix.parse(address))
+    return looked_up(compile_base(lists, held), Prefix.parse(address)) == 1
 
 
 LISTS = st.lists(st.tuples(st.lists(near(), max_size=8), st.booleans(), st.booleans()), max_size=4)
