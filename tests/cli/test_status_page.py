@@ -162,12 +162,13 @@ def test_observing_says_so_and_shows_what_would_have_been_dropped(capsys: pytest
 
 def test_lists_show_their_age_their_end_and_why_they_failed(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"feed": "drop", "reason": "malware", "entries": 1406, "hits": 3}
+    trouble = {"failures": 2, "error": {"message": "the server answered 503"}}
     lists = [
-        {**row, "fetched_at": at(hours=5), "until": at(hours=-43), "failed": "the server answered 503"},
-        {**row, "feed": "old", "fetched_at": at(days=31), "until": at(days=1), "failed": None},
+        {**row, "fetched_at": at(hours=5), "until": at(hours=-43), "trouble": trouble},
+        {**row, "feed": "old", "fetched_at": at(days=31), "until": at(days=1), "trouble": None},
     ]
     text = shown(capsys, status(lists=lists))
-    assert "drop  malware    1 406  5 h ago      in 2 days        3  the server answered 503" in text
+    assert "drop  malware    1 406  5 h ago      in 2 days        3  failed 2 times: the server answered 503" in text
     assert "old   malware    1 406  31 days ago  expired          3" in text
 
 
