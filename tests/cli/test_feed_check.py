@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import resource
+import subprocess
 import sys
 import threading
 import time
@@ -233,11 +233,27 @@ SECONDS_MAX = 40.0
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_means_harm_ends_within_bounds(program: Call, tmp_path: Path, name: str) -> None:
+def test_what_means_harm_ends_within_bounds(tmp_path: Path, name: str) -> None:
     data, rule = HOSTILE[name]
     (tmp_path / "list").write_bytes(data)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     start = time.monotonic()
-    told = program("feed", "check", tmp_path / "list", "--json")
-    assert (told.json["rule"], time.monotonic() - start < SECONDS_MAX) == (rule, True)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(before, MEMORY_MIB_MAX << 10)
+    command = [sys.executable, "-m", "clearway.cli.app", "feed", "check", str(tmp_path / "list"), "--json"]
+    with (tmp_path / "told").open("wb") as told, subprocess.Popen(command, stdout=told) as process:
+        peak_kib = 0
+        while process.poll() is None:  # its own peak: what rusage says of a child begins with its parent's
+            peak_kib = max(peak_kib, _peak_kib(process.pid))
+            time.sleep(0.01)
+    assert (json.loads((tmp_path / "told").read_bytes())["rule"], time.monotonic() - start < SECONDS_MAX) == (
+        rule,
+        True,
+    )
+    assert 0 < peak_kib < MEMORY_MIB_MAX << 10
+
+
+def _peak_kib(pid: int) -> int:
+    """VmHWM of a process that may have ended; see proc(5)."""
+    try:
+        rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:
+        return 0
+    return int(rows["VmHWM"].split()[0]) if "VmHWM" in rows else 0
