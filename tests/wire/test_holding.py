@@ -279,7 +279,9 @@ def test_with_daemon_and_inspector_killed_at_once_the_failure_policy_acts_and_is
         tell_ms("the failure policy acts after both were killed", [(time.monotonic() - killed) * 1000])
         gateway.start()
         status = gateway.ask("GET", "/v1/status")
-        assert status["facts"]["inspector-away"]["packets"] >= GROUP_FLOWS, status["facts"]
+        # a queue that nobody reads may be full before the heartbeat is stale: either way they pass, and are counted
+        passed = sum(status["facts"].get(why, {"packets": 0})["packets"] for why in ("inspector-away", "hold-full"))
+        assert passed >= GROUP_FLOWS, status["facts"]
         wait_for(lambda: gateway.ask("GET", "/v1/status")["names"]["inspector"]["alive"])
         held = gateway.ask("GET", "/v1/status")["names"]["held_flows"]
         traffic.run(traffic.sent // PACKETS_A_FLOW + 10 * GROUP_FLOWS, QUIET_GROUP_S)
