@@ -159,16 +159,18 @@ pub fn held(names: &[u8], sought: &[u8]) -> Vec<u8> {
 }
 
 fn holds(names: &[u8], sought: &[u8]) -> bool {
-    let (mut low, mut high) = (0, names.len()); // line beginnings, or the end
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let before = names[low..middle].iter().rposition(|byte| *byte == b'\n');
-        let start = before.map_or(low, |at| low + at + 1);
-        let line = names[start..high].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut left = names; // whole lines
+    while !left.is_empty() {
+        let (before, after) = left.split_at(left.len() / 2);
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line_end =
+            after.iter().position(|byte| *byte == b'\n').map_or(left.len(), |at| before.len() + at);
+        let (smaller, rest) = left.split_at(start);
+        let (line, larger) = rest.split_at(line_end - start);
         match line.cmp(sought) {
             std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Less => low = start + line.len() + 1,
-            std::cmp::Ordering::Greater => high = start,
+            std::cmp::Ordering::Less => left = larger.strip_prefix(b"\n").unwrap_or(larger),
+            std::cmp::Ordering::Greater => left = smaller,
         }
     }
     false

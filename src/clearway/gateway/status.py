@@ -166,14 +166,7 @@ class StatusBoard:
     def _lists(self, feeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
         with self.drop_events.turn:
             hits = {name: count.packets for name, count in self.drop_events.hits.by_list.items()}
-        return [
-            {
-                **row,
-                "hits": hits.get(row["feed"], 0),
-                "failed": row["trouble"]["error"]["message"] if row["trouble"] else None,
-            }
-            for row in feeds
-        ]
+        return [{**row, "hits": hits.get(row["feed"], 0)} for row in feeds]
 
     def _single_entries(self, now: datetime) -> dict[str, Any]:
         overlay = self.enforcer.overlay()

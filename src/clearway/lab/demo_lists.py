@@ -7,6 +7,7 @@ quarantined, and the version before it stands.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from clearway.feeds.guard_rules import GuardRule
 from clearway.lab import generated_list
 from clearway.lab.asked import Asked
 from clearway.lab.demo_names import DNS_TELLS, ENDED, PAGE_TELLS
@@ -18,7 +19,7 @@ LISTABLE = ("203.0.113.0/24", "2001:db8:cb::/48")
 """The malicious hosts' part of the documentation space, which no list may hold anywhere else."""
 CDN_ADDRESS = "104.16.132.229"
 """Cloudflare's, by the ranges that come with the package."""
-CDN_RULE, WIDE_RULE = "G10.cdn", "G6"
+CDN_RULE, WIDE_RULE = GuardRule.CDN.id, GuardRule.WIDTH.id
 POISON = ("0.0.0.0/1", "128.0.0.0/1")
 ADDRESSES = 500
 NAMES = 300

@@ -44,13 +44,13 @@ class StoredEntries:
     excepted: StoredNames = field(default_factory=StoredNames)
     """Names that the list spares of wider ones of its own."""
 
-    def list_names(self, name: str, reason: Reason, *, exception: bool = False, observe: bool = False) -> ListNames:
-        """As policy.names takes them."""
-        return ListNames(name, reason, self.names, exception, self.excepted, observe)
+    def list_names(self, name: str, reason: Reason, **flags: bool) -> ListNames:
+        """As policy.names takes them, with what else is said of the list there."""
+        return ListNames(name, reason, self.names, excepted=self.excepted, **flags)
 
-    def entries(self, name: str, reason: Reason, *, exception: bool = False, observe: bool = False) -> ListEntries:
-        """As policy.compile takes them."""
-        return ListEntries(name, reason, self.v4, self.v6, exception, observe=observe)
+    def entries(self, name: str, reason: Reason, **flags: bool) -> ListEntries:
+        """As policy.compile takes them, with what else is said of the list there."""
+        return ListEntries(name, reason, self.v4, self.v6, **flags)
 
     def covering(self, prefix: Prefix) -> list[Prefix]:
         """Entries that cover it, itself included, longest first."""

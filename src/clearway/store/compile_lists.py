@@ -103,14 +103,11 @@ def _flags(kind: type[ListEntries] | type[ListNames], each: SnapshotList) -> dic
 
 
 def _entries_of(each: SnapshotList, stored: StoredEntries) -> ListEntries:
-    return ListEntries(each.name, each.reason, stored.v4, stored.v6, **_flags(ListEntries, each))
+    return stored.entries(each.name, each.reason, **_flags(ListEntries, each))
 
 
 def _names(state: StateDirectory, held: Held) -> CompiledNames:
-    lists = [
-        ListNames(each.name, each.reason, stored.names, excepted=stored.excepted, **_flags(ListNames, each))
-        for each, stored in held
-    ]
+    lists = [stored.list_names(each.name, each.reason, **_flags(ListNames, each)) for each, stored in held]
     return list_names.compile_held(state, lists)
 
 
