@@ -132,4 +132,9 @@ def test_the_lock_file_is_what_the_project_asks_for(root: Path, tmp_path: Path) 
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=50)
     if done.returncode != 0:
         pytest.skip("the cache lacks what the resolver asks for, and the index is not asked here")
-    assert again.read_text() == (root / "requirements.lock").read_text(), "run: make lock"
+    assert what_is_installed(again) == what_is_installed(root / "requirements.lock"), "run: make lock"
+
+
+def what_is_installed(lock: Path) -> list[str]:
+    """Versions, markers and hashes; who asked for each is a comment, and differs from one version of uv to another."""
+    return [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
