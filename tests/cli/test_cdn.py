@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dns.flags
@@ -18,6 +19,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from calling import Call
+
+from clearway.cli.show import moment, parse_stamp
 
 ZONE = {
     ("www.shop.example.", "CNAME"): "d1.cloudfront.net.",
@@ -102,6 +105,19 @@ def test_a_vendors_file_is_added_shown_updated_and_removed(cli: Call, aws: Path)
     assert cli("cdn", "remove", "aws", "--note", "test").code == 0
     assert cli("cdn", "remove", "aws").code == 1
     assert [row["kind"] for row in cli("history", "--json").json["decisions"]][:2] == ["cdn-remove", "cdn-version"]
+
+
+def test_a_host_of_a_cloud_is_told_with_the_day_that_it_acts_and_with_the_end_of_its_list(
+    cli: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("159.65.1.1\n")
+    assert cli("feed", "add", "bad", path, "--reason", "malware", "--life", "30d").code == 0
+    rule = cli("explain", "159.65.1.1", "--json").json["decided_by"]
+    assert parse_stamp(rule["list_until"]) - parse_stamp(rule["until"]) == timedelta(days=29)
+    told = cli("explain", "159.65.1.1").out
+    assert f"until {moment(rule['until'])} (in 24 h)" in told
+    assert f"a host of a cloud: for a day, though the list lasts until {moment(rule['list_until'])}" in told
 
 
 def test_a_block_at_a_front_end_ends_with_1_and_says_whose_it_is(cli: Call, aws: Path) -> None:

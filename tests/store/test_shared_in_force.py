@@ -27,7 +27,7 @@ from clearway.store import (
     shared_terms,
     wanted,
 )
-from clearway.store.change import Change
+from clearway.store.change import Change, stamp
 from clearway.store.models import Decision, Kind, SharedVersionRow
 from clearway.store.requests import BlockRequest, ExcludeRequest, FeedAddRequest, FeedUpdateRequest, UnblockRequest
 from clearway.store.shared_requests import CdnAddRequest, CdnRemoveRequest, CdnUpdateRequest
@@ -299,6 +299,23 @@ def test_a_host_of_a_tenant_is_dropped_for_a_day_after_its_list_was_fetched(
     renewed = snapshot.load(lists.compile_wanted(state, now + DAY))
     assert [each.cloud_hosts for each in renewed.lists if each.name == "bad"] == [True]
     assert explain.explain(state, Prefix.parse("159.65.1.1"), now + DAY)["outcome"] == "dropped"
+
+
+def test_explain_shows_when_a_host_of_a_tenant_stops_to_be_dropped_and_when_its_list_ends(
+    state: StateDirectory, listed: Callable[..., Change], now: datetime
+) -> None:
+    listed("159.65.1.1", "185.1.1.1")
+    lists.compile_wanted(state, now)
+    host = Prefix.parse("159.65.1.1")
+    rule = explain.explain(state, host, now)["decided_by"]
+    assert (rule["until"], rule["list_until"]) == (stamp(now + DAY), stamp(now + 30 * DAY))
+    other = explain.explain(state, Prefix.parse("185.1.1.1"), now)["decided_by"]
+    assert other["until"] == stamp(now + 30 * DAY) and "list_until" not in other
+    (within,) = [each for each in explain.explain(state, Prefix.parse("159.65.0.0/16"), now)["rules"] if "list" in each]
+    assert within["until"] == stamp(now + DAY)
+    end = datetime.fromisoformat(rule["until"])
+    assert explain.explain(state, host, end - timedelta(seconds=1))["outcome"] == "dropped"
+    assert explain.explain(state, host, end)["outcome"] == "forwarded"
 
 
 def test_ranges_that_are_damaged_count_no_longer_and_are_told_of(

@@ -203,6 +203,8 @@ def _word(rule: dict[str, Any]) -> str:
     """Whose word a rule rests on, and what is odd about it."""
     words = [rule.get("ranges", ""), rule.get("source") or rule.get("by") or "", rule.get("organisation", "")]
     words.append(f"since {show.moment(rule['since'], zone=False)}")
+    if "list_until" in rule:
+        words.append(f"a host of a cloud: for a day, though the list lasts until {show.moment(rule['list_until'])}")
     if "unreadable" in rule:
         words.append("cannot be read" + ("" if rule["enforced"] else ", not enforced"))
     elif rule.get("observe"):

@@ -44,7 +44,8 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
 
     A rule has kind, prefix, relation (covers or within), since, until, reason, and by, note, decision, organisation,
     list, class, vendor and source where it has them; `enforced` is False for one that is held back (of a list's entry
-    `spared_by` says what does), and for a grant where the target is known to be no inside address. A
+    `spared_by` says what does), and for a grant where the target is known to be no inside address. Of a host in a
+    cloud that is let to many, `until` is when it stops to act, and `list_until` when its list ends. A
     list whose entries cannot be read is a rule with `unreadable` (why) and neither prefix nor relation: it may touch
     the target. `outcome` is for the address as it is seen from the other side; a grant wins for the traffic of its own
     prefix, before any block.
@@ -62,7 +63,9 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
         for each in stands
     ]
     spares = excluded.live(now)
-    rules += [_of_hit(hit, target, hit.feed not in refused, _sparing(policy, spares, hit, target, now)) for hit in hits]
+    for hit in hits:
+        rules.append(_of_hit(hit, target, hit.feed not in refused, _sparing(policy, spares, hit, target, now)))
+        rules[-1] |= _ends_before_its_list(policy, hit)
     touching = [of_excluded(each, target) for each in spares if _touches(each, target)]
     rules += sorted(touching, key=lambda rule: -Prefix.parse(rule["prefix"]).length)
     shared = ranges.rule(target)
@@ -181,6 +184,14 @@ def _sparing(policy: Policy, spares: Sequence[Excluded], hit: ListHit, target: P
         return f"shared range {shared.prefix} of {shared.name}" if shared is not None else ""
     by = next((each for each in spares if each.covers(asked)), None)
     return f"exclusion of {by.target}" if by is not None else ""
+
+
+def _ends_before_its_list(policy: Policy, hit: ListHit) -> dict[str, str]:
+    """`until` and `list_until` of an entry that acts for a shorter time than its list; {} of all others."""
+    end = hit.since + CLOUD_HOST_LIFE
+    if end < hit.until and hit.prefix.is_host and policy.shared.single_tenant.covers(hit.prefix):
+        return {"until": stamp(end), "list_until": stamp(hit.until)}
+    return {}
 
 
 def watched(rule: dict[str, Any]) -> dict[str, Any]:
