@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from clearway._engine import NameScope
 from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.protected import Protected
 from clearway.feeds.readers.content import Entries
+from clearway.policy import arrays
 from clearway.policy.arrays import U64
 from clearway.policy.model import BITS, Prefix
 from clearway.policy.name_table import NameEntry
@@ -113,11 +114,12 @@ def addresses_of(v4: U64) -> int:
     """How many addresses prefixes hold, each once."""
     if not len(v4):
         return 0
-    lengths = (v4 & np.uint64(0xFF)).astype(np.uint8)
-    nets = np.flatnonzero(lengths[:-1] < BITS[4])  # few, and nothing else can hold what follows it
-    ends = (v4[nets] >> np.uint64(8)) + (np.uint64(1) << (np.uint64(32) - lengths[nets])) - np.uint64(1)
-    if not (v4[nets + 1] >> np.uint64(8) <= ends).any():
-        return int(np.bincount(lengths, minlength=33) @ _SIZES)
+    lengths = arrays.lengths4(v4)
+    nets = np.flatnonzero(lengths < BITS[4])  # few, and nothing else can hold what follows it
+    outer = nets[:-1] if len(nets) and nets[-1] == len(v4) - 1 else nets
+    ends = (v4[outer] >> np.uint64(8)) + (np.uint64(1) << (np.uint64(32) - lengths[outer])) - np.uint64(1)
+    if not (v4[outer + 1] >> np.uint64(8) <= ends).any():
+        return int(_SIZES[lengths[nets]].sum()) + len(v4) - len(nets)
     first = v4 >> np.uint64(8)
     sizes = np.uint64(1) << (np.uint64(32) - (v4 & np.uint64(0xFF)))
     last = first + sizes - np.uint64(1)
@@ -133,26 +135,37 @@ def _hold_addresses(
     whole = (entries.v4, entries.v6)
     if not len(whole[0]) and not len(whole[1]):
         return whole
-    near = protected.everywhere.union(shared.front_ends, shared.single_tenant).touching(*whole)
-    places = [np.flatnonzero(mask) for mask in near]  # few: all others are looked at no more
+    places = _to_look_at(*whole, protected, shared, widths)
     v4, v6 = whole[0][places[0]], whole[1][places[1]]
     codes = _codes(v4, v6, protected, shared)
     inside = _inside_special(v4, v6, protected)
     _count_protected(held, v4, v6, codes, inside, protected)
     held.judged += len(whole[0]) + len(whole[1])
-    codes, inside = _spread(codes, whole, places), _spread(inside, whole, places)
-    wide = (whole[0] & np.uint64(0xFF) < widths.wide_v4) & ((codes[0] == 0) | (codes[0] == CLOUD_CODE))
+    wide = (arrays.lengths4(v4) < widths.wide_v4) & ((codes[0] == 0) | (codes[0] == CLOUD_CODE))
     codes[0][wide] = WIDE_CODE
-    _measure(held, *whole, inside, widths)
+    held.share = addresses_of(_except(whole[0], places[0][inside[0]]))
+    _measure(held, v4, v6, inside, widths)
     for number, rule in enumerate(ADDRESS_RULES, start=1):
         touched = [np.flatnonzero(code == number) for code in codes]
         count = sum(map(len, touched))
         if count:
             held.counts[rule.id] = count
-            for prefix in _prefixes(*whole, touched, SAMPLES_MAX):
+            for prefix in _prefixes(v4, v6, touched, SAMPLES_MAX):
                 hit = _hit_of(rule, prefix, protected, shared)
                 held.samples.append(HeldBack(None, "address", str(prefix), None, rule.id, hit))
-    return whole[0][codes[0] == 0], whole[1][codes[1] == 0]
+    return _except(whole[0], places[0][codes[0] > 0]), _except(whole[1], places[1][codes[1] > 0])
+
+
+def _to_look_at(v4: U64, v6: U64, protected: Protected, shared: Shared, widths: Widths) -> list[Places]:
+    """Where those stand that may touch something, or are wider than any limit: few of most lists."""
+    near = protected.everywhere.union(shared.front_ends, shared.single_tenant).touching(v4, v6)
+    wide = arrays.lengths4(v4) < max(widths.widest_v4, widths.wide_v4), v6[:, 2] < widths.widest_v6
+    return [np.flatnonzero(either) for either in (near[0] | wide[0], near[1] | wide[1])]
+
+
+def _except(entries: U64, places: Places) -> U64:
+    """Without those at these places."""
+    return np.delete(entries, places, axis=0) if len(places) else entries
 
 
 def _codes(v4: U64, v6: U64, protected: Protected, shared: Shared) -> list[Codes]:
@@ -179,14 +192,6 @@ def _count_protected(
         held.protected += int(np.count_nonzero((guarded | resolver) & ~special))  # a /24 holds resolvers by chance
 
 
-def _spread(parts: list[Any], whole: tuple[U64, U64], places: list[Places]) -> list[Any]:
-    """What was found of some, for all of them."""
-    made = [np.zeros(len(array), dtype=part.dtype) for part, array in zip(parts, whole, strict=True)]
-    for all_of_them, part, at in zip(made, parts, places, strict=True):
-        all_of_them[at] = part
-    return made
-
-
 def _inside_special(v4: U64, v6: U64, protected: Protected) -> list[Mask]:
     ranges = protected.ranges.get(GuardRule.SPECIAL_USE)
     if ranges is None:
@@ -195,10 +200,9 @@ def _inside_special(v4: U64, v6: U64, protected: Protected) -> list[Mask]:
 
 
 def _measure(held: Held, v4: U64, v6: U64, inside: list[Mask], widths: Widths) -> None:
-    """How much of the internet it is, but for special-use space."""
-    held.share = addresses_of(v4[~inside[0]])
+    """Which are wider than any may be, but for special-use space."""
     wide = [
-        np.flatnonzero((v4 & np.uint64(0xFF) < widths.widest_v4) & ~inside[0]),
+        np.flatnonzero((arrays.lengths4(v4) < widths.widest_v4) & ~inside[0]),
         np.flatnonzero((v6[:, 2] < widths.widest_v6) & ~inside[1]),
     ]
     held.widest_count = sum(map(len, wide))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from clearway.policy.model import BITS, Prefix
 
 U64 = npt.NDArray[np.uint64]
+Lengths = npt.NDArray[np.uint8]
 _M64 = (1 << 64) - 1
 
 
@@ -88,13 +89,21 @@ def _position(v6: U64, key: tuple[int, int, int]) -> int:
     return bisect_left(range(len(v6)), key, key=lambda at: _row(v6, at))
 
 
+def lengths4(v4: U64) -> Lengths:
+    """The prefix length of each IPv4 key: its last byte."""
+    return v4.astype(np.uint8)
+
+
 def lengths_of(v4: U64, v6: U64) -> dict[int, list[int]]:
     """The prefix lengths that occur, by IP version."""
-    columns = {4: v4 & np.uint64(0xFF), 6: v6[:, 2]}
-    return {
-        version: np.flatnonzero(np.bincount(column.astype(np.uint8), minlength=BITS[version] + 1)).tolist()
-        for version, column in columns.items()
-    }
+    return {4: _occurring(lengths4(v4), BITS[4]), 6: _occurring(v6[:, 2].astype(np.uint8), BITS[6])}
+
+
+def _occurring(lengths: Lengths, most: int) -> list[int]:
+    """`most`: the length that nearly all have; to count them all would cost more than to look at the others."""
+    others = lengths[lengths != most]
+    found = np.flatnonzero(np.bincount(others)).tolist()
+    return [*found, most] if len(others) < len(lengths) else found
 
 
 def split_mapped(v6: U64) -> tuple[U64, U64]:

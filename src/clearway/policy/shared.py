@@ -81,7 +81,7 @@ class Ranges:
             return _touching(*self._bounds4, *_ends4(v4)), of_v6
         found = np.zeros(len(v4), dtype=bool)
         found[self._beginning_here(v4)[0]] = True
-        wide = np.flatnonzero(v4 & np.uint64(0xFF) != BITS[4])
+        wide = np.flatnonzero(arrays.lengths4(v4) != BITS[4])
         found[wide] |= _touching(*self._bounds4, *_ends4(v4[wide]))
         return found, of_v6
 
@@ -181,7 +181,7 @@ NOTHING_SHARED = Shared()
 
 def hosts(v4: U64, v6: U64) -> tuple[Mask, Mask]:
     """For each prefix: is it one address?"""
-    return v4 & np.uint64(0xFF) == BITS[4], v6[:, 2] == BITS[6]
+    return arrays.lengths4(v4) == BITS[4], v6[:, 2] == BITS[6]
 
 
 _HOST4 = np.array([(1 << 32 - length) - 1 for length in range(33)], dtype=np.uint64)
@@ -193,7 +193,7 @@ _HOST6_LOW = np.array([_M64 >> max(length - 64, 0) for length in range(129)], dt
 def _ends4(v4: U64) -> tuple[U64, U64]:
     """First and last address of each prefix."""
     first = v4 >> np.uint64(8)
-    return first, first | _HOST4[(v4 & np.uint64(0xFF)).astype(np.intp)]
+    return first, first | _HOST4[arrays.lengths4(v4)]
 
 
 def _ends6(v6: U64) -> tuple[_Keys, _Keys]:

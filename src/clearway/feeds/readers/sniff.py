@@ -122,7 +122,7 @@ def _sample(text: bytes) -> bytes:
     half = SAMPLE_BYTES // 2
     parts = [
         _lines(text[:half], is_start=True),
-        _lines(text[len(text) // 2 :][: half // 2]),
+        _lines(text[len(text) // 2 : len(text) // 2 + half // 2]),
         _lines(text[-half // 2 :]),
     ]
     return b"\n".join(parts)
