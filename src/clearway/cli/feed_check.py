@@ -1,6 +1,7 @@
 """feed check: what the guard says of a list, before anybody takes it. Needs no rights, no state, no gateway.
 
-One document in every case. Exit codes: 0 accepted, rejects or not; 1 quarantined; 2 misuse.
+One document in every case. Exit codes: 0 accepted, rejects or not; 1 quarantined, a list that did not come among them;
+2 misuse, and nothing was judged.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearway.cli import progress, show
+from clearway.cli import feed_options, progress, show
+from clearway.cli.feed_options import KeyFileOption, MapOption, PinOption, ProxyOption, SetOption
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.errors import ANSWER_IS_NO, MISUSE, ClearwayError
 
@@ -31,10 +33,6 @@ MALFORMED_SHOWN = 8
 COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
 
 
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="CATEGORY=REASON", help="A reason by the source's category. Repeatable."),
-]
 WideOption = Annotated[
     bool | None,
     typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
@@ -70,15 +68,17 @@ def check(
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option("--max-age", metavar="D", help="How old its source may have made it: 12h, 7d; or days."),
+        typer.Option(
+            "--max-age", metavar="D", help="How old its source may have made it: 12h, 7d; or days; 0: not at all."
+        ),
     ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A number of a rule, as `feed add` takes it. Repeatable."),
-    ] = None,
+    set: SetOption = None,
     map: MapOption = None,
     wide: WideOption = None,
     top_sites: TopSitesOption = None,
+    pin: PinOption = None,
+    proxy: ProxyOption = None,
+    key_file: KeyFileOption = None,
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -99,27 +99,22 @@ def check(
             protect=_all_protected(protect, more),
             now=_time_of(now),
             max_age=None if max_age is None else _age_of(max_age),
-            settings=_settings(set or (), map or (), wide),
+            settings=_settings(feed_options.settings(set, map, pin, proxy, key_file), wide),
             top_sites=top_sites,
             state=state,
             quiet=json,
         )
     except ClearwayError as error:
-        if not json:
+        if json:
+            show.document({**_no_document(format), **error.as_json()})
+        else:
             show.error(error, False)
-            raise typer.Exit(_exit_code(error)) from None
-        show.document({**_no_document(format), **error.as_json()})
-        raise typer.Exit(_exit_code(error)) from None
+        raise typer.Exit(MISUSE) from None
     if json:
         show.document({**judged.document(), "origin": origin, "reason": reason})
     else:
         _show(judged, origin)
     raise typer.Exit(ANSWER_IS_NO if judged.verdict == "quarantine-feed" else 0)
-
-
-def _exit_code(error: ClearwayError) -> int:
-    """Never that of a quarantine: nothing was judged. 3 where a server could not be asked."""
-    return MISUSE if error.exit_code == ANSWER_IS_NO else error.exit_code
 
 
 def _judge(
@@ -152,7 +147,7 @@ def _judge(
         context = replace(context, last_good=_last_good(last_good, format, context, now))
     try:
         with progress.shown(not quiet) as report:
-            fetched = _fetched(file, report)
+            fetched = _fetched(file, context.settings, report)
     except ClearwayError as error:
         return guard.failed(error, format=format, context=context), file
     context = replace(
@@ -162,29 +157,42 @@ def _judge(
     return guard.check(fetched.data, format=word, origin=fetched.origin, context=context, now=now), fetched.origin
 
 
-def _fetched(file: str, report: progress.Report) -> Fetched:
-    from clearway.feeds.fetch import fetch, is_url
+def _fetched(file: str, settings: FeedSettings, report: progress.Report) -> Fetched:
+    from clearway.feeds.fetch import fetch
 
     try:
-        return fetch(file, progress=lambda done, total: report("fetch", done, total))
+        return fetch(
+            file,
+            sha256=settings.sha256,
+            proxy=settings.proxy,
+            key_file=Path(settings.key_file) if settings.key_file else None,
+            progress=lambda done, total: report("fetch", done, total),
+        )
     except ClearwayError as error:
         path = Path(file).expanduser()
-        if error.id == "feeds.E013" and not is_url(file) and not path.is_file():
+        if error.id == "feeds.E013" and (path.is_dir() or not path.exists()):
             detail = "it is a folder" if path.is_dir() else "there is no such file"
             raise ClearwayError.of("feeds.E028", path=file, detail=detail) from None
         raise
 
 
 def _last_good(file: str, format: str | None, context: Context, now: datetime) -> Any:
-    """Its entries, or feeds.E027."""
+    """Its entries, or feeds.E027. It may be in another format than the list is today."""
     from clearway.feeds import guard
     from clearway.feeds.fetch import fetch
 
+    def read(word: str | None) -> Any:
+        return guard.kept_of(fetched.data, format=word, origin=fetched.origin, context=context, now=now)
+
     try:
         fetched = fetch(file)
-        return guard.kept_of(
-            fetched.data, format=format or fetched.format, origin=fetched.origin, context=context, now=now
-        )
+        word = format or fetched.format
+        try:
+            return read(word)
+        except ClearwayError:
+            if word is None:
+                raise
+            return read(None)
     except ClearwayError as error:
         raise ClearwayError.of("feeds.E027", path=file, why=error.message) from None
 
@@ -216,12 +224,9 @@ def _context(
 
 def _over(stored: FeedSettings, given: FeedSettings) -> FeedSettings:
     """The settings of a list, and what the command line says over them."""
-    said = {
-        "thresholds": {**stored.thresholds, **given.thresholds},
-        "reasons": {**stored.reasons, **given.reasons},
-        "wide": stored.wide if given.wide is None else given.wide,
-    }
-    return stored.model_copy(update=said)
+    said = {field: getattr(given, field) for field in given.model_fields_set}
+    merged = {field: {**getattr(stored, field), **said.get(field, {})} for field in ("thresholds", "reasons")}
+    return stored.model_copy(update={**said, **merged})
 
 
 def _all_protected(named: list[str] | None, more: list[str] | None) -> list[str]:
@@ -262,16 +267,13 @@ def _sites(file: str) -> list[str]:
     return [name for blob in names.blobs().values() for name in blob.tobytes().decode("ascii").split()]
 
 
-def _settings(numbers: Sequence[str], categories: Sequence[str], wide: bool | None) -> FeedSettings:
-    from clearway.feeds.feed_settings import FeedSettings
-    from clearway.feeds.guard_rules import parse_setting
-    from clearway.policy.model import Reason, parse_word, word
+def _settings(said: dict[str, Any], wide: bool | None) -> FeedSettings:
+    """Raises store.E020, policy.E006."""
+    from clearway.store.requests import FeedCheckRequest, parse
 
-    reasons = {}
-    for text in categories:
-        category, _, named = text.rpartition("=")
-        reasons[category.strip().casefold()] = word(parse_word(Reason, named))
-    return FeedSettings(thresholds=dict(parse_setting(text) for text in numbers), reasons=reasons, wide=wide)
+    if wide is not None:
+        said["wide"] = wide
+    return parse(FeedCheckRequest, {"settings": said}, "feed check").settings
 
 
 def _time_of(text: str | None) -> datetime:
@@ -294,9 +296,11 @@ def _time_of(text: str | None) -> datetime:
 
 
 def _age_of(text: str) -> timedelta:
-    """A duration, or days. Raises policy.E004."""
+    """A duration, or days; 0: no list that says its time is young enough. Raises policy.E004."""
     from clearway.policy.model import duration
 
+    if re.fullmatch(r"0+[smhdw]?", text.strip()):
+        return timedelta(0)
     return duration(f"{text.strip()}d" if text.strip().isdecimal() else text)
 
 

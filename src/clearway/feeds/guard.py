@@ -9,7 +9,7 @@ those entries are left out, counted and shown. Rules and their numbers are guard
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,7 +21,7 @@ from clearway.feeds.guard_entries import Held, HeldBack, Widths
 from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.judgement import Alarm, Finding, Judgement
 from clearway.feeds.protected import Protected
-from clearway.feeds.readers import documents, packing, spared, table
+from clearway.feeds.readers import documents, packing, spared, table, texts
 from clearway.feeds.readers.content import Content, Entries, Unfit
 from clearway.feeds.readers.rules import MALFORMED
 from clearway.policy.arrays import U64
@@ -91,28 +91,29 @@ def check(
     table_word = None if format is None else format.lower()
     if table_word is not None:
         table.reader_of(table_word)
-    ratio_max = guard_rules.checked(context.settings.thresholds)["unpack_ratio"]
+    limits = guard_rules.checked(context.settings.thresholds)
+    answered = list(guard_whole.of_answer(context.status, context.content_type))
+    answered += guard_whole.of_length(len(data), context.content_length)
     try:
-        text = packing.unpacked(data, origin, ratio_max)
+        text = packing.unpacked(data, origin, limits["unpack_ratio"])
     except ClearwayError as error:
-        return _unread(error, table_word, context)
+        return _unread([error], table_word, context, answered)
+    answered += guard_whole.of_bytes(len(text), limits)
     try:
         found = table.read(text, table_word, origin=origin, now=now, reasons=context.settings.reasons or None)
     except ClearwayError as error:
-        return _unread(_plainer(error, text, origin), table_word, context)
-    limits = guard_rules.checked(context.settings.thresholds, found.format)
+        faults = list(texts.faults(text, origin)) or [_plainer(error, text, origin)]
+        return _unread(faults, table_word, context, answered)
+    limits = guard_rules.checked(context.settings.thresholds, table.bare(found.format))
     entries, left_out = spared.without_excepted(found.content)
     held = _hold(entries, found.format, context, limits, rules)
     findings = [
-        *guard_whole.of_answer(context.status, context.content_type),
-        *guard_whole.of_bytes(len(text), limits),
+        *answered,
         *guard_whole.of_lines(found.content, limits),
         *guard_whole.of_change(held, len(entries), _last(context), limits),
         *guard_whole.of_wholeness(
             found.content,
             len(entries) + left_out,
-            len(data),
-            context.content_length,
             context.settings.declared_count == "judge",
             limits,
         ),
@@ -129,7 +130,7 @@ def failed(error: ClearwayError, *, format: str | None, context: Context | None 
     """The same of a list that could not be fetched, where that says something of the list; else raises the error."""
     if guard_whole.of_error(error) is None:
         raise error
-    return _unread(error, format, context or Context())
+    return _unread([error], format, context or Context())
 
 
 def kept_of(data: bytes, *, format: str | None, origin: str, context: Context | None = None, now: datetime) -> Entries:
@@ -139,7 +140,7 @@ def kept_of(data: bytes, *, format: str | None, origin: str, context: Context | 
     """
     context = context or Context()
     found = table.read(data, format, origin=origin, now=now, reasons=context.settings.reasons or None)
-    limits = guard_rules.checked(context.settings.thresholds, found.format)
+    limits = guard_rules.checked(context.settings.thresholds, table.bare(found.format))
     return _hold(spared.without_excepted(found.content)[0], found.format, context, limits, None).kept
 
 
@@ -148,7 +149,7 @@ def _hold(
 ) -> Held:
     if rules is not None and "G10" not in rules:
         return guard_entries.all_of(entries)
-    wide = format in guard_rules.WIDE_FORMATS if context.settings.wide is None else context.settings.wide
+    wide = table.bare(format) in guard_rules.WIDE_FORMATS if context.settings.wide is None else context.settings.wide
     widths = Widths(int(limits["widest_v4"]), int(limits["widest_v6"]), 0 if wide else int(limits["wide_v4"]))
     return guard_entries.hold(entries, context.protected, context.shared, widths)
 
@@ -177,12 +178,23 @@ def _plainer(error: ClearwayError, text: bytes, origin: str) -> ClearwayError:
     return error
 
 
-def _unread(error: ClearwayError, format: str | None, context: Context) -> Judgement:
-    finding = guard_whole.of_error(error)
-    if finding is None:
-        raise error
-    alarm = Alarm(finding.rule, finding.seen, "", 1)
-    return Judgement(format, findings=(finding,), alarms=(alarm,), first_load=_last(context) is None)
+def _unread(
+    errors: Sequence[ClearwayError], format: str | None, context: Context, answered: Sequence[Finding] = ()
+) -> Judgement:
+    """`answered`: what was found beside them."""
+    findings = list(answered)
+    for error in errors:
+        finding = guard_whole.of_error(error)
+        if finding is None:
+            raise error
+        findings.append(finding)
+    findings = guard_whole.in_order_of_rules(findings)
+    return Judgement(
+        format,
+        findings=tuple(findings),
+        alarms=tuple(_alarms(findings, [], {})),
+        first_load=_last(context) is None,
+    )
 
 
 def _judgement(

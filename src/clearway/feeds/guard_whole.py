@@ -20,6 +20,7 @@ ERROR_RULES: Mapping[str, GuardRule] = {
     "feeds.E007": GuardRule.BYTES,
     "feeds.E008": GuardRule.BYTES,
     "feeds.E009": GuardRule.BYTES,
+    "feeds.E010": GuardRule.NOT_A_LIST,
     "feeds.E011": GuardRule.NOT_A_LIST,
     "feeds.E018": GuardRule.NOTHING,
     "feeds.E019": GuardRule.NOTHING,
@@ -38,7 +39,7 @@ ERROR_RULES: Mapping[str, GuardRule] = {
     "feeds.E040": GuardRule.NOT_A_LIST,
     "feeds.E041": GuardRule.NOT_A_LIST,
 }
-"""What an error of reading or fetching says of the list. Errors that are not here say nothing of it."""
+"""What an error of reading or fetching says of the list; with E010 there is none. Others are about the request."""
 
 Thresholds = Mapping[str, float]
 
@@ -48,7 +49,7 @@ def of_error(error: ClearwayError) -> Finding | None:
     rule = ERROR_RULES.get(error.id)
     if rule is None:
         return None
-    return Finding(rule.id, f"{error.message} [{error.id}]", "", "")
+    return Finding(rule.id, error.message, "", "", error.id)
 
 
 def of_answer(status: int | None, content_type: str) -> Iterator[Finding]:
@@ -115,13 +116,15 @@ def _as_set(entries: Entries) -> set[object]:
     return {*entries.v4.tolist(), *map(tuple, entries.v6.tolist()), *names}
 
 
-def of_wholeness(
-    content: Content, found: int, bytes_found: int, content_length: int | None, judge_count: bool, limits: Thresholds
-) -> Iterator[Finding]:
-    """G5. `found`: distinct entries."""
+def of_length(bytes_found: int, content_length: int | None) -> Iterator[Finding]:
+    """G5, of what came of it."""
     if content_length is not None and bytes_found < content_length:
         seen = f"{bytes_found} bytes of {content_length} that the server announced"
         yield Finding(GuardRule.CUT_OFF.id, seen, "", "")
+
+
+def of_wholeness(content: Content, found: int, judge_count: bool, limits: Thresholds) -> Iterator[Finding]:
+    """G5, of what it says itself. `found`: distinct entries."""
     if content.has_metadata is False:
         yield Finding(GuardRule.CUT_OFF.id, "its last line, with the count of records, is missing", "", "")
     declared = content.declared

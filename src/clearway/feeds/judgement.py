@@ -30,6 +30,8 @@ class Finding(NamedTuple):
     """What would have been let pass; "" where there is no number to it."""
     key: str
     """Of guard_rules.THRESHOLDS: what sets that number; "" where nothing does."""
+    error: str = ""
+    """Id of the error that reading or fetching it ended in; "" where it was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,12 @@ class FeedAddRequest(Request):
         return self
 
 
+class FeedCheckRequest(Request):
+    """Judge a list, and take nothing of it."""
+
+    settings: FeedSettings = FeedSettings()
+
+
 class FeedUpdateRequest(Request):
     """Fetch a list again now."""
 

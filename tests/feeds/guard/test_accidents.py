@@ -40,11 +40,61 @@ def test_a_server_that_says_no() -> None:
     assert said(as_page) == (QUARANTINE, "G1", 0)
 
 
-def test_a_network_that_is_down_says_nothing_of_a_list() -> None:
+def test_where_no_answer_came_there_is_no_list() -> None:
+    """firehol/blocklist-ipsets#90: a list moved, and nothing answered where it had been."""
     down = ClearwayError.of("feeds.E010", origin="a server", detail="timed out")
+    found = guard.failed(down, format=None)
+    assert (said(found), found.findings[0].error) == ((QUARANTINE, "G1", 0), "feeds.E010")
+
+
+@pytest.mark.parametrize("id", ["feeds.E012", "feeds.E013", "feeds.E035", "feeds.E036", "feeds.E042"])
+def test_what_is_wrong_with_the_request_says_nothing_of_a_list(id: str) -> None:
+    fields = dict.fromkeys(("value", "path", "origin", "detail"), "x")
+    wrong = ClearwayError.of(id, **fields)
     with pytest.raises(ClearwayError) as error:
-        guard.failed(down, format=None)
-    assert error.value is down
+        guard.failed(wrong, format=None)
+    assert error.value is wrong
+
+
+def test_what_a_server_said_counts_even_where_the_list_cannot_be_read() -> None:
+    """The lowest rule decides: a page in Latin-1 is a page, and so is one that only its server calls one."""
+    latin = judged(b"<!DOCTYPE html>\n<title>Acc\xe8s refus\xe9</title>\n")
+    assert (latin.rule, latin.rules) == ("G1", ("G1", "G2"))
+    words = judged(b"Please log in\n", content_type="text/html", status=200)
+    assert (words.rule, words.rules) == ("G1", ("G1", "G3"))
+    short = judged(gzip.compress(text(*NAMES))[:-9], content_length=10_000_000)
+    assert (short.rule, short.rules) == ("G2", ("G2", "G5"))
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<cf-challenge>x",
+        "<svg:g id=1>",
+        '<?xml version="1.0"?>',
+        "<?php echo 1;",
+        "  </body>",
+        "<br/>",
+        "<!-- note -->",
+    ],
+)
+def test_a_line_that_starts_a_tag_ends_a_list_wherever_it_stands(tag: str) -> None:
+    for data in (
+        text(*HOSTS[:1000], tag),
+        b"\r".join(line.encode() for line in (*HOSTS[:50], tag, "")),
+        b"\xef\xbb\xbf" + text(tag, *HOSTS[:50]),
+    ):
+        assert said(judged(data)) == (QUARANTINE, "G1", 0)
+    assert said(judged(text(*HOSTS[:1000]) + b"<br")) == (QUARANTINE, "G1", 0)
+
+
+@pytest.mark.parametrize("line", ["# <!-- by a script -->", "# see <b>here</b>", "; a < b"])
+def test_what_looks_like_a_tag_inside_a_comment_is_none(line: str) -> None:
+    assert said(judged(text(line, *HOSTS[:50]))) == (ACCEPT, None, 50)
+
+
+def test_an_angle_bracket_alone_is_no_tag() -> None:
+    assert said(judged(text("<bad.example>", *NAMES[:50]))) == (REJECTS, "G9.character", 50)
 
 
 @pytest.mark.parametrize(

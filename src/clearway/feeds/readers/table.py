@@ -207,21 +207,21 @@ class Found:
     content: Content
 
 
-def _bare(word: str) -> str:
-    """A word without what may stand behind it."""
-    bare = word.lower().partition(":")[0]
+def bare(word: str) -> str:
+    """A word without what may stand behind it; of synonyms the one that stands in READERS."""
+    found = word.lower().partition(":")[0]
     for packing_word in PACKINGS:
-        bare = bare.removesuffix(packing_word)
-    return SYNONYMS.get(bare, bare)
+        found = found.removesuffix(packing_word)
+    return SYNONYMS.get(found, found)
 
 
 def reader_of(word: str) -> Reader:
     """The reader of a word. Raises feeds.E001."""
     _, _, columns = word.lower().partition(":")
     column, _, category = columns.partition(":")
-    bare = _bare(word)
-    reader = READERS.get(bare)
-    if reader is None or (columns and bare != "csv"):
+    found = bare(word)
+    reader = READERS.get(found)
+    if reader is None or (columns and found != "csv"):
         raise ClearwayError.of("feeds.E001", value=word, known=", ".join(READERS))
     if columns:
         return replace(reader, read=tables.by_name(column or None, category or None))
@@ -245,7 +245,7 @@ def read(
     texts.check(text, origin)
     word = format or detect(text, origin)
     reader = reader or READERS[word]
-    other = sniff.table_of(text, _bare(word)) if reader.kind == "table" else None
+    other = sniff.table_of(text, bare(word)) if reader.kind == "table" else None
     if other:
         raise ClearwayError.of("feeds.E018", origin=origin, format=word, best=other)
     try:
@@ -290,7 +290,7 @@ def detect(text: bytes, origin: str = "the list") -> str:
 def _check_guess(text: bytes, word: str, origin: str, understood: int = 0) -> None:
     """Refuses a format where another one makes more of the list. Raises feeds.E018."""
     best = sniff.best(text, READERS)
-    if best is None or best == _bare(word) or READERS[best].read is reader_of(word).read:
+    if best is None or best == bare(word) or READERS[best].read is reader_of(word).read:
         return
     try:
         counts = READERS[best].read(text).counts

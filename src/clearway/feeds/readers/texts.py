@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 from clearway.errors import ClearwayError
 
@@ -12,33 +13,53 @@ PIECE_BYTES = 1 << 20
 
 _TEXT = bytes({9, 10, 12, 13, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _PAGES = ((b"<!doctype", "a web page"), (b"<html", "a web page"), (b"<?xml", "an XML document"))
-_TAG = re.compile(rb"^[ \t]*<(?:!--|[!/]?[a-z][a-z0-9]*(?:[\s>]|/>))", re.MULTILINE | re.IGNORECASE)
+_OPENS = rb"[ \t\f]*<(?:!--|[!/?]?[a-z][\w-]*(?::[\w-]+)?(?:[\s>]|/>|\Z))"
 """What opens or closes a tag; `<bad.example>` does not."""
+_FIRST_TAG = re.compile(rb"(?:\xef\xbb\xbf)?" + _OPENS, re.IGNORECASE)
+_TAG = re.compile(rb"[\r\n]" + _OPENS, re.IGNORECASE)
 _ERROR = re.compile(rb"\{\s*\"errors?\"\s*:", re.IGNORECASE)
 _MESSAGE = re.compile(rb"\s*\{\s*\"(?:message|status|detail|code|title|fault)\"\s*:", re.IGNORECASE)
 
 
 def check(text: bytes, origin: str) -> None:
-    """Raises feeds.E003 for a page or an error message, E009 for what is no text in UTF-8."""
-    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ClearwayError.of("feeds.E009", origin=origin, detail="it is UTF-16")
-    strange = text.translate(None, delete=_TEXT)
-    if strange:
-        line = text.count(b"\n", 0, text.index(strange[:1])) + 1
-        raise ClearwayError.of("feeds.E009", origin=origin, detail=f"byte 0x{strange[0]:02x} in line {line}")
-    if not text.isascii():
-        _check_utf8(text, origin)
+    """Raises the first of `faults`."""
+    for fault in faults(text, origin):
+        raise fault
+
+
+def faults(text: bytes, origin: str) -> Iterator[ClearwayError]:
+    """feeds.E003 of a page or an error message, E009 of what is no text in UTF-8: a page may be both."""
+    what = _page(text)
+    if what:
+        yield ClearwayError.of("feeds.E003", origin=origin, what=what)
+    detail = _no_text(text)
+    if detail:
+        yield ClearwayError.of("feeds.E009", origin=origin, detail=detail)
+
+
+def _page(text: bytes) -> str:
+    """What it is in place of a list; "" where it may be one."""
     start = text[:START_BYTES].lower()
     for mark, what in _PAGES:
         if mark in start:
-            raise ClearwayError.of("feeds.E003", origin=origin, what=what)
+            return what
     if _ERROR.search(start) or (len(text) < START_BYTES and _MESSAGE.match(start)):
-        raise ClearwayError.of("feeds.E003", origin=origin, what="an error message")
-    if b"<" in text and _TAG.search(text):
-        raise ClearwayError.of("feeds.E003", origin=origin, what="a web page")
+        return "an error message"
+    return "a web page" if b"<" in text and (_FIRST_TAG.match(text) or _TAG.search(text)) else ""
 
 
-def _check_utf8(text: bytes, origin: str) -> None:
+def _no_text(text: bytes) -> str:
+    """What of it is no text in UTF-8; "" where all of it is."""
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is UTF-16"
+    strange = text.translate(None, delete=_TEXT)
+    if strange:
+        line = text.count(b"\n", 0, text.index(strange[:1])) + 1
+        return f"byte 0x{strange[0]:02x} in line {line}"
+    return "" if text.isascii() else _no_utf8(text)
+
+
+def _no_utf8(text: bytes) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     for at in range(0, len(text), PIECE_BYTES):
         piece = text[at : at + PIECE_BYTES]
@@ -47,4 +68,5 @@ def _check_utf8(text: bytes, origin: str) -> None:
         except UnicodeDecodeError as error:
             place = max(0, at + error.start)
             line = text.count(b"\n", 0, place) + 1
-            raise ClearwayError.of("feeds.E009", origin=origin, detail=f"it is not UTF-8 in line {line}") from None
+            return f"it is not UTF-8 in line {line}"
+    return ""
