@@ -11,26 +11,31 @@ import re
 from clearway.feeds.readers.content import Meaning, Said
 from clearway.feeds.readers.plain import of_url
 from clearway.feeds.readers.rules import Rule
+from clearway.feeds.readers.values import looks_like_address
 
 CHARACTERS_MAX = 1 << 20
 DEPTH_MAX = 64
 """Of parentheses."""
 
-_ADDRESSES = frozenset(
-    {"ipv4-addr:value", "ipv6-addr:value", "network-traffic:dst_ref.value", "network-traffic:src_ref.value"}
-)
+_ADDRESSES = frozenset({"ipv4-addr:value", "ipv6-addr:value"})
+_ENDS = frozenset({"network-traffic:dst_ref.value", "network-traffic:src_ref.value"})
+"""Addresses too, or names."""
+_SKIP = re.compile(r"(?:\s+|/\*.*?\*/|//[^\r\n]*)*+", re.ASCII | re.DOTALL)
+"""White space, and what the grammar of OASIS calls a comment."""
 _TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<literal>[tbh]'(?:[^'\\]|\\.)*')
-    | (?P<string>'(?:[^'\\]|\\.)*')
+    r"""
+    (?P<literal>[tbh]'(?:[^'\\]|\\['\\])*+')
+    | (?P<string>'(?:[^'\\]|\\['\\])*+')
     | (?P<path>[\w-]+:(?:[\w-]+|'(?:[^'\\]|\\.)*')(?:\.(?:[\w-]+|'(?:[^'\\]|\\.)*')|\[(?:\*|-?\w+)\])*)
-    | (?P<number>[+-]?\d+(?:\.\d+)?)
+    | (?P<number>[+-]?(?:\d*\.\d+|0|[1-9]\d*))
     | (?P<word>[A-Za-z]+)
     | (?P<mark>==|!=|<>|[<>]=?|[\[\](),=])
-    )""",
+    """,
     re.VERBOSE | re.ASCII | re.DOTALL,
 )
-_OPERATORS = frozenset({"=", "==", "!=", "<>", "<", ">", "<=", ">=", "IN", "LIKE", "MATCHES", "ISSUBSET", "ISSUPERSET"})
+_OPERATORS = frozenset({"=", "==", "!=", "<>", "<", ">", "<=", ">="})
+_OF_TEXT = frozenset({"LIKE", "MATCHES", "ISSUBSET", "ISSUPERSET"})
+"""Operators whose other side is a text."""
 
 Found = list[tuple[str, Meaning]]
 """Values, or pieces of a pattern, each with what it means."""
@@ -54,7 +59,7 @@ class _Parser:
     """Reads from left to right. FOLLOWEDBY binds less than OR, and OR less than AND."""
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = pattern.rstrip()
+        self._pattern = pattern
         self._at = 0
         self._depth = 0
         self._kind, self._text, self._start, self._end = "", "", 0, 0
@@ -68,15 +73,16 @@ class _Parser:
 
     def _step(self) -> None:
         """To the next token; the kind is "" behind the last."""
-        behind = self._end
-        if behind >= len(self._pattern):
+        skipped = _SKIP.match(self._pattern, self._end)
+        behind = skipped.end() if skipped else self._end
+        if behind == len(self._pattern):
             self._kind, self._text, self._start = "", "", behind
             return
         token = _TOKEN.match(self._pattern, behind)
         if not token or not token.lastgroup:
             raise _NotAPattern
         self._kind, self._text = token.lastgroup, token[token.lastgroup]
-        self._start, self._end = token.start(token.lastgroup), token.end()
+        self._start, self._end = token.span()
 
     def _take(self, *texts: str) -> bool:
         """Goes on where one of these words or marks stands."""
@@ -144,18 +150,27 @@ class _Parser:
         return found
 
     def _comparison(self) -> Found:
+        if self._take("NOT"):
+            self._want("EXISTS")
+            return [(self._value("path"), Rule.NO_OBSERVABLE)]
         if self._take("EXISTS"):
-            shown = self._value("path")
-            return [(shown, Rule.NO_OBSERVABLE)]
+            return [(self._value("path"), Rule.NO_OBSERVABLE)]
         path = self._value("path")
         is_negated = self._take("NOT")
+        if self._take("IN"):
+            return self._set(path, "NOT" if is_negated else "IN")
         operator = self._text
-        if self._kind not in ("word", "mark") or operator not in _OPERATORS:
+        if self._kind not in ("word", "mark") or operator not in _OPERATORS | _OF_TEXT:
             raise _NotAPattern
         self._step()
-        operator = "NOT" if is_negated else "=" if operator == "==" else operator
-        if not self._take("("):
-            return [self._compared(path, operator)]
+        if operator in _OF_TEXT and self._kind != "string":
+            raise _NotAPattern
+        return [self._compared(path, "NOT" if is_negated else "=" if operator == "==" else operator)]
+
+    def _set(self, path: str, operator: str) -> Found:
+        self._want("(")
+        if self._take(")"):
+            return [(path, Rule.NO_OBSERVABLE)]
         found = [self._compared(path, operator)]
         while self._take(","):
             found.append(self._compared(path, operator))
@@ -164,9 +179,11 @@ class _Parser:
 
     def _compared(self, path: str, operator: str) -> tuple[str, Meaning]:
         if self._kind == "string":
-            value = re.sub(r"\\(.)", r"\1", self._text[1:-1], flags=re.DOTALL)
+            value = re.sub(r"\\(['\\])", r"\1", self._text[1:-1])
             self._step()
             return value, _of_value(path, operator, value)
+        if self._kind == "word" and self._text not in ("true", "false"):
+            raise _NotAPattern
         shown = self._value("number", "literal", "word")
         return shown, Rule.NO_OBSERVABLE
 
@@ -182,8 +199,10 @@ def _of_value(path: str, operator: str, value: str) -> Meaning:
     if operator in ("LIKE", "MATCHES"):
         return Rule.EXPRESSION
     is_address = path in _ADDRESSES
-    if operator not in ("=", "IN") and not (is_address and operator == "ISSUBSET"):
+    if operator not in ("=", "IN") and not (operator == "ISSUBSET" and (is_address or path in _ENDS)):
         return Rule.CONJUNCTION
     if path == "url:value":
         return of_url(value)
-    return [Said(value)] if is_address or path == "domain-name:value" else Rule.NO_OBSERVABLE
+    if is_address:
+        return [Said(value)] if looks_like_address(value) else Rule.ADDRESS
+    return [Said(value)] if path in _ENDS or path == "domain-name:value" else Rule.NO_OBSERVABLE
