@@ -7,7 +7,6 @@ one entry that covers both. Owners are relative to the zone unless they end in a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clearway._engine import NameScope
@@ -22,13 +21,23 @@ REFUSES = frozenset({".", "*.", "rpz-drop."})
 TRIGGERS = ("rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip")
 """Last labels of owners that are no name that is asked for. `rpz-ip` is about an address in an answer."""
 
-_FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|[^\s;\"]+|;.*")
-_TYPES = frozenset({"A", "AAAA", "CNAME", "DNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "HINFO", "CAA", "TLSA"})
+_FIELDS = re.compile(r"\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|(?:[^\s;\"()\\]|\\.|\\\Z)++|[()]|;.*")
+_ANSWERS = frozenset(
+    {"A", "AAAA", "AFSDB", "CAA", "CNAME", "DNAME", "HINFO", "HTTPS", "LOC", "MX", "NAPTR", "OPENPGPKEY", "PTR", "RP"}
+    | {"SMIMEA", "SPF", "SRV", "SSHFP", "SVCB", "TLSA", "TXT", "URI"}
+)
+_OF_ZONES = frozenset(
+    {"SOA", "NS", "DNSKEY", "DS", "RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "CDS", "CDNSKEY", "CSYNC", "ZONEMD"}
+)
+"""Types that say nothing about names that are asked for: servers leave them out (Unbound's services/rpz.c)."""
+_UNNAMED = re.compile(r"TYPE\d{1,5}", re.ASCII)
+"""A type by its number, as RFC 3597 writes it."""
 _CLASSES = frozenset({"IN", "CH", "HS"})
 _TTL = re.compile(r"\d+|(?:\d+[smhdw])+", re.IGNORECASE)
 
-
+_ESCAPE = re.compile(r"\\(\d{3}|[^\d])", re.ASCII)
 _OWNERLESS = re.compile(rb"^[ \t]+(?:\S+[ \t]+){0,2}CNAME\s", re.MULTILINE | re.IGNORECASE)
+_ORIGIN = re.compile(rb"^[ \t]*\$ORIGIN\b", re.MULTILINE | re.IGNORECASE)
 RECORD_FIELDS_MAX = 64
 
 
@@ -38,8 +47,12 @@ class _Zone:
 
     name: str = ""
     """The zone's own name, without its dot; "" where the file does not say."""
-    origin: str = ""
+    origin: str | None = None
+    """What relative names stand below; "" is the root, None the zone, whatever its name."""
     owner: str = ""
+    has_soa: bool = False
+    is_moved: bool = False
+    """Names stood, or will stand, relative to something else than the zone's own name."""
     unfinished: str = ""
     """The first line of a record whose parentheses are not closed yet."""
     _fields: list[str] = field(default_factory=list)
@@ -53,13 +66,11 @@ class _Zone:
             return []
         if not self.unfinished:
             self._is_owned = not line[0].isspace()
-            if "(" not in line and ")" not in line:
+            if "(" not in fields and ")" not in fields:
                 return self._whole(fields)
             self._fields, self._depth = [], 0
-        for part in fields:
-            bare = part if part[0] == '"' else part.strip("()")
-            self._depth += 0 if part[0] == '"' else part.count("(") - part.count(")")
-            self._fields += [bare] if bare else []
+        self._depth += fields.count("(") - fields.count(")")
+        self._fields += [part for part in fields if part not in ("(", ")")]
         if self._depth > 0 and len(self._fields) <= RECORD_FIELDS_MAX:
             self.unfinished = self.unfinished or line
             return []
@@ -73,9 +84,10 @@ class _Zone:
             self.owner = fields.pop(0)
         while fields and (fields[0].upper() in _CLASSES or _TTL.fullmatch(fields[0])):
             del fields[0]
-        if not fields or fields[0].upper() not in _TYPES:
+        kind = fields[0].upper() if fields else ""
+        if kind not in _ANSWERS and kind not in _OF_ZONES and not _UNNAMED.fullmatch(kind):
             return Rule.NOT_A_LINE
-        return _record(self, fields[0].upper(), fields[1:])
+        return _record(self, kind, fields[1:])
 
 
 def _directive(zone: _Zone, fields: list[str]) -> Meaning:
@@ -84,7 +96,10 @@ def _directive(zone: _Zone, fields: list[str]) -> Meaning:
         origin = _absolute(zone, fields[1])
         if len(origin) > NAME_BYTES_MAX:
             return Rule.LENGTH
-        zone.origin, zone.name = origin, zone.name or origin
+        if fields[1].endswith("."):
+            zone.name = zone.name or origin
+        zone.is_moved = zone.is_moved or not origin or origin != zone.name
+        zone.origin = origin
         return []
     if word == "$TTL":
         return []
@@ -93,22 +108,31 @@ def _directive(zone: _Zone, fields: list[str]) -> Meaning:
 
 def _absolute(zone: _Zone, owner: str) -> str:
     if owner == "@":
-        return zone.origin
-    if owner.endswith("."):
-        return owner[:-1].lower()
-    return f"{owner}.{zone.origin}".lower() if zone.origin else owner.lower()
+        return zone.origin or ""
+    bare = _ESCAPE.sub(_unescaped, owner).lower() if "\\" in owner else owner.lower()
+    if bare.endswith("."):
+        return bare[:-1]
+    return f"{bare}.{zone.origin}" if zone.origin else bare
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """The character, where a name can have it inside of a label; else the escape as it stands, which is in no name."""
+    character = chr(int(escape[1])) if len(escape[1]) == 3 else escape[1]
+    return character if character.isascii() and (character.isalnum() or character in "-_*") else escape[0]
 
 
 def _record(zone: _Zone, kind: str, data: list[str]) -> Meaning:
     absolute = _absolute(zone, zone.owner)
-    if kind == "SOA":
-        zone.name = zone.name or absolute
-        zone.origin = zone.origin or absolute
-    if kind in ("SOA", "NS") or not data or not zone.owner:
+    if kind == "SOA" and absolute and not zone.has_soa:
+        # It says the name best: `$ORIGIN .` may stand before, as servers write zones down
+        zone.has_soa, zone.is_moved = True, zone.is_moved or zone.name not in ("", absolute)
+        zone.name = absolute
+        zone.origin = absolute if zone.origin is None else zone.origin
+    if kind in _OF_ZONES or not data or not zone.owner:
         return [] if data and zone.owner else Rule.NOT_A_LINE
     inner = absolute.removesuffix(f".{zone.name}") if zone.name else absolute
     if not absolute or absolute == zone.name:
-        return [] if kind in ("A", "AAAA", "TXT") else Rule.TRIGGER
+        return Rule.TRIGGER if kind == "CNAME" else []
     if zone.name and inner == absolute:
         return Rule.OUTSIDE
     if kind != "CNAME":
@@ -153,12 +177,12 @@ def _rpz_address(text: str) -> str | None:
 START_BYTES = 8 << 10
 
 
-def _probe(start: bytes) -> Callable[[str], Meaning]:
-    """Reads one record below the zone that the first lines name."""
+def _begun(start: bytes) -> _Zone:
+    """The zone that the first lines name."""
     zone = _Zone()
     for line in start.decode("utf-8", "replace").splitlines():
         zone(line.rstrip())
-    return lambda line: _Zone(zone.name, zone.origin)(line) if line and not line[0].isspace() else []
+    return zone
 
 
 def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
@@ -169,8 +193,12 @@ def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     )
     # Records that stand below another origin than the zone's, or take their owner from the line before, mean other
     # names than they show
-    origins = sum(1 for _ in re.finditer(rb"^\$ORIGIN\b", text, re.MULTILINE | re.IGNORECASE))
-    is_usual = origins < 2 and not _OWNERLESS.search(text)
-    probe = _probe(text[:START_BYTES]) if is_usual else None
-    shape = Shape(frames if is_usual else (), (";",), special_labels=TRIGGERS, probe=probe)
+    start = text if len(text) <= START_BYTES else text[:START_BYTES].rpartition(b"\n")[0]
+    begun = _begun(start)
+    is_usual = not begun.is_moved and not _ORIGIN.search(text, len(start)) and not _OWNERLESS.search(text)
+
+    def probe(line: str) -> Meaning:
+        return _Zone(begun.name, begun.origin)(line) if line and not line[0].isspace() else []
+
+    shape = Shape(frames if is_usual else (), (";",), special_labels=TRIGGERS, probe=probe if is_usual else None)
     return lines.read(text, shape, _Zone(), asked, merge=True)
