@@ -154,6 +154,11 @@ class StateDirectory:
         return self.path / "clock.json"
 
     @property
+    def hits(self) -> Path:
+        """How often lists and their entries were hit. Written by the daemon; gateway.kept_hits reads it."""
+        return self.path / "hits.json"
+
+    @property
     def events(self) -> Path:
         """Sampled drops, one JSON object a line, EVE field names."""
         return self.path / "eve.json"

@@ -4,12 +4,14 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from clearway._engine import Direction, DropReason, Lane
+from clearway.gateway import kept_hits
 from clearway.policy.model import Prefix, Reason
 from clearway.policy.snapshot import Holding
 from clearway.store.change import OverlayWanted
@@ -192,6 +194,36 @@ def test_the_rarest_entries_make_room_when_too_many_are_hit() -> None:
     assert top[0][0] == often and len(top) == hits.TOP
 
 
+def test_what_was_counted_goes_on_from_the_file_and_without_one_that_can_be_read_begins_anew(tmp_path: Path) -> None:
+    event: Any = Event()
+    path = tmp_path / "hits.json"
+    counts = kept_hits.begin(path, NOON)
+    rule = Rule("a", "malware", "198.51.100.1", observe=True)
+    there = {"a": "2026-01-01", "b": "2026-01-01"}
+    kept = kept_hits.KeptHits(path, counts, Lock(), lambda: there)
+    kept.look(1)
+    assert not path.exists(), "nothing was counted"
+    counts.add(event, [rule, Rule("b", "scanner", "198.51.100.0/24")], NOON, 7)
+    kept.look(1)
+    counts.add(event, [rule], NOON, 1)
+    kept.look(1)
+    assert json.loads(path.read_text())["entries"] == [["a", "malware", "198.51.100.1", True, 7, 1]], "no time"
+    (tmp_path / ".hits.json.1234").write_text("half of")
+    again = kept_hits.begin(path, NOON + timedelta(days=1))
+    assert again.answer() == {
+        "since": "2030-03-31T12:00:00Z",
+        "unattributed": 0,
+        "lists": {name: {"hits": 7, "events": 1, "last_seen": "2030-03-31T12:00:00Z"} for name in "ab"},
+        "entries": [{**rule.as_json(), "hits": 7, "events": 1, "last_seen": None}],
+    }, "the second write of one minute waits"
+    assert [each.name for each in tmp_path.iterdir()] == ["hits.json"]
+    again.settle({"a": "2026-02-02", "b": "2026-01-01"})
+    assert (list(again.by_list), again.top()) == (["b"], [])
+    for damaged in ("", "[]", '{"since": 1}', path.read_text().replace("[", "{", 1), "null"):
+        path.write_text(damaged)
+        assert kept_hits.begin(path, NOON).by_list == {}
+
+
 def test_a_drop_by_a_list_whose_entries_are_gone_is_counted_and_not_attributed() -> None:
     from clearway.errors import ClearwayError
     from clearway.gateway.drop_events import DropEvents
@@ -203,5 +235,5 @@ def test_a_drop_by_a_list_whose_entries_are_gone_is_counted_and_not_attributed()
     listed = SimpleNamespace(epoch=1, drop_reason=DropReason.LISTED_SOURCE, source=bytes(16), destination=bytes(16))
     enforcer = SimpleNamespace(epochs={1: Gone()}, overlay_covering=lambda _: None)
     clock = SimpleNamespace(now=lambda: datetime(2030, 3, 31, tzinfo=UTC))
-    events: Any = DropEvents(None, enforcer, clock, None, None, ("a", "b"), (), lambda _: "")  # type: ignore[arg-type]
+    events: Any = DropEvents(None, enforcer, clock, None, None, ("a", "b"), (), lambda _: "", hits.Hits(NOON))  # type: ignore[arg-type]
     assert events._rules_of(listed) == ()

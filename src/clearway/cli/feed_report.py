@@ -30,7 +30,7 @@ def report(
 ) -> None:
     """Show which list earns its place: entries, those that no other list has, hits, age, what the guard had to say.
 
-    Hits are counted since the gateway began; without one there are none to show.
+    Hits are counted since a list was added; without a gateway, those are shown that the last one stored.
 
     Example: clearway feed report --plot overlap.png
     """
@@ -38,7 +38,8 @@ def report(
     now = ask.read_store(directory)
     from clearway.store import feed_report
 
-    document = feed_report.report(directory, now, _hits(directory))
+    hits, live = _hits(directory)
+    document = {**feed_report.report(directory, now, hits), "hits_live": live}
     if plot is not None:
         draw(document, plot)
     if json:
@@ -51,13 +52,21 @@ def report(
             print(f"\ndrawn: {plot}")
 
 
-def _hits(directory: StateDirectory) -> dict[str, Any] | None:
+def _hits(directory: StateDirectory) -> tuple[dict[str, Any] | None, bool]:
+    """What was counted, and whether a gateway says so."""
     from clearway.gateway.client import Gateway
 
     try:
-        return Gateway(directory.path).request("GET", "/v1/hits")
+        return Gateway(directory.path).request("GET", "/v1/hits"), True
     except ClearwayError:
-        return None
+        from clearway.gateway import kept_hits
+        from clearway.store.feed_report import added
+
+        stored = kept_hits.stored(directory.hits)
+        if stored is None:
+            return None, False
+        stored.settle(added())
+        return stored.answer(), False
 
 
 def _show(document: dict[str, Any], now: datetime) -> None:
@@ -99,11 +108,15 @@ def _show(document: dict[str, Any], now: datetime) -> None:
                     show.plain(each["entry"]), show.plain(each["list"]), each["reason"], show.count(each["hits"])
                 )
         parts += ["", top]
-    if document["hits_since"]:
-        parts += ["", f"[dim]hits since {show.moment(document['hits_since'])}[/dim]"]
-    else:
-        parts += ["", "[dim]no gateway runs: nobody counts hits[/dim]"]
+    parts += ["", f"[dim]{_counted(document)}[/dim]"]
     show.put(*parts)
+
+
+def _counted(document: dict[str, Any]) -> str:
+    if document["hits_since"] is None:
+        return "no gateway runs: nobody counts hits"
+    since = f"hits since a list was added, at the earliest since {show.moment(document['hits_since'])}"
+    return since if document["hits_live"] else f"{since}; no gateway runs: as the last one stored them"
 
 
 def _nearest(others: dict[str, int], entries: int) -> str:

@@ -115,6 +115,7 @@ class Daemon:
             in_reads=self._in_reads,
         )
         self._drop_events = _drop_events(started)
+        self._kept_hits = _kept_hits(started, self._drop_events)
         started.enforcer.names.on_refused = self._drop_events.refused
         self._wire = TheWire(
             started.runtime, started.state.runtime, follow=options.link_follow, on_new_port=self._port_is_back
@@ -155,6 +156,7 @@ class Daemon:
             asyncio.create_task(self._often(_check_interval(), self._check)),
             asyncio.create_task(self._often(LISTS_LOOK_S, self._feeds_due.look, self.base_work.changed)),
             asyncio.create_task(self._often(LISTS_LOOK_S, self.shared_work.look)),
+            asyncio.create_task(self._often(TICK_S, self._keep_hits)),
             asyncio.create_task(self._warm_up()),
         ]
         stopping = asyncio.create_task(self._stopping.wait())
@@ -175,7 +177,9 @@ class Daemon:
         return document
 
     async def hits(self) -> dict[str, Any]:
-        document: dict[str, Any] = await asyncio.to_thread(self._board.hits)
+        await self._in_reads(self._kept_hits.settle)
+        with self._drop_events.turn:
+            document: dict[str, Any] = self._drop_events.hits.answer()
         return document
 
     async def probe(self, direction: _engine.Direction, frame: bytes) -> dict[str, Outcome]:
@@ -238,6 +242,9 @@ class Daemon:
     async def _in_reads(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._read_thread, function, *arguments)
 
+    async def _keep_hits(self) -> None:
+        await self._in_reads(self._kept_hits.look, self._started.enforcer.tables.epoch)
+
     async def _warm_up(self) -> None:
         """The worker imports while nobody waits for it."""
         try:
@@ -276,6 +283,7 @@ class Daemon:
         self._wire.lift()
         await asyncio.to_thread(self._started.enforcer.names.close)
         await asyncio.to_thread(self._drop_events.end)
+        await asyncio.to_thread(self._kept_hits.save)
         for pool in (self._decision_thread, self._list_thread, self._read_thread):
             pool.shutdown()
         try:
@@ -285,6 +293,7 @@ class Daemon:
 
 
 def _drop_events(started: Started) -> Any:
+    from clearway.gateway import kept_hits
     from clearway.gateway.drop_events import DropEvents
     from clearway.gateway.wanted_now import SingleReasons
     from clearway.telemetry.eve import EveFile
@@ -299,7 +308,15 @@ def _drop_events(started: Started) -> Any:
         ports=(started.options.inside, started.options.outside),
         inside=started.inside,
         reason_of=SingleReasons(started.clock).of,
+        hits=kept_hits.begin(started.state.hits, started.clock.now()),
     )
+
+
+def _kept_hits(started: Started, drop_events: Any) -> Any:
+    from clearway.gateway.kept_hits import KeptHits
+    from clearway.store.feed_report import added
+
+    return KeptHits(started.state.hits, drop_events.hits, drop_events.turn, added)
 
 
 def _check_interval() -> float:

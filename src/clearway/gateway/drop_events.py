@@ -35,7 +35,8 @@ REFUSED_WAITING_MAX = 4096
 
 
 class DropEvents:
-    """`ports`: names of the inside and outside port. `reason_of`: category of a single entry, from the database."""
+    """`ports`: names of the inside and outside port. `reason_of`: category of a single entry, from the database.
+    `hits`: what was counted before."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class DropEvents:
         ports: tuple[str, str],
         inside: tuple[Prefix, ...],
         reason_of: Callable[[OverlayWanted], str],
+        hits: Hits,
     ) -> None:
         self._events = events
         self._enforcer = enforcer
@@ -60,7 +62,7 @@ class DropEvents:
         self._rules: dict[tuple[int, int, bytes], tuple[Rule, ...]] = {}
         self._refused: deque[dict[str, Any]] = deque(maxlen=REFUSED_WAITING_MAX)
         self.file = file
-        self.hits = Hits(clock.now())
+        self.hits = hits
         self.turn = threading.Lock()
         """Held while `hits` changes."""
 

@@ -13,7 +13,7 @@ from clearway.errors import ClearwayError
 from clearway.gateway.rights import Identity
 
 _FOLDERS = {"feeds", "sources", "snapshots", "keys"}
-_FILES = ("clearway.db", "clearway.sock", "runtime.json", "inside.", "clock.json", "eve.json")
+_FILES = ("clearway.db", "clearway.sock", "runtime.json", "inside.", "clock.json", "hits.json", "eve.json")
 _LOCK = ".lock"
 
 

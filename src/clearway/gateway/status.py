@@ -21,10 +21,6 @@ from clearway.gateway.wire import TheWire
 from clearway.policy.model import Prefix, word
 from clearway.store import lists, overview, shared_ranges, shared_words, wanted
 from clearway.store.change import stamp
-from clearway.telemetry.hits import Count
-
-TOP_BY_LIST = 20
-"""Entries of each list in the document of hits."""
 
 
 @dataclass(frozen=True)
@@ -178,19 +174,8 @@ class StatusBoard:
     def _hits(self) -> dict[str, Any]:
         with self.drop_events.turn:
             hits = self.drop_events.hits
-            top = [{**rule.as_json(), **_count(count)} for rule, count in hits.top()]
+            top = [{**rule.as_json(), **count.as_json()} for rule, count in hits.top()]
             return {"top": top, "hits_since": stamp(hits.since), "hits_unattributed": hits.unattributed}
-
-    def hits(self) -> dict[str, Any]:
-        """Hits by list, and by entry those that were hit most of each list, since the daemon began."""
-        with self.drop_events.turn:
-            hits = self.drop_events.hits
-            return {
-                "since": stamp(hits.since),
-                "unattributed": hits.unattributed,
-                "lists": {name: _count(count) for name, count in sorted(hits.by_list.items())},
-                "entries": [{**rule.as_json(), **_count(count)} for rule, count in hits.top_by_list(TOP_BY_LIST)],
-            }
 
     def _snapshot(self, tables: _engine.Tables) -> dict[str, Any]:
         snapshot = self.enforcer.snapshot
@@ -234,10 +219,6 @@ def _counter(
         "packets": packets,
         "bytes": size,
     }
-
-
-def _count(count: Count) -> dict[str, Any]:
-    return {"hits": count.packets, "events": count.events, "last_seen": _time(count.last_seen)}
 
 
 def _time(at: datetime | None) -> str | None:

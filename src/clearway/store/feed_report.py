@@ -23,8 +23,9 @@ OVERLAPS_SHOWN = 3
 def report(state: StateDirectory, now: datetime, hits: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """{"at", "hits_since", "lists": a row each, "overlap": {list: {other: entries}}, "top": entries hit most}.
 
-    `hits`: what GET /v1/hits of a running gateway said; without it hits are null, for nobody counted them. Lists that
-    have run out are told with what they held; of those whose entries cannot be read `unique` and overlap are null.
+    `hits`: Hits.answer, of a running gateway or as it was stored last; without it hits are null, for nobody counted
+    them. Those of a list count from when it was added, or counting began. Lists that have run out are told with what
+    they held; of those whose entries cannot be read `unique` and overlap are null.
     """
     rows = overview.feeds(now)
     opened: dict[str, Listed] = {}
@@ -46,6 +47,7 @@ def report(state: StateDirectory, now: datetime, hits: Mapping[str, Any] | None 
                 "unique": unique,
                 "hits": hit["hits"] if hits is not None else None,
                 "last_hit": hit["last_seen"] if hits is not None else None,
+                "hits_since": max(row["added_at"], hits["since"]) if hits is not None else None,
                 "quarantined": Quarantine.objects.filter(feed__in=_feed(row["feed"])).count(),
                 "notes": _notes(row, unique, hit["hits"] if hits is not None else None),
             }
@@ -61,6 +63,13 @@ def report(state: StateDirectory, now: datetime, hits: Mapping[str, Any] | None 
         "overlap": matrix,
         "top": (hits or {}).get("entries", []),
     }
+
+
+@told
+def added() -> dict[str, str]:
+    """When each list that there is was added: a list of the same name that comes back is another."""
+    rows = Feed.objects.filter(removed_at__isnull=True).values_list("name", "added_at")
+    return {name: at.isoformat() for name, at in rows}
 
 
 KEPT = (

@@ -5,19 +5,21 @@ the event carries, or among the single entries. Counts are packets: each event s
 list are estimates as good as the sampling; the counters in the kernel are exact, but know no lists.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from clearway._engine import DropEvent, DropReason
 from clearway.policy.model import word
 from clearway.policy.snapshot import Holding
-from clearway.store.change import OverlayWanted
+from clearway.store.change import OverlayWanted, stamp
 
 ENTRIES_MAX = 4096
 """Entries counted one by one; when more are hit, the rarest half makes room."""
 TOP = 10
+TOP_BY_LIST = 20
+"""Entries of each list in `answer`."""
 SINGLE = "block"
 """Stands in place of a list's name for a single entry, by a person or a detector."""
 
@@ -69,6 +71,10 @@ class Count:
         self.events += 1
         self.last_seen = at
 
+    def as_json(self) -> dict[str, Any]:
+        last_seen = stamp(self.last_seen) if self.last_seen is not None else None
+        return {"hits": self.packets, "events": self.events, "last_seen": last_seen}
+
 
 def rules_of(
     event: DropEvent,
@@ -107,14 +113,60 @@ class Hits:
     def __init__(self, since: datetime) -> None:
         self.since = since
         self.by_list: dict[str, Count] = {}
-        self.by_drop_reason: dict[str, Count] = {}
         self.unattributed = 0
         """Packets that fell to an address rule which is not known any more."""
+        self.changes = 0
+        """Grows with every change."""
         self._by_entry: dict[Rule, Count] = {}
+        self._added: dict[str, str] = {}
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, Any]) -> "Hits":
+        """What `as_stored` gave. KeyError, TypeError, ValueError or AttributeError where it is anything else."""
+        hits = cls(datetime.fromisoformat(stored["since"]))
+        hits.unattributed = int(stored["unattributed"])
+        hits._added = {str(name): str(at) for name, at in stored["added"].items()}
+        for name, (packets, events, last_seen) in stored["lists"].items():
+            hits.by_list[name] = Count(int(packets), int(events), datetime.fromisoformat(last_seen))
+        for name, reason, entry, observe, packets, events in stored["entries"][:ENTRIES_MAX]:
+            hits._by_entry[Rule(str(name), str(reason), str(entry), bool(observe))] = Count(int(packets), int(events))
+        return hits
+
+    def as_stored(self) -> dict[str, Any]:
+        """In JSON, to go on from. Of an entry no time is stored: beside other records it could tell who was refused."""
+        return {
+            "since": self.since.isoformat(),
+            "unattributed": self.unattributed,
+            "added": dict(self._added),
+            "lists": {
+                name: [count.packets, count.events, count.last_seen.isoformat()]
+                for name, count in self.by_list.items()
+                if count.last_seen is not None
+            },
+            "entries": [
+                [rule.list, rule.reason, rule.entry, rule.observe, count.packets, count.events]
+                for rule, count in self._by_entry.items()
+            ],
+        }
+
+    def settle(self, added: Mapping[str, str]) -> None:
+        """`added`: the lists there are, and when each was added. What was counted for others is forgotten, and for one
+        of the same name that was there before."""
+        gone = {
+            name
+            for name in self.by_list.keys() - {SINGLE}
+            if name not in added or self._added.get(name, added[name]) != added[name]
+        }
+        for name in gone:
+            del self.by_list[name]
+        if gone:
+            self._by_entry = {rule: count for rule, count in self._by_entry.items() if rule.list not in gone}
+            self.changes += 1
+        self._added = dict(added)
 
     def add(self, event: Fallen, rules: list[Rule], at: datetime, weight: int) -> None:
         """Counts one event, which stands for `weight` packets, for the rules that it fell to."""
-        self.by_drop_reason.setdefault(word(event.drop_reason), Count()).add(weight, at)
+        self.changes += 1
         if not rules:
             if event.drop_reason in _SOURCE | _DESTINATION:
                 self.unattributed += weight
@@ -129,7 +181,16 @@ class Hits:
         """The entries hit most, most first."""
         return sorted(self._by_entry.items(), key=lambda item: item[1].packets, reverse=True)[:count]
 
-    def top_by_list(self, count: int) -> list[tuple[Rule, Count]]:
+    def answer(self) -> dict[str, Any]:
+        """Hits by list, and by entry those that were hit most of each list."""
+        return {
+            "since": stamp(self.since),
+            "unattributed": self.unattributed,
+            "lists": {name: count.as_json() for name, count in sorted(self.by_list.items())},
+            "entries": [{**rule.as_json(), **count.as_json()} for rule, count in self._top_by_list(TOP_BY_LIST)],
+        }
+
+    def _top_by_list(self, count: int) -> list[tuple[Rule, Count]]:
         """The entries of each list that are hit most, list by list."""
         found: dict[str, list[tuple[Rule, Count]]] = {}
         for rule, counted in self.top(ENTRIES_MAX):
