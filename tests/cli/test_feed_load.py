@@ -43,6 +43,13 @@ def test_each_line_is_a_list_and_one_that_is_refused_keeps_no_other_out(cli: Cal
     assert {each["error"]["id"] for each in again.json["lists"] if each["feed"] != "page"} == {"store.E029"}
 
 
+def test_a_name_that_stands_twice_in_a_file_is_taken_once(cli: Call, lists: Path, tmp_path: Path) -> None:
+    line = f"one {tmp_path}/one --reason malware\n"
+    lists.write_text(line + line)
+    told = cli("feed", "load", lists)
+    assert (told.code, told.out.startswith("added one · 2 entries"), "[store.E029]" in told.err) == (1, True, True)
+
+
 def test_an_update_of_all_lists_goes_on_past_one_that_fails(cli: Call, lists: Path, tmp_path: Path) -> None:
     cli("feed", "load", lists)
     told = cli("feed", "update", "--json")

@@ -1,5 +1,6 @@
 """Lists in a running gateway as people decide about them: what the kernel does follows each decision."""
 
+import json
 import subprocess
 import sys
 import time
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 from running import Running, gateway, until
+from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS
 from wires import wire as make_wire
 
+from clearway.cli import ask, feed_sources
+from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
@@ -52,6 +56,18 @@ class Lists:
         if text is not None:
             self.serve(name, text)
         return self.running.ask("POST", f"/v1/feeds/{name}/update")
+
+    def read(self, file: str, text: str, name: str | None = None) -> dict[str, Any]:
+        """What a command reads of a file, and keeps for the gateway to take. `name`: the list that it is of."""
+        path, state = self.folder / file, StateDirectory(self.running.state)
+        path.write_text(text)
+        ask.open_store(state)
+        return feed_sources.prepared(state, str(path), "ip-plain", lambda step, done, total: None, name=name)
+
+    def earned(self) -> int:
+        """Hits of list `earns` since it was added."""
+        found: int = self.running.ask("GET", "/v1/hits")["lists"].get("earns", {"hits": 0})["hits"]
+        return found
 
     def refused(self, name: str, text: str | None = None) -> str:
         """Id of the error that an update ends in."""
@@ -165,3 +181,74 @@ def test_the_report_counts_hits_by_list(lists: Lists) -> None:
     row = next(row for row in document["lists"] if row["feed"] == "hit")
     assert (row["entries"], row["unique"], row["hits"], row["rejected_entries"]) == (1, 1, 0, 1)
     assert document["hits_since"] is not None
+
+
+def test_a_batch_takes_each_list_by_itself_whole_or_not_at_all_in_one_compilation(lists: Lists) -> None:
+    lists.add("updated", "45.80.1.1\n")
+    lists.add("emptied", "45.80.2.1\n")
+    fresh = {
+        "fresh": lists.read("fresh", "45.80.3.1\n45.80.3.2\n"),
+        "page": lists.read("page", "<html>not found</html>\n"),
+        "twice": lists.read("twice", "45.80.4.1\n"),
+        "lost": {"stored": {**lists.read("lost", "45.80.5.1\n")["stored"], "content": "0" * 64}},
+    }
+    add = [{"name": name, "source": "here", "reason": "scanner", **read} for name, read in fresh.items()]
+    updates = {
+        "updated": lists.read("updated", "45.80.1.2\n", "updated")["stored"],
+        "emptied": lists.read("emptied", "\n", "emptied")["stored"],
+        "nobodys": lists.read("nobodys", "45.80.6.1\n")["stored"],
+    }
+    body = {"actor": "ada", "add": [*add, {**add[2], "reason": "malware"}], "update": updates}
+    before = lists.running.status()["snapshot"]["epoch"]
+    answers = lists.running.ask("POST", "/v1/feeds/batch", body)["lists"]
+    told = [(each["feed"], each["error"]["id"] if "error" in each else each["enforced"]) for each in answers]
+    assert told == [
+        ("fresh", True),
+        ("page", "feeds.E024"),
+        ("twice", True),
+        ("lost", "feeds.E014"),
+        ("twice", "store.E029"),
+        ("updated", True),
+        ("emptied", "store.E040"),
+        ("nobodys", "store.E030"),
+    ]
+    assert lists.running.status()["snapshot"]["epoch"] == before + 1
+    enforced = [address for n in range(1, 7) for address in (f"45.80.{n}.1", f"45.80.{n}.2") if lists.drops(address)]
+    assert enforced == ["45.80.1.2", "45.80.2.1", "45.80.3.1", "45.80.3.2", "45.80.4.1"]
+    rows = {row["feed"]: row for row in lists.running.clearway("feed", "list")["lists"]}
+    assert rows.keys() & (updates.keys() | fresh.keys()) == {"fresh", "twice", "updated", "emptied"}
+    assert rows["emptied"]["quarantine"]["rule"] and rows["updated"]["quarantine"] is None
+    history = lists.running.clearway("history", "--by", "ada", "--limit", "100")["decisions"]
+    decided = sorted((row["target"], row["kind"]) for row in history if row["kind"] != "feed-add")
+    assert decided == [
+        ("emptied", "feed-quarantine"),
+        ("fresh", "feed-version"),
+        ("twice", "feed-version"),
+        ("updated", "feed-version"),
+    ]
+
+
+def test_what_a_list_has_earned_outlives_a_kill_and_an_end_and_goes_with_the_list(lists: Lists) -> None:
+    running, source = lists.running, {"source": lists.serve("earns", f"{OUTSIDE_ADDRESS}\n"), "reason": "scanner"}
+    running.ask("POST", "/v1/feeds", {"name": "earns", "observe": True, **source})
+    assert lists.earned() == 0
+    assert running.pings()
+    until(lambda: (running.state / "hits.json").exists(), 5, "nothing is stored")
+    running.kill()
+    document = running.clearway("feed", "report")
+    stored = next(row["hits"] for row in document["lists"] if row["feed"] == "earns")
+    assert (document["hits_live"], stored >= 1) == (False, True), "told without a gateway, as it was stored"
+    assert [each["entry"] for each in document["top"]] == [OUTSIDE_ADDRESS]
+    running.start()
+    assert running.pings()
+    until(lambda: lists.earned() >= stored + 2, 5, "it does not go on from what was stored")
+    running.ask("DELETE", "/v1/feeds/earns")
+    running.ask("POST", "/v1/feeds", {"name": "earns", "observe": True, **source})
+    assert lists.earned() == 0, "another list of the same name"
+    assert running.pings()
+    until(lambda: lists.earned() >= 2, 5, "the new one is not counted")
+    counted = lists.earned()
+    assert running.stop() == 0
+    kept = running.state / "hits.json"
+    assert json.loads(kept.read_text())["lists"]["earns"][0] == counted, "at its end all of it is stored"
+    assert INSIDE_ADDRESS not in kept.read_text() and kept.stat().st_mode & 0o007 == 0

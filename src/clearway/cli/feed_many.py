@@ -80,6 +80,8 @@ def load(
         try:
             request = parse(FeedAddRequest, body, "feed load")
             subscribe.check_new(request)
+            if any(job.name == request.name for job in jobs):
+                raise ClearwayError.of("store.E029", name=request.name, source=request.source)
         except ClearwayError as error:
             refused.append({"feed": body.get("name"), **error.as_json()})
         else:
@@ -95,7 +97,7 @@ def update(directory: StateDirectory, names: Sequence[str], json: bool) -> int:
 
     jobs: list[Job] = []
     refused: list[Answer] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         try:
             source, format, settings = lists.source_of(name)
         except ClearwayError as error:

@@ -99,14 +99,14 @@ class BaseWork:
             lambda: feed_batch.take(self.state, request, self._clock.now(), actor, self._inside)
         )
         self.changed.set()
-        changes = [change for change in found.values() if isinstance(change, Change)]
+        changes = [change for _, change in found if isinstance(change, Change)]
         failure: ClearwayError | None = None
         if any(self._is_due(change) for change in changes):
             try:
                 await self.rebuild()
             except ClearwayError as error:
                 failure = error
-        return {"lists": [self._told(name, change, failure) for name, change in found.items()]}
+        return {"lists": [self._told(name, change, failure) for name, change in found]}
 
     def _told(self, name: str, change: Change | ClearwayError, failure: ClearwayError | None) -> dict[str, Any]:
         """What came of one list of a batch. `failure`: of the compilation that was due."""

@@ -22,18 +22,19 @@ from clearway.store.requests import FeedBatchRequest, FeedUpdateRequest
 @told
 def take(
     state: StateDirectory, request: FeedBatchRequest, now: datetime, actor: str, inside: Sequence[Prefix] = ()
-) -> dict[str, Change | ClearwayError]:
-    """By name what was stored, or why it was refused: what lists.add and lists.update raise."""
-    found: dict[str, Change | ClearwayError] = {}
+) -> list[tuple[str, Change | ClearwayError]]:
+    """Each list's name, and what was stored or why it was refused: what lists.add and lists.update raise."""
+    found: list[tuple[str, Change | ClearwayError]] = []
     with transaction.atomic():
         for new in request.add:
             try:
-                found[new.name] = lists.add(state, new, now, actor, inside)
+                found.append((new.name, lists.add(state, new, now, actor, inside)))
             except ClearwayError as error:
-                found[new.name] = error
+                found.append((new.name, error))
         for name, stored in request.update.items():
             try:
-                found[name] = lists.update(state, name, FeedUpdateRequest(stored=stored), now, actor, inside)
+                change = lists.update(state, name, FeedUpdateRequest(stored=stored), now, actor, inside)
+                found.append((name, change))
             except ClearwayError as error:
-                found[name] = error
+                found.append((name, error))
     return found
