@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -83,6 +85,16 @@ def test_one_in_quarantine_ends_with_one(cli: Call, page: Path) -> None:
         (["--max-age", "old"], "policy.E004"),
         (["--reason", "boredom"], "policy.E006"),
         (["--map", "c2=boredom"], "policy.E006"),
+        (["--map", "c2"], "store.E053"),
+        (["--pin", "12"], "store.E020"),
+        (["--proxy", "socks5://localhost"], "store.E020"),
+        (["--max-age", "-1"], "policy.E004"),
+        (["--now", "2026-13-01"], "policy.E004"),
+        (["--protect", "999.1.1.1"], "feeds.E029"),
+        (["--protect", "com"], "feeds.E029"),
+        (["--top-sites", "/there/is/none"], "feeds.E013"),
+        (["--last-good", "/"], "feeds.E027"),
+        (["--state", "/there/is/none"], "store.E011"),
     ],
 )
 def test_misuse_ends_with_two_and_a_document(cli: Call, good: Path, arguments: list[str], id: str) -> None:
@@ -97,10 +109,57 @@ def test_a_number_that_is_unknown_is_told_those_there_are(cli: Call, good: Path)
     assert all(key in told.json["error"]["fix"] for key in ("shrink", "age_days", "widest_v4"))
 
 
-@pytest.mark.parametrize("name", ["there-is-none.txt", "."])
+@pytest.mark.parametrize("name", ["there-is-none.txt", ".", "pipe", "dangling", "pipe/below"])
 def test_no_list_there_is_misuse(cli: Call, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("there-is-none.txt")
     told = cli("feed", "check", tmp_path / name, "--json")
-    assert (told.code, told.json["error"]["id"]) == (2, "feeds.E028")
+    assert (told.code, told.json["error"]["id"], told.json["verdict"]) == (2, "feeds.E028", None)
+    assert told.json["error"]["message"].count("feeds.E") == 0
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self/mem"])
+def test_what_has_no_end_is_not_read(cli: Call, path: str) -> None:
+    assert cli("feed", "check", path, "--json").code in (1, 2)
+
+
+@pytest.mark.parametrize("arguments", [[], ["{good}", "--luck"], ["{good}", "more", "words"]])
+def test_words_that_make_no_command_line_end_in_a_document_too(cli: Call, good: Path, arguments: list[str]) -> None:
+    told = cli("feed", "check", *(word.format(good=good) for word in arguments), "--json")
+    assert (told.code, told.json["error"]["id"], told.json["verdict"]) == (2, "cli.E001", None)
+    assert told.json.keys() >= KEYS
+
+
+def test_a_link_a_name_without_an_ending_and_packed_content_are_read_by_what_they_hold(
+    cli: Call, good: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(good)
+    (tmp_path / "noending").write_bytes(gzip.compress(good.read_bytes()))
+    for name in ("link", "noending"):
+        assert cli("feed", "check", tmp_path / name, "--json").json["entries"] == 1000
+
+
+def test_the_last_good_list_may_be_in_another_format(cli: Call, good: Path, tmp_path: Path) -> None:
+    names = [f"host{number}.evil.top" for number in range(300)]
+    last = written(tmp_path / "last", *names)
+    hosts = written(tmp_path / "hosts", *(f"0.0.0.0 {name}" for name in names[:149]))
+    told = cli("feed", "check", hosts, "--format", "hosts", "--last-good", last, "--json")
+    assert (told.code, told.json["rule"], told.json["first_load"]) == (1, "G4", False)
+    hosts.write_text(hosts.read_text() + "0.0.0.0 more.evil.top\n")
+    assert cli("feed", "check", hosts, "--format", "hosts", "--last-good", last, "--json").code == 0
+
+
+def test_a_pin_holds_and_a_key_is_not_for_files(cli: Call, good: Path) -> None:
+    hash = hashlib.sha256(good.read_bytes()).hexdigest()
+    assert cli("feed", "check", good, "--pin", hash.upper(), "--json").code == 0
+    told = cli("feed", "check", good, "--pin", "0" * 64, "--json")
+    assert (told.code, told.json["rule"], told.json["findings"][0]["error"]) == (1, "G1", "feeds.E032")
+
+
+def test_a_count_that_is_known_to_lie_can_be_passed_over(cli: Call, tmp_path: Path) -> None:
+    file = written(tmp_path / "list", "# Entries: 455009", *ADDRESSES)
+    assert cli("feed", "check", file, "--json").json["rule"] == "G5"
+    assert cli("feed", "check", file, "--set", "declared_count=ignore", "--json").json["verdict"] == "accept"
 
 
 def test_growth_is_judged_by_the_list_as_it_was(cli: Call, good: Path, tmp_path: Path) -> None:
@@ -137,6 +196,9 @@ def test_age_is_judged_at_the_time_given(cli: Call, tmp_path: Path) -> None:
         ("2024-05-09T00:00:00Z", "8d", None),
         ("2024-05-09T00:00:00+02:00", "8", None),
         ("2024-05-02T10:00:01Z", "24h", "G8"),
+        ("2024-05-01T10:00:00Z", "0", None),
+        ("2024-05-01T10:00:01Z", "0", "G8"),
+        ("2020-01-01", "1s", None),
     ):
         told = cli("feed", "check", file, "--now", now, *(["--max-age", max_age] if max_age else []), "--json")
         assert (now, told.json["rule"], told.json["published"]) == (now, rule, "2024-05-01T10:00:00Z")
@@ -183,10 +245,11 @@ def test_with_a_state_it_is_judged_as_that_gateway_would(cli: Call, good: Path, 
 
 
 class Lists(BaseHTTPRequestHandler):
-    """/ok a list, /page a page that says 200, /gone 404."""
+    """/ok a list, /page a page that says 200, /gone 404, /closed a list for whoever has the key."""
 
     def do_GET(self) -> None:
-        self.send_response(404 if self.path == "/gone" else 200)
+        refused = self.path == "/closed" and self.headers.get("Authorization") != "Bearer sesame"
+        self.send_response(404 if self.path == "/gone" else 401 if refused else 200)
         body = b"<html></html>" if self.path == "/page" else "\n".join(ADDRESSES).encode()
         self.send_header("Content-Type", "text/html" if self.path == "/page" else "text/plain")
         self.send_header("Content-Length", str(len(body) + (10 if self.path == "/short" else 0)))
@@ -212,6 +275,17 @@ def server() -> Iterator[str]:
 def test_a_url_is_fetched_and_judged(cli: Call, server: str, path: str, code: int, rule: str | None) -> None:
     told = cli("feed", "check", f"{server}/{path}", "--json")
     assert (told.code, told.json["rule"]) == (code, rule)
+
+
+def test_a_key_opens_what_wants_one(cli: Call, server: str, tmp_path: Path) -> None:
+    key = written(tmp_path / "key", "sesame")
+    key.chmod(0o600)
+    told = cli("feed", "check", f"{server}/closed", "--json")
+    assert (told.code, told.json["findings"][0]["error"]) == (1, "feeds.E011")
+    assert cli("feed", "check", f"{server}/closed", "--key-file", key, "--json").json["entries"] == 1000
+    assert len(cli("feed", "parse", f"{server}/closed", "--key-file", key, "--json").out.splitlines()) == 1000
+    told = cli("feed", "check", f"{server}/closed", "--key-file", tmp_path / "none", "--json")
+    assert (told.code, told.json["error"]["id"], told.json["verdict"]) == (2, "feeds.E035", None)
 
 
 def test_a_server_that_is_not_there_gives_no_list(cli: Call) -> None:

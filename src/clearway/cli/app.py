@@ -124,7 +124,6 @@ def call(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     import typer
 
-    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # its name is at home in another package since 0.26
     root = _group()
     if "_CLEARWAY_COMPLETE" in os.environ:
         root.main(arguments, prog_name="clearway", complete_var="_CLEARWAY_COMPLETE")
@@ -135,16 +134,28 @@ def _dispatch(arguments: list[str]) -> int:
         code = end.exit_code
     except typer.Abort:
         return INTERRUPTED
-    except usage_error as error:
+    except usage_error() as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error)
             return MISUSE
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "clearway"
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        raise ClearwayError.of("cli.E001", message=_sentence(message), command=command) from None
+        raise misuse(error) from None
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def usage_error() -> type[Exception]:
+    """What Typer raises for words that make no command line; its name is at home in another package since 0.26."""
+    import typer
+
+    return typer.BadParameter.__mro__[1]
+
+
+def misuse(error: Exception) -> ClearwayError:
+    """cli.E001, of such an error."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "clearway"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    return ClearwayError.of("cli.E001", message=_sentence(message), command=command)
 
 
 def _sentence(message: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from clearway.cli import feed_options, progress, show
 from clearway.cli.feed_options import KeyFileOption, MapOption, PinOption, ProxyOption, SetOption
@@ -41,6 +42,23 @@ TopSitesOption = Annotated[
     str | None,
     typer.Option("--top-sites", metavar="FILE", help="A list of sites that all visit: their own names are protected."),
 ]
+
+
+class Command(TyperCommand):
+    """Words that make no command line end in a document too."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """As every command's."""
+        from clearway.cli.app import misuse, usage_error
+
+        as_json = "--json" in args
+        try:
+            return super().make_context(info_name, args, *rest, **extra)
+        except usage_error() as error:
+            if not as_json:
+                raise
+            show.document({**_no_document(None), **misuse(error).as_json()})
+            raise typer.Exit(MISUSE) from None
 
 
 def check(
@@ -161,19 +179,14 @@ def _fetched(file: str, settings: FeedSettings, report: progress.Report) -> Fetc
     from clearway.feeds.fetch import fetch
 
     try:
-        return fetch(
-            file,
-            sha256=settings.sha256,
-            proxy=settings.proxy,
-            key_file=Path(settings.key_file) if settings.key_file else None,
-            progress=lambda done, total: report("fetch", done, total),
-        )
+        asked = feed_options.asked_of_source(settings)
+        return fetch(file, **asked, progress=lambda done, total: report("fetch", done, total))
     except ClearwayError as error:
-        path = Path(file).expanduser()
-        if error.id == "feeds.E013" and (path.is_dir() or not path.exists()):
-            detail = "it is a folder" if path.is_dir() else "there is no such file"
-            raise ClearwayError.of("feeds.E028", path=file, detail=detail) from None
-        raise
+        if error.id != "feeds.E013":
+            raise
+        why = error.message.rpartition("cannot be read: ")[2]
+        detail = "it is a folder" if Path(file).expanduser().is_dir() else why
+        raise ClearwayError.of("feeds.E028", path=file, detail=detail) from None
 
 
 def _last_good(file: str, format: str | None, context: Context, now: datetime) -> Any:
@@ -268,12 +281,8 @@ def _sites(file: str) -> list[str]:
 
 
 def _settings(said: dict[str, Any], wide: bool | None) -> FeedSettings:
-    """Raises store.E020, policy.E006."""
-    from clearway.store.requests import FeedCheckRequest, parse
-
-    if wide is not None:
-        said["wide"] = wide
-    return parse(FeedCheckRequest, {"settings": said}, "feed check").settings
+    """Of the options; --wide says more than --set does."""
+    return feed_options.checked(said if wide is None else {**said, "wide": wide}, "feed check")
 
 
 def _time_of(text: str | None) -> datetime:

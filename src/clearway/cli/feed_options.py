@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clearway.errors import ClearwayError
+
+if TYPE_CHECKING:
+    from clearway.feeds.feed_settings import FeedSettings
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]
 NoteOption = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads the history.")]
@@ -75,6 +78,19 @@ def settings(
     if said.get("key_file"):
         said["key_file"] = str(Path(said["key_file"]).expanduser().absolute())
     return said
+
+
+def checked(said: dict[str, Any], command: str) -> FeedSettings:
+    """What `settings` made, of a command that stores nothing. Raises store.E020, policy.E006."""
+    from clearway.store.requests import FeedCheckRequest, parse
+
+    return parse(FeedCheckRequest, {"settings": said}, command).settings
+
+
+def asked_of_source(settings: FeedSettings) -> dict[str, Any]:
+    """What of them is for fetch.fetch."""
+    key_file = Path(settings.key_file) if settings.key_file else None
+    return {"sha256": settings.sha256, "proxy": settings.proxy, "key_file": key_file}
 
 
 def add_body(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearway.cli import show
+from clearway.cli import feed_options, show
+from clearway.cli.feed_options import KeyFileOption, PinOption, ProxyOption
 from clearway.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ VALUES_AT_ONCE = 20_000
 
 
 def parse(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A list, compressed or not; - reads standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE|URL|-", help="A list, compressed or not; - is standard input.")],
     format: Annotated[
         str | None,
         typer.Option("--format", metavar="F", help="A word of `clearway feed formats`; else found from its look."),
@@ -39,6 +40,9 @@ def parse(
             "`clearway feed add` gives a reason to.",
         ),
     ] = False,
+    pin: PinOption = None,
+    proxy: ProxyOption = None,
+    key_file: KeyFileOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the entries of a list as they would be taken, each once, or the lines that give none.
@@ -47,9 +51,12 @@ def parse(
 
     Example: clearway feed parse zone.db --format rpz --rejects
     """
+    from clearway.feeds.fetch import fetch
     from clearway.feeds.readers import table
 
-    found = table.read(_bytes_of(file), format, origin="standard input" if file == "-" else file)
+    settings = feed_options.checked(feed_options.settings(None, None, pin, proxy, key_file), "feed parse")
+    fetched = fetch(file, **feed_options.asked_of_source(settings))
+    found = table.read(fetched.data, format or fetched.format, origin=fetched.origin)
     if categories:
         lines = _categories(found.content, json)
     else:
@@ -87,13 +94,6 @@ def formats(json: JsonOption = False) -> None:
     for word, each in READERS.items():
         made.add_row(word, show.plain(each.looks_like), show.plain(each.covers))
     show.put(made)
-
-
-def _bytes_of(file: str) -> bytes:
-    from clearway.feeds.fetch import fetch
-    from clearway.feeds.readers.packing import BYTES_MAX
-
-    return sys.stdin.buffer.read(BYTES_MAX + 1) if file == "-" else fetch(file).data
 
 
 def _entries(content: Content, json: bool) -> Iterator[str]:
