@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import time
 import tracemalloc
 import zipfile
@@ -31,6 +32,12 @@ def zip_of(**files: bytes) -> bytes:
         for name, data in files.items():
             archive.writestr(name, data)
     return made.getvalue()
+
+
+def many_of_zip(count: int) -> bytes:
+    """The directory of an archive, which says that it is of one file."""
+    row = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *[0] * 9, 1, *[0] * 6) + b"a"
+    return row * count + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(row) * count, 4, 0)
 
 
 BOMB = b"a.example\n" * (4 << 20)
@@ -61,12 +68,32 @@ def test_a_bomb_is_given_up_at_the_limit(packed: bytes) -> None:
         gzip.compress(gzip.compress(b"a.example\n")),
         b"PK\x03\x04 not really",
         b"\x28\xb5\x2f\xfd not really",
+        gzip.compress(b"a.example\n") + gzip.compress(b"") * 100_000,
+        zstandard.ZstdCompressor().compress(b"") * 100_000,
+        b"PK\x03\x04" + many_of_zip(300_000),
     ],
 )
 def test_what_cannot_be_unpacked_says_why(data: bytes) -> None:
+    begun = time.monotonic()
     error = refused(data)
     assert error.id == "feeds.E008"
     assert error.message.partition(": ")[2]
+    assert time.monotonic() - begun < SECONDS_MAX / 10
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"".join(gzip.compress(b"a%d.example\n" % number) for number in range(1000)),
+        b"".join(zstandard.ZstdCompressor().compress(b"a%d.example\n" % number) for number in range(1000)),
+        gzip.compress(b"".join(b"a%d.example\n" % number for number in range(1000))) + bytes(5000),
+        b"\x50\x2a\x4d\x18\4\0\0\0note"  # a frame to skip, RFC 8878 section 3.1.2
+        + zstandard.ZstdCompressor().compress(b"".join(b"a%d.example\n" % number for number in range(1000))),
+    ],
+    ids=["gzip-members", "zstd-frames", "padding", "skippable"],
+)
+def test_packed_in_several_parts_is_one_list(packed: bytes) -> None:
+    assert len(read(packed).content.blocked) == 1000
 
 
 @pytest.mark.parametrize(

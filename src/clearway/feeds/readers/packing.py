@@ -10,6 +10,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Protocol
 
 from clearway.errors import ClearwayError
 
@@ -20,6 +21,12 @@ RATIO_MAX = 50
 """Unpacked to packed, past RATIO_FREE_BYTES: honest lists reach 21."""
 ZSTD_WINDOW_BYTES_MAX = 1 << 27
 """What a frame may make its reader set aside."""
+PIECE_BYTES = 1 << 10
+"""Unpacked at a time: a block of zstd of 4 bytes may make 128 KiB, so that one piece makes 32 MiB at most."""
+MEMBERS_MAX = 1 << 14
+"""Parts of one file that were packed each by itself. Tools that pack in parallel make one of 64 KiB or more."""
+FILES_MAX = 1000
+"""Of an archive, past which they are not even counted; one is wanted."""
 
 
 def unpacked(data: bytes, origin: str, ratio_max: float = RATIO_MAX) -> bytes:
@@ -45,33 +52,21 @@ class _Unusable(Exception):
     """Says why in a few words."""
 
 
+_SKIPPABLE = frozenset(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60))
+
+
 def _unpacker(data: bytes) -> Callable[[bytes, int], bytes] | None:
     if data.startswith(b"\x1f\x8b"):
         return _gzip
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip
-    return _zstd if data.startswith(b"\x28\xb5\x2f\xfd") else None
-
-
-def _gzip(data: bytes, limit: int) -> bytes:
-    out, rest = bytearray(), data
-    while rest.startswith(b"\x1f\x8b"):  # a file may have several members
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            out += unpacker.decompress(rest, limit + 1 - len(out))
-        except zlib.error as error:
-            raise _Unusable(str(error)) from None
-        if len(out) > limit:
-            return bytes(out)
-        if not unpacker.eof:
-            raise _Unusable("it is cut off")
-        rest = unpacker.unused_data
-    if rest.strip(b"\0"):
-        raise _Unusable("something else follows the compressed data")
-    return bytes(out)
+    # RFC 8878; pzstd begins with a frame that is to be skipped
+    return _zstd if data.startswith(b"\x28\xb5\x2f\xfd") or data[:4] in _SKIPPABLE else None
 
 
 def _zip(data: bytes, limit: int) -> bytes:
+    if data.count(b"PK\x01\x02") > FILES_MAX:  # the library reads of all of them before it tells how many there are
+        raise _Unusable(f"it is an archive of more than {FILES_MAX} files, and one is wanted")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -86,24 +81,51 @@ def _zip(data: bytes, limit: int) -> bytes:
         raise _Unusable(str(error)[:200] or type(error).__name__) from None
 
 
-PIECE_BYTES = 1 << 10
-"""Given to zstd at a time: a block of 4 bytes may unpack to 128 KiB, so that one piece makes 32 MiB at most."""
+def _gzip(data: bytes, limit: int) -> bytes:
+    return _members(data, limit, lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16), zlib.error)
 
 
 def _zstd(data: bytes, limit: int) -> bytes:
     import zstandard  # of use for few lists
 
-    out, rest = bytearray(), memoryview(data)
+    def unpacker() -> Unpacker:
+        return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX).decompressobj()
+
+    return _members(data, limit, unpacker, zstandard.ZstdError)
+
+
+class Unpacker(Protocol):
+    """Of one member."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes | memoryview, /) -> bytes: ...
+
+
+def _members(data: bytes, limit: int, unpacker: Callable[[], Unpacker], failure: type[Exception]) -> bytes:
+    """What the members of a file make, one behind another. What is left of a piece behind a member is copied, so pieces
+    are small; setting up for a member takes as long as thousands of bytes do, so the number of those is bounded."""
+    out, rest, count = bytearray(), memoryview(data), 0
     try:
         while len(rest):
-            unpacker = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX).decompressobj()
-            while len(rest) and not unpacker.eof:
-                out += unpacker.decompress(rest[:PIECE_BYTES])
-                rest = rest[len(rest[:PIECE_BYTES]) - len(unpacker.unused_data) :]
+            if count and not _unpacker(bytes(rest[:4])):
+                if bytes(rest).strip(b"\0"):
+                    raise _Unusable("something else follows the compressed data")
+                break
+            count += 1
+            if count > MEMBERS_MAX:
+                raise _Unusable(f"it has more than {MEMBERS_MAX:,} parts")
+            member = unpacker()
+            while len(rest) and not member.eof:
+                piece = rest[:PIECE_BYTES]
+                out += member.decompress(piece)
+                rest = rest[len(piece) - len(member.unused_data) :]
                 if len(out) > limit:
                     return bytes(out)
-            if not unpacker.eof:
+            if not member.eof:
                 raise _Unusable("it is cut off")
-    except zstandard.ZstdError as error:
+    except failure as error:
         raise _Unusable(str(error)[:200]) from None
     return bytes(out)
