@@ -188,6 +188,16 @@ def test_several_may_follow_one_protect(cli: Call, tmp_path: Path) -> None:
     assert (told.code, told.json["error"]["id"]) == (2, "cli.E001")
 
 
+@pytest.mark.parametrize("lines", [["google.com", "github.com"], ["1,google.com", "2,github.com"]])
+def test_sites_that_all_visit_come_with_ranks_or_without(cli: Call, tmp_path: Path, lines: list[str]) -> None:
+    sites = written(tmp_path / "sites", *lines)
+    file = written(tmp_path / "names.txt", "github.com", "evil.github.com", "evil.top")
+    told = cli("feed", "check", file, "--top-sites", sites, "--json")
+    assert (told.json["rejected"], told.json["entries"]) == ({"G10.top-site": 1}, 2)
+    told = cli("feed", "check", file, "--top-sites", written(sites, "192.0.2.1"), "--json")
+    assert (told.code, told.json["error"]["id"]) == (2, "feeds.E002")
+
+
 def test_age_is_judged_at_the_time_given(cli: Call, tmp_path: Path) -> None:
     file = written(tmp_path / "list.txt", "# Last modified: 2024-05-01 10:00:00 UTC", *ADDRESSES)
     for now, max_age, rule in (

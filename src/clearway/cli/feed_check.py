@@ -271,13 +271,20 @@ def _protected_row(text: str) -> Row:
 
 
 def _sites(file: str) -> list[str]:
-    """Names of a list of any format. Raises as reading does."""
+    """Names of a list of any format, or of one with a rank before each. Raises as reading does, and feeds.E002."""
     from clearway.feeds.fetch import fetch
-    from clearway.feeds.readers import table
+    from clearway.feeds.readers import packing, table
 
     fetched = fetch(file)
-    names = table.read(fetched.data, fetched.format, origin=fetched.origin).content.blocked.names
-    return [name for blob in names.blobs().values() for name in blob.tobytes().decode("ascii").split()]
+    text = packing.unpacked(fetched.data, fetched.origin)
+    if re.match(rb"\d+,[^,\s]+\r?\n", text):
+        text = re.sub(rb"(?m)^\d+,", b"", text)
+    content = table.read(text, fetched.format, origin=fetched.origin).content
+    names = content.blocked.names.blobs().values()
+    found = [name for blob in names for name in blob.tobytes().decode("ascii").split()]
+    if not found:
+        raise ClearwayError.of("feeds.E002", origin=fetched.origin, lines=content.counts["lines"])
+    return found
 
 
 def _settings(said: dict[str, Any], wide: bool | None) -> FeedSettings:

@@ -110,7 +110,7 @@ def check(
     findings = [
         *answered,
         *guard_whole.of_lines(found.content, limits),
-        *guard_whole.of_change(held, len(entries), _last(context), limits),
+        *guard_whole.of_change(held, _last(context), limits),
         *guard_whole.of_wholeness(
             found.content,
             len(entries) + left_out,

@@ -88,11 +88,11 @@ def of_rest(content: Content, kept: Entries) -> Iterator[Finding]:
         yield Finding(GuardRule.NOTHING.id, f"nothing is left of {entries} lines that give an entry", "", "")
 
 
-def of_change(held: Held, found: int, last: Entries | None, limits: Thresholds) -> Iterator[Finding]:
-    """G4. What is held back is no shrinking, and no growth either."""
+def of_change(held: Held, last: Entries | None, limits: Thresholds) -> Iterator[Finding]:
+    """G4. What is held back is no shrinking, and no growth either; special-use space is not there at all."""
     if last is None:
         return
-    before, now = len(last), len(held.kept)
+    before, found, now = len(last), held.judged, len(held.kept)
     if before >= limits["shrink_from"] and found < limits["shrink"] * before:
         seen = f"{found} entries after {before}, {found / before:.2f} times"
         yield Finding(GuardRule.SIZE.id, seen, limit_of("shrink", limits["shrink"]), "shrink")

@@ -154,6 +154,16 @@ def test_a_list_that_fell_to_nearly_nothing() -> None:
     assert said(judged(text(*NAMES[:5]), last_good=entries(*NAMES[:19]))) == (ACCEPT, None, 5)
 
 
+def test_what_is_held_back_neither_shrinks_nor_grows_a_list_and_special_use_counts_nowhere() -> None:
+    """firehol/blocklist-ipsets#312: bogons in place of what the list was."""
+    last = entries(*HOSTS[:100], format="ip-plain")
+    edge = [f"104.16.0.{number}" for number in range(19)]
+    assert said(judged(text(*HOSTS[:31], *edge), last_good=last)) == (REJECTS, "G10.cdn", 31)
+    bogons = [f"10.0.{number // 250}.{number % 250}" for number in range(5000)]
+    assert said(judged(text(*HOSTS[:49], *bogons), last_good=last)) == (QUARANTINE, "G4", 0)
+    assert said(judged(text(*HOSTS[:50], *bogons), last_good=last)) == (REJECTS, "G10.special-use", 50)
+
+
 def test_a_list_that_grew_beyond_belief() -> None:
     """MISP/misp-warninglists: range lists jumped and fell by honest merges; more than threefold wants a person."""
     last = entries(*NAMES[:400])
