@@ -8,33 +8,44 @@ from clearway._engine import NameScope
 from clearway.feeds.readers import lines
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said
 from clearway.feeds.readers.lines import Frame, Shape
+from clearway.feeds.readers.plain import hosts_line
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.values import looks_like_address
 
-HONOURED = frozenset({"all", "important", "document", "doc", "popup", "network"})
-"""Modifiers with which a rule refuses at least what a page's own visit needs: the name. `important` orders rules of
-several lists, which here each keep to themselves."""
+WHOLE = frozenset({"all", "document", "doc", "network"})
+"""Modifiers with which a rule refuses a visit to the name itself. A browser reads `document` as the page's own request,
+and a page that cannot be opened is what phishing lists write it for; AdGuard's hostlist compiler drops these four for
+resolvers (its RemoveModifiers), Technitium takes `doc` and `all`."""
+BESIDE = frozenset({"important", "popup"})
+"""Those that change nothing beside others: `important` orders rules of several lists, which here each keep to
+themselves; types add up, so that `document,popup` is more than `document`. `popup` by itself spares every visit that is
+no pop-up, which a name cannot: the hostlist compiler drops it all the same, and warns of what that hits; AdGuard Home
+and Technitium leave the rule out, and so does this."""
 
 _COSMETIC = re.compile(r"#[@?$%]{0,2}#|\$\$")
 _HOST = re.compile(r"[^/^|*?:\s=&,~<>]+")
 _HOSTS_LINE = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s")
+_AGENT = re.compile(r"\[(?!\$)[^\[\]|^$]*\]")
+"""The first line of some lists: for which blocker they are."""
 
 
 def _rule_line(line: str) -> Meaning:
     text = line.strip()
-    if text.startswith(("!", "[Adblock", "[adblock")) or (text.startswith("#") and not _COSMETIC.match(text)):
+    if text.startswith("!") or _AGENT.fullmatch(text) or (text.startswith("#") and not _COSMETIC.match(text)):
         return []
     if _COSMETIC.search(text):
         return Rule.COSMETIC
     if _HOSTS_LINE.match(text):
-        return [Said(name) for name in text.split("#")[0].split()[1:]]
+        return hosts_line(text)
     rule = text.removeprefix("@@")
     if rule.startswith("/"):
         return Rule.EXPRESSION if rule.rstrip("$").count("/") > 1 else Rule.PATTERN
     pattern, dollar, modifiers = rule.partition("$")
     meaning = _of_pattern(pattern, exception=text.startswith("@@"))
-    if isinstance(meaning, list) and dollar and not set(modifiers.split(",")) <= HONOURED:
-        return Rule.MODIFIER
+    if isinstance(meaning, list) and dollar:
+        words = set(modifiers.split(","))
+        if words - WHOLE - BESIDE or ("popup" in words and not words & WHOLE):
+            return Rule.MODIFIER
     return meaning
 
 
@@ -43,9 +54,10 @@ def _of_pattern(pattern: str, exception: bool) -> Meaning:
     host = pattern.removeprefix("||")
     if not anchored and pattern.startswith("|"):
         # From the beginning of the name to its end: it alone
-        whole = re.fullmatch(r"\|([\w.-]+)\^\|?", pattern)
+        whole = re.fullmatch(r"\|([\w.-]+)(?:\^\|?|\|)", pattern)
         return [Said(whole[1], NameScope.EXACT, exception)] if whole and "." in whole[1] else Rule.PATTERN
-    host = host.removesuffix("^|").removesuffix("^")
+    # A bar ends the name, to resolvers; without the one in front, the name may begin with anything
+    host = host.removesuffix("|" if anchored else "^|").removesuffix("^")
     if host.strip("*.^:/") == "":
         return Rule.EVERYTHING if host or anchored else Rule.NOT_A_LINE
     starred = host.startswith("*.")

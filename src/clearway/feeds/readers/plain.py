@@ -157,16 +157,19 @@ def geofeed(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     return lines.read(text, Shape(separators=","), line_reader, asked)
 
 
-LOOPBACKS = frozenset({"0.0.0.0", "127.0.0.1", "::", "::1", "0", "::0"})
+LOOPBACKS = frozenset({"0.0.0.0", "127.0.0.1", "::", "::1", "0", "::0", "0:0:0:0:0:0:0:0", "0:0:0:0:0:0:0:1"})
 """Addresses that a hosts file refuses names with."""
 _OWN_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "local", "broadcasthost", "loopback", "0.0.0.0", "127.0.0.1", "::1"}
+    | {f"localhost{version}{domain}" for version in "46" for domain in ("", f".localdomain{version}")}
 )
+"""What systems write into the file themselves."""
 
 _IP6_NAME = re.compile(r"ip6-[a-z]+\Z", re.IGNORECASE)
 
 
-def _hosts_line(line: str) -> Meaning:
+def hosts_line(line: str) -> Meaning:
+    """One line of hosts(5)."""
     address, *names = without_comment(line, "#").split() or [""]
     if not names or not (looks_like_address(address.partition("%")[0]) or address in LOOPBACKS):
         return Rule.NOT_A_LINE
@@ -180,20 +183,23 @@ def hosts(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """hosts(5): names behind an address that leads nowhere, each by itself."""
     before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
     frames = [Frame(each, "", EXACT) for each in before]
-    shape = Shape(frames, ("#",), special_labels=("localdomain",), probe=_hosts_line)
-    return lines.read(text, shape, _hosts_line, asked)
+    shape = Shape(frames, ("#",), special_labels=("localdomain", "localdomain4", "localdomain6"), probe=hosts_line)
+    return lines.read(text, shape, hosts_line, asked)
 
 
 _PORT = re.compile(r"(.+):\d{1,5}")
 _ADDRESS_PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d{1,5}", re.ASCII)
 _EXPRESSION = re.compile(r"[\[\]()\\^$|]")
+_TRAIL_ROW = re.compile(r'"?([^\s",]+)"?,(?:"[^"]*"|[^",]*),(?:"[^"]*"|[^",]*)')
+"""A line of the trails.csv that sensors keep: trail, info, reference."""
 
 
 def _trail_line(line: str) -> Meaning:
     usual = _ADDRESS_PORT.fullmatch(line)
     if usual:
         return [Said(usual[1])]
-    trail = line.split(" #")[0].split("\t#")[0].strip()
+    row = _TRAIL_ROW.fullmatch(line)
+    trail = row[1] if row else line.split(" #")[0].split("\t#")[0].strip()
     if trail.startswith("/") or not trail:
         return Rule.PATH if trail else []
     if _EXPRESSION.search(trail) and not trail.startswith("["):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from itertools import islice
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
@@ -27,7 +28,7 @@ def _dnsmasq_line(line: str) -> Meaning:
     option, names, target = found[1], found[2].split("/"), found[3].strip()
     if option == "address" and target not in LOOPBACKS | {"", "#"}:
         return Rule.REDIRECT
-    spares = option == "server" and target == "#"  # takes these names out of a wider block again
+    spares = option != "address" and target == "#"  # takes these names out of a wider block again
     if option != "address" and target and not spares:
         return Rule.OPTION  # forwards them
     if "#" in names:
@@ -62,28 +63,40 @@ UNBOUND_REFUSES = (
 )
 """Types of a zone that refuse its name and all below it. `deny` is one more; `redirect` and `inform*` answer."""
 
+REDIRECTED_MAX = 1_000_000
+"""Zones of a list that are looked for among its local-data."""
+
 UNBOUND_SPARES = ("transparent", "always_transparent", "typetransparent")
 """Types of a zone that take its name out of a wider one again."""
 
-_UNBOUND_ZONE = re.compile(r"local-zone:\s*[\"']?([^\s\"']+)[\"']?\s+[\"']?([a-z_]+)[\"']?")
-_UNBOUND_DATA = re.compile(r"local-data:\s*[\"'](\S+)\s+(?:\d+\s+)?(?:IN\s+)?(A|AAAA)\s+(\S+)[\"']", re.IGNORECASE)
+_UNBOUND_ZONE = re.compile(r"local-zone:\s*(?:\"([^\s\"]+)\"\s*|'([^\s']+)'\s*|([^\s\"']+)\s+)[\"']?([a-z_]+)[\"']?")
+_UNBOUND_DATA = re.compile(
+    r"local-data:\s*[\"'](\S+)\s+(?:(?:\d+[smhdw]?)+\s+)?(?:IN\s+)?(A|AAAA)\s+([^\s\"']+)\s*[\"']", re.IGNORECASE
+)
+_UNBOUND_NEXT = re.compile(r"\s+(?=local-(?:zone|data):)")
+"""Where another statement begins: they need no line of their own."""
+_UNBOUND_REDIRECT = re.compile(rb"^[^#\n]*local-zone:\s*[\"']?([^\s\"']+)[\"']?\s+[\"']?redirect\b", re.MULTILINE)
 _UNBOUND_OPTION = re.compile(r"[a-z0-9-]+:(\s.*)?")
 
 
-def _unbound_reader() -> Callable[[str], Meaning]:
-    redirected: set[str] = set()  # zones that local-data fills
+def _unbound_reader(redirected: Set[str]) -> Callable[[str], Meaning]:
+    """Of a text in which these zones answer with local-data, as much as there is of it, whatever the order."""
 
     def line_reader(line: str) -> Meaning:
         text = re.split(r"\s#", line.strip(), maxsplit=1)[0].strip()
         text = text.removeprefix("server:").lstrip() if text.startswith("server:") else text
         if not text or text.startswith("#"):
             return []
+        meanings = [statement(part) for part in _UNBOUND_NEXT.split(text)]
+        refused = [meaning for meaning in meanings if isinstance(meaning, Rule)]
+        said = [each for meaning in meanings if not isinstance(meaning, Rule) for each in meaning]
+        return Rule.NOT_A_LINE if Rule.NOT_A_LINE in refused else said or (refused[0] if refused else [])
+
+    def statement(text: str) -> Meaning:
         if zone := _UNBOUND_ZONE.fullmatch(text):
-            name, kind = zone[1], zone[2]
+            name, kind = zone[1] or zone[2] or zone[3], zone[4]
             if name == ".":
                 return Rule.EVERYTHING
-            if kind == "redirect" and len(redirected) < 1_000_000:
-                redirected.add(name.lower().rstrip("."))
             if kind in UNBOUND_SPARES:
                 return subtree_of(name, exception=True)
             return subtree_of(name) if kind in (*UNBOUND_REFUSES, "deny", "inform_deny") else Rule.OPTION
@@ -103,14 +116,16 @@ def _unbound_reader() -> Callable[[str], Meaning]:
 
 def _unbound_zone_line(line: str) -> Meaning:
     """Zones alone: what other lines say may hang on them."""
-    return _unbound_reader()(line) if line.lstrip().startswith("local-zone:") else []
+    return _unbound_reader(frozenset())(line) if line.lstrip().startswith("local-zone:") else []
 
 
 def unbound(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """Zones that refuse a name with all below it; `local-data` to nowhere refuses one name."""
     behind = [f'{dot}" {kind}' for kind in UNBOUND_REFUSES for dot in ("", ".")]
     frames = [Frame('local-zone: "', each, SUBTREE, addresses=False) for each in behind]
-    return lines.read(text, Shape(frames, ("#",), probe=_unbound_zone_line), _unbound_reader(), asked)
+    names = (found[1] for found in _UNBOUND_REDIRECT.finditer(text))
+    redirected = {name.decode("utf-8", "replace").lower().rstrip(".") for name in islice(names, REDIRECTED_MAX)}
+    return lines.read(text, Shape(frames, ("#",), probe=_unbound_zone_line), _unbound_reader(redirected), asked)
 
 
 _BIND_ZONE = re.compile(r"zone\s+[\"']?([^\s\"';{]+)[\"']?\s*(?:IN\s*)?\{(.*)\}", re.IGNORECASE)
@@ -126,6 +141,9 @@ BIND_USUAL = (
     '" { type master; notify no; file "/etc/bind/db.blocked"; };',
 )
 BIND_STATEMENT_CHARACTERS_MAX = 4096
+_BIND_COMMENTS = ("/*", "//", "#")
+_BIND_PART = re.compile(r"\"[^\"]*\"?|/\*.*?(?:\*/|\Z)|(?://|#).*|[^\"/#]+|/")
+"""A string, a comment, or what stands between: nothing opens a comment inside of a string."""
 
 
 class _Bind:
@@ -166,16 +184,13 @@ class _Bind:
         return said
 
     def _without_comments(self, line: str) -> str:
-        text = line.strip()
-        if self._in_comment or "/*" in text:
-            kept = []
-            for part in re.split(r"(/\*|\*/)", text):
-                if part in ("/*", "*/"):
-                    self._in_comment = part == "/*"
-                elif not self._in_comment:
-                    kept.append(part)
-            text = " ".join(kept).strip()
-        return re.split(r"(?:^|\s)(?:#|//)", text, maxsplit=1)[0].strip()
+        if self._in_comment:
+            _, end, line = line.partition("*/")
+            self._in_comment = not end
+        parts = _BIND_PART.findall(line)
+        last = parts[-1] if parts else ""
+        self._in_comment = self._in_comment or (last.startswith("/*") and not last[2:].endswith("*/"))
+        return "".join(" " if part.startswith(_BIND_COMMENTS) else part for part in parts).strip()
 
 
 def _statements(text: str) -> list[str]:

@@ -93,7 +93,7 @@ READERS: dict[str, Reader] = {
     "adblock": Reader(
         adblock.adblock, "||bad.example^ a line, @@||good.example^ an exception",
         "the name and all below it; a bare name alone", "AdGuard's DNS filtering syntax",
-        "URL patterns, regular expressions, cosmetic rules; any modifier but all, important, document, popup, network",
+        "URL patterns, regular expressions, cosmetic rules; any modifier but all, important, document, network",
     ),
     "rpz": Reader(
         zones.rpz, "bad.example CNAME . and *.bad.example CNAME . as records",
@@ -242,6 +242,8 @@ def read(
     """
     reader = reader_of(format) if format else None
     text = packing.unpacked(data, origin)
+    if text.count(b"\r") != text.count(b"\r\n"):
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # a line end that what looks for lines knows
     texts.check(text, origin)
     word = format or detect(text, origin)
     reader = reader or READERS[word]
