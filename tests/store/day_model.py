@@ -35,6 +35,10 @@ class ModelFeed:
     waits: dict[str, Held] | None = None
     """In quarantine, and for a person to release."""
     waits_at: datetime | None = None
+    taken: dict[int, tuple[dict[str, Held], datetime]] = field(default_factory=dict)
+    """By the decision that took it: what, and when it was fetched."""
+    left: list[dict[str, Held]] = field(default_factory=list)
+    """What people went back from, and is not taken until they name it again."""
 
 
 @dataclass
@@ -44,11 +48,12 @@ class Model:
     feeds: dict[str, ModelFeed] = field(default_factory=dict)
     excluded: dict[Entry, datetime] = field(default_factory=dict)
 
-    def good(self, name: str, held: dict[str, Held], now: datetime) -> None:
+    def good(self, name: str, held: dict[str, Held], now: datetime, decision: int) -> None:
         """Fetched and taken."""
         feed = self.feeds[name]
         feed.held, feed.taken_at, feed.until = held, now, now + feed.life
         feed.waits = None
+        feed.taken[decision] = held, now
 
     def condemned(self, name: str, held: dict[str, Held] | None, now: datetime) -> None:
         """Fetched and not taken: what was there stands."""
@@ -56,10 +61,20 @@ class Model:
         if held is not None:
             feed.waits, feed.waits_at = held, now
 
-    def release(self, name: str, now: datetime) -> None:
+    def release(self, name: str, now: datetime, decision: int) -> None:
         feed = self.feeds[name]
-        assert feed.waits is not None
+        assert feed.waits is not None and feed.waits_at is not None
         feed.held, feed.taken_at, feed.until, feed.waits = feed.waits, feed.waits_at, now + feed.life, None
+        feed.taken[decision] = feed.held, feed.taken_at
+
+    def rollback(self, name: str, decision: int, now: datetime) -> None:
+        """Back to what that decision took, for the list's life; its age stays what it was."""
+        feed = self.feeds[name]
+        left = feed.held
+        feed.held, _ = feed.taken[decision]
+        feed.taken_at = max(at for held, at in feed.taken.values() if held == feed.held)
+        feed.until, feed.waits = now + feed.life, None
+        feed.left = [each for each in (*feed.left, left) if each != feed.held]
 
     def due(self, now: datetime) -> set[str]:
         """A list is due a twentieth of its time early, five minutes at most."""

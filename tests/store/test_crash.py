@@ -1,21 +1,19 @@
 """Killed at each write, a decision about a list is taken or not, whole: the next start enforces the old or the new.
 
-The work is done in a forked process that kills itself at its n-th write: before a file or folder is made, written,
-synced, renamed or removed, halfway through a part, before each statement that writes to the database, and on both sides
-of each commit. Then what a start does is done, and what is wanted and compiled is looked at.
+After each kill (killing.py) what a start does is done, and what is wanted and compiled is looked at.
 """
 
 import contextlib
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import killed_at
 
 from clearway import store
 from clearway.config import StateDirectory
@@ -108,7 +106,7 @@ def test_killed_at_any_write_it_is_the_old_or_the_new_whole(
         source.write_text(text)
         killed = tmp_path / f"killed-{step}"
         _copy(state, killed)
-        finished = _killed_at(step, StateDirectory(killed), source, now, work)
+        finished = killed_at(step, StateDirectory(killed), now, lambda at: work(at, source, now))
         outcomes.append(_seen(StateDirectory(killed), now))
         left = [path.name for path in (killed / "snapshots").iterdir() if path.name.startswith(parts.UNFINISHED)]
         assert not left, "what was half written is removed"
@@ -142,80 +140,3 @@ def _seen(state: StateDirectory, now: datetime) -> Seen:
         {**held.compiled.counts, "lists": [(each.name, each.content) for each in held.lists]},
         Quarantine.objects.count(),
     )
-
-
-def _killed_at(step: int, state: StateDirectory, source: Path, now: datetime, work: Work) -> bool:
-    """Works in a process that kills itself at that write. True: it came to its end before."""
-    from django.db import connections
-
-    connections.close_all()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            store.setup(state.path)
-            with _counted(step):
-                change = work(state, source, now)
-                if change.base_changed:
-                    lists.enforce(state, change, now)
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return False
-    assert os.WEXITSTATUS(status) == 0, "it failed by itself"
-    return True
-
-
-@contextlib.contextmanager
-def _counted(last: int) -> Iterator[None]:
-    """Kills this process at the `last`-th write."""
-    from django.db import connection
-
-    done = 0
-
-    def write() -> None:
-        nonlocal done
-        done += 1
-        if done == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*arguments: Any, **named: Any) -> Any:
-            write()
-            return function(*arguments, **named)
-
-        return called
-
-    for name in ("fsync", "rename", "replace", "mkdir", "symlink", "unlink", "utime", "link", "rmdir"):
-        setattr(os, name, counted(getattr(os, name)))
-    whole = parts._write_file
-
-    def in_halves(path: Path, content: bytes | memoryview) -> None:
-        write()
-        if done + 1 == last:
-            with path.open("xb", buffering=0) as file:
-                file.write(bytes(content[: len(content) // 2]))
-        write()
-        whole(path, content)
-
-    parts._write_file = in_halves
-    wrapper: Any = connection
-    commit = wrapper._commit
-
-    def committed() -> None:
-        write()
-        commit()
-        write()
-
-    wrapper._commit = committed
-
-    def statement(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not sql.lstrip().upper().startswith(("SELECT", "PRAGMA")):
-            write()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(statement):
-        yield

@@ -1,11 +1,13 @@
 """A day of forty lists, by an injected clock: sources that change, fail, recover and lie; entries that run out; people
-who release, exclude, observe and remove. At every step what is wanted and what is compiled is what a model of
-dictionaries (day_model.py) says."""
+who release, exclude, observe, roll back and remove; kills amid an update, and restarts. At every step what is wanted
+and what is compiled is what a model of dictionaries (day_model.py) says."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
@@ -14,19 +16,26 @@ import numpy as np
 import pytest
 from day_model import Held, Model, ModelFeed
 from day_sources import TABLE, TARGETS, Source
+from django.db import connections
+from killing import killed_at
 
+from clearway import store
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.feeds.feed_settings import FeedSettings
 from clearway.policy import evaluate, snapshot
 from clearway.policy.model import Prefix
 from clearway.policy.snapshot import Snapshot
-from clearway.store import excluded, lists, quarantine, replay, subscribe, wanted
+from clearway.store import excluded, lists, quarantine, replay, subscribe, versions, wanted
+from clearway.store.change import Change
+from clearway.store.models import Decision, Kind
 from clearway.store.requests import ExcludeRequest, FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest
 
 FEEDS = 40
 DAY = timedelta(hours=24)
 MORNING = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+KILLED, KILL_STEPS = 0.04, 40
+"""Of updates so many are killed, at one of so many writes: some before they decide, some while it is compiled."""
 SEEDS = range(1, 6) if os.environ.get("CLEARWAY_TESTS") == "all" else [1]
 
 
@@ -64,9 +73,9 @@ class Day:
             "observe": feed.observe,
             **table,
         }
-        lists.add(self.state, FeedAddRequest.model_validate(request), self.now, "alice")
+        change = lists.add(self.state, FeedAddRequest.model_validate(request), self.now, "alice")
         self.sources[name], self.model.feeds[name] = source, feed
-        self.model.good(name, self.named(held), self.now)
+        self.model.good(name, self.named(held), self.now, change.decision_id)
 
     def named(self, held: dict[str, Held]) -> dict[str, Held]:
         """By reason; of lists without a table, the one they were added with."""
@@ -76,22 +85,77 @@ class Day:
         source = self.sources[name]
         outcome, held = source.publish()
         shown = (name, source.format, source.way)
-        self.count(outcome)
         feed = self.model.feeds[name]
+        named = self.named(held) if held is not None else None
+        if self.dice.random() < KILLED:
+            self.kill(name, outcome, named)
+            return
+        refused = named is not None and named in feed.left
+        self.count("left" if refused else outcome)
         before = feed.held if feed.until is not None and self.now < feed.until else {}
         try:
             change = lists.update(self.state, name, FeedUpdateRequest(), self.now, "schedule")
         except ClearwayError as error:
+            if refused:
+                assert error.id == "store.E043", (shown, error.message)
+                return
             assert outcome != "good", (shown, error.message)
             assert (error.id == "store.E040") == (outcome == "condemned"), (shown, error.message)
-            self.model.condemned(name, self.named(held) if held is not None else None, self.now)
-            if outcome == "condemned" and held is None:
-                feed.waits = None  # what waits now is what a person would not let through
+            self.condemned(name, outcome, named)
             return
-        assert outcome == "good", shown
-        assert held is not None
-        assert change.base_changed == (before != self.named(held)), shown
-        self.model.good(name, self.named(held), self.now)
+        assert outcome == "good" and not refused, shown
+        assert named is not None
+        assert change.base_changed == (before != named), shown
+        self.model.good(name, named, self.now, change.decision_id)
+
+    def condemned(self, name: str, outcome: str, named: dict[str, Held] | None) -> None:
+        self.model.condemned(name, named, self.now)
+        if outcome == "condemned" and named is None:
+            self.model.feeds[name].waits = None  # what waits now is what a person would not let through
+
+    def kill(self, name: str, outcome: str, named: dict[str, Held] | None) -> None:
+        """In an update or in what follows from it; what was decided then stands whole, or is as if never tried."""
+
+        def work(state: StateDirectory) -> Change:
+            with contextlib.suppress(ClearwayError):
+                return lists.update(state, name, FeedUpdateRequest(), self.now, "schedule")
+            return Change(0, {})
+
+        before = Decision.objects.count()
+        ended = killed_at(self.dice.randint(1, KILL_STEPS), self.state, self.now, work)
+        store.setup(self.state.path)
+        self.count("killed" if not ended else "not killed")
+        last = Decision.objects.order_by("-id").first()
+        assert last is not None
+        decided = Decision.objects.count() - before
+        assert decided <= 1 and (not decided or last.target == name)
+        if decided and last.kind == Kind.FEED_VERSION:
+            assert outcome == "good" and named is not None and named not in self.model.feeds[name].left
+            self.model.good(name, named, self.now, last.pk)
+        elif decided:
+            assert (last.kind, outcome) == (Kind.FEED_QUARANTINE, "condemned")
+            self.condemned(name, outcome, named)
+
+    def restart(self) -> None:
+        """On what lies on the disk; now and then without what was compiled."""
+        connections.close_all()
+        store.setup(self.state.path)
+        if self.dice.random() < 0.5:
+            shutil.rmtree(self.state.snapshots)
+            self.state.create()
+        self.count("restarted")
+
+    def rollback(self, name: str) -> None:
+        """To any version that is kept and is not in force."""
+        rows = [row for row in versions.listed(self.state, name, self.now) if row["held"] and not row["wanted"]]
+        if rows:
+            number = self.dice.choice(rows)["version"]
+            change = versions.rollback(self.state, name, str(number), self.now, "bob")
+            self.model.rollback(name, number, self.now)
+            feed = self.model.feeds[name]
+            assert feed.taken_at is not None
+            feed.taken[change.decision_id] = feed.held, feed.taken_at
+            self.count("rolled back")
 
     def people(self) -> None:
         """Now and then somebody decides."""
@@ -99,8 +163,8 @@ class Day:
         waiting = [name for name in live if self.model.feeds[name].waits is not None]
         if waiting and self.dice.random() < 0.5:
             name = self.dice.choice(waiting)
-            quarantine.release(name, self.now, "bob")
-            self.model.release(name, self.now)
+            change = quarantine.release(name, self.now, "bob")
+            self.model.release(name, self.now, change.decision_id)
             self.count("released")
         if self.dice.random() < 0.4:
             self.exclude()
@@ -109,6 +173,10 @@ class Day:
             self.model.feeds[name].observe = not self.model.feeds[name].observe
             subscribe.feed_observe(name, self.model.feeds[name].observe, self.now, "bob")
             self.count("observed")
+        if self.dice.random() < 0.4:
+            self.rollback(self.dice.choice(live))
+        if self.dice.random() < 0.3:
+            self.restart()
         if self.dice.random() < 0.1:
             name = self.dice.choice(live)
             lists.remove(name, FeedRemoveRequest(), self.now, "bob")
@@ -192,4 +260,10 @@ def spend(day: Day) -> None:
         day.people()
         day.check()
     day.check_evaluator()
-    assert day.seen["good"] > FEEDS and min(day.seen.get(each, 0) for each in ("failed", "condemned", "excluded")) > 3
+    assert (
+        day.seen["good"] > FEEDS
+        and min(
+            day.seen.get(each, 0) for each in ("failed", "condemned", "excluded", "killed", "restarted", "rolled back")
+        )
+        > 3
+    )
