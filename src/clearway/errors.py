@@ -808,6 +808,9 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "lab.E009": ErrorKind("a lab cannot last for {value}", "Write 30m or 2h; 7d at most.", MISUSE),
     "lab.E010": ErrorKind("there is no program {program} here", "Write a program and its arguments.", MISUSE),
+    "lab.E011": ErrorKind(
+        "another demo runs on this machine, as process {pid}", "Wait for it, or end it: kill {pid}.", ANSWER_IS_NO, True
+    ),
     # inspect, replay: captures
     "inspect.E001": ErrorKind(
         "{path} is no capture: it begins neither as pcap nor as pcapng",
@@ -816,7 +819,7 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "inspect.E002": ErrorKind(
         "{path} was captured on a link layer that is not read, number {number}",
-        "Ethernet, raw IP, Linux cooked, loopback, PPP and PPPoE captures are read.",
+        "Ethernet, raw IP, Linux cooked, loopback, PPP, PPPoE and Cisco HDLC captures are read.",
         MISUSE,
     ),
     "inspect.E003": ErrorKind("{path} cannot be read: {detail}", "Name a capture file that you may read.", MISUSE),

@@ -1,6 +1,7 @@
 """`clearway demo` shows what it promises, says so by its exit code, and takes everything away again."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,10 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from clearway._engine import Inspection
+from clearway.errors import ClearwayError
 from clearway.gateway.bpffs import PINS
-from clearway.lab import generated_list, recorded
+from clearway.gateway.locks import FileLock
+from clearway.lab import demo, generated_list, recorded, topology
 from clearway.lab.asked import LANE_STYLES, REFUSED_NAME, Asked
 from clearway.lab.board import Board, Cost, Crossing, Death, Moment, Timeline
 from clearway.lab.demo import clear_away, held, seen
@@ -37,6 +41,17 @@ def nothing_left() -> Iterator[None]:
 
 def remains() -> list[Path]:
     return [*NETNS_DIRECTORY.glob("demo-*"), *PINS.glob(Lab("demo").gateway_name)]
+
+
+def test_a_second_one_at_once_is_refused_and_touches_nothing_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(topology, "RUN_DIRECTORY", tmp_path)
+    monkeypatch.setattr(demo, "require_rights", lambda: None)
+    monkeypatch.setattr(Lab, "down", lambda lab: pytest.fail("it takes the first one's lab away"))
+    with FileLock.take(tmp_path / "demo.demo"), pytest.raises(ClearwayError) as refused:
+        demo.run("demo", False, Console(quiet=True))
+    assert (refused.value.id, f"process {os.getpid()}" in refused.value.message) == ("lab.E011", True)
 
 
 @pytest.mark.kernel

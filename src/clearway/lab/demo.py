@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from clearway.errors import ClearwayError
+from clearway.gateway.locks import FileLock, LockHeld
 from clearway.lab import clients, demo_lists, demo_names, generated_list
 from clearway.lab.asked import Asked
 from clearway.lab.beats import Beats
@@ -386,9 +387,25 @@ def seen(before: Counters, after: Counters, expected: str) -> tuple[str, str]:
 
 
 def run(name: str, keep: bool, console: Console) -> Board:
-    """The demo from nothing to nothing; the finished board. lab.E007 when something was not as promised."""
+    """The demo from nothing to nothing; the finished board. lab.E007 when something was not as promised, lab.E011 while
+    another one of that name runs: it would take that one's lab away."""
     require_rights()
     lab = Lab(name)
+    with _alone(lab):
+        return _run(lab, keep, console)
+
+
+@contextlib.contextmanager
+def _alone(lab: Lab) -> Iterator[None]:
+    try:
+        lock = FileLock.take(lab.record_path.with_suffix(".demo"))
+    except LockHeld as held:
+        raise ClearwayError.of("lab.E011", pid=held.pid) from None
+    with lock:
+        yield
+
+
+def _run(lab: Lab, keep: bool, console: Console) -> Board:
     demo = Demo(lab, console.is_terminal, console)
     kept = False
     try:
