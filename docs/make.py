@@ -29,7 +29,9 @@ from clearway.feeds.guard_rules import (
     WIDE_FORMATS,
     GuardRule,
 )
+from clearway.feeds.guard_whole import ERROR_RULES
 from clearway.feeds.protected import bundled
+from clearway.feeds.readers.documents import DEPTH_MAX, PARTS_MAX
 from clearway.feeds.readers.rules import RULES
 from clearway.feeds.readers.table import READERS, SYNONYMS
 from clearway.feeds.shared_bundle import bundled as bundled_ranges_of_package
@@ -179,12 +181,13 @@ def guard_page() -> str:
         "those that held back a line or an entry; nothing on `accept`. A rule marked *alarms* is told of beyond the",
         "list.",
         "",
-        "| rule | refuses | | what it says of it |",
-        "|---|---|---|---|",
+        "| rule | refuses | | what it says of it | when |",
+        "|---|---|---|---|---|",
     ]
     for rule in GuardRule:
         if rule is not GuardRule.OWN_EXCEPTION:
-            lines.append(f"| {rule.id} | the {rule.refuses} | {'alarms' if rule.alarms else ''} | {rule.sentence} |")
+            alarms = "alarms" if rule.alarms else ""
+            lines.append(f"| {rule.id} | the {rule.refuses} | {alarms} | {rule.sentence} | {guard_when(rule)} |")
     lines += [
         "",
         "G9 and long lines are about single lines: [formats.md](formats.md). G12: exceptions in a list (`@@`,",
@@ -193,6 +196,28 @@ def guard_page() -> str:
         "An entry that several cases of G10 hold back is counted under the first, in the order above. What is wholly",
         "inside special-use space counts for no rule of feeds. What was held back is neither growth nor shrinking",
         "(G4). A list of which nothing is left is in quarantine (G3).",
+        "",
+        "## feed check",
+        "",
+        "| exit | verdict | |",
+        "|---|---|---|",
+        "| 0 | `accept`, `accept-with-rejects` | |",
+        "| 1 | `quarantine-feed` | a server that does not answer gives no list: G1 |",
+        "| 2 | none | nothing was judged: no such file, words that make no sense, a key that cannot be used |",
+        "",
+        "With `--json` each of them prints one document with the same keys; in the last case `verdict` is null and",
+        "`error` says what is wrong. `findings` are the rules of feeds that spoke, each with what was seen, its",
+        "limit, the key that sets that limit, and the [error](errors.md) that reading or fetching ended in. An update",
+        "that gets no answer is tried again, and condemns nothing.",
+        "",
+        "- `--last-good FILE` may be of another format than the list. Without it, and where it holds no entry,",
+        "  `first_load` is true, and G4 says nothing. One that cannot be read is misuse.",
+        "- `--now` is a date (its end), RFC 3339 with any zone (none: UTC), or seconds since 1970.",
+        "- `--max-age` stands in place of `age_days`; with 0 every list that says an earlier time is too old.",
+        "- `--protect`: names are protected with all below them, addresses against what covers or lies within them.",
+        "- `--state DIR` judges as that gateway would: its own prefixes, grants, shared ranges, all its other lists'",
+        "  addresses, and the settings and last good version of the list with that source. What the command line says",
+        "  goes over it.",
         "",
         "## Numbers",
         "",
@@ -209,6 +234,34 @@ def guard_page() -> str:
         f"Prefixes of /8 to /15 are usual for {' and '.join(sorted(WIDE_FORMATS))}; `--wide` allows them to others.",
     ]
     return "\n".join([*lines, "", *protected_lines()]) + "\n"
+
+
+def guard_when(rule: GuardRule) -> str:
+    """In which cases a rule of feeds speaks, and the errors that reading and fetching end in then; "" of others."""
+    number = {key: f"{each.default:g}" for key, each in THRESHOLDS.items()}
+    cases = {
+        GuardRule.NOT_A_LIST: "a status other than 200 and 304, or no answer at all; HTML by its content type; "
+        '`<!doctype`, `<html`, `<?xml` or `{"error"` in the first 4 KiB; a line that starts a tag',
+        GuardRule.BYTES: f"more than {number['size_mib']} MiB; packed damaged, twice, or more than "
+        f"{number['unpack_ratio']} to 1; NUL and other control bytes, UTF-16, what is not UTF-8; JSON that is damaged, "
+        f"deeper than {DEPTH_MAX} or of more than {PARTS_MAX:,} parts; a line over 64 KiB is one malformed line",
+        GuardRule.NOTHING: f"no entry, or from {number['malformed_from']} lines on more malformed lines than entries; "
+        "lines that mean what is not enforced condemn none; of no format, or of another one than was said",
+        GuardRule.SIZE: f"less than {number['shrink']} of the last good one's entries, where it had "
+        f"{number['shrink_from']} or more; more than {number['growth']} times them, and more than "
+        f"{number['growth_new']} that are new",
+        GuardRule.CUT_OFF: f"its count is off by more than {number['declared_percent']} %; fewer bytes than announced; "
+        "the last line has no end and the count says more; the closing line of its format is missing",
+        GuardRule.WIDTH: f"a prefix shorter than /{number['widest_v4']} (IPv6 /{number['widest_v6']}); more than "
+        f"{number['share_percent']} % of the public IPv4 addresses, with all other lists {number['total_percent']} %; "
+        "what is wholly special-use does not count",
+        GuardRule.OTHER_KIND: f"{number['protected_entries']} entries or more, and more than "
+        f"{number['protected_percent']} % of all, are protected",
+        GuardRule.AGE: f"its own time, the latest of those in its header, is more than {number['age_days']} days ago "
+        f"({AGE_DAYS_SLOW:g} of slow lists); without one, or with one to come, nothing is said",
+    }
+    errors = [f"`{id}`" for id, of in ERROR_RULES.items() if of is rule]
+    return cases.get(rule, "") + (f" ({', '.join(errors)})" if errors else "")
 
 
 def protected_lines() -> list[str]:
