@@ -18,9 +18,10 @@ _THINGS = (
     r"entries|records|domains|hostnames|hosts|names|addresses|ips|ip addresses|subnets|networks|cidrs|rules|filters|"
     r"network filters|indicators|iocs|lines"
 )
+_COUNT = r"(?:(?:domain|hostname|host|name|address|ip|subnet|network|rule|entry|record|indicator|total)\s+)?count"
 _DECLARED = re.compile(
-    rf"(?:total\s+)?(?:(?:number|count)\s+of\s+|total\s+)?(?:unique\s+|blocked\s+|listed\s+)*(?:{_THINGS})"
-    r"(?:\s+count)?\s*[:=]\s*(\d{1,3}(?:[,.' ]\d{3})+|\d+)(?![\d.,])",
+    rf"(?:total\s+)?(?:(?:number|count)\s+of\s+|total\s+)?(?:unique\s+|blocked\s+|listed\s+)*(?:{_COUNT}|(?:{_THINGS})"
+    r"(?:\s+count)?)\s*[:=]\s*(\d{1,3}(?:[,.' ]\d{3})+|\d+)(?![\d.,])",
     re.IGNORECASE | re.ASCII,
 )
 _END = re.compile(rf"end\s*[(:]?\s*(\d+)\s*\)?\s*(?:{_THINGS})\b", re.IGNORECASE | re.ASCII)
