@@ -3,7 +3,8 @@
 //!
 //! A line holds one address, CIDR prefix or range `a-b` in its first column; `#`, `;` and `//` open a comment. Host
 //! bits past the length are cut, as routers do. IPv6 that is written mapped (`::ffff:192.0.2.1`) is IPv4. What is
-//! ambiguous is malformed: octets with a leading zero (octal to some readers), short forms (`10.1`), zone ids.
+//! ambiguous is malformed: octets with a leading zero (octal to some readers), short forms (`10.1`), zone ids, a second
+//! address beside the first. First address, last address and length of one prefix (DShield's block.txt) are that.
 
 use std::net::Ipv6Addr;
 
@@ -217,11 +218,34 @@ fn read_column(column: &[u8], behind: &[u8], column_ends: &[bool; 256]) -> Line 
         // "a - b" is a range, "a - some words" an address with a note
         let last = next_column(last, column_ends);
         let range = read_range(column, last);
-        if range != Line::Malformed || read_address(last).is_some() {
+        if range != Line::Malformed || read_prefix(last) != Line::Malformed {
             return range;
         }
     }
-    read_prefix(column)
+    let behind = behind.trim_ascii_start();
+    let behind = behind.strip_prefix(b",").unwrap_or(behind);
+    let beside = next_column(behind, column_ends);
+    // What may be a note costs little to tell: numbers, countries and dates are no addresses
+    if read_prefix(beside.split(|byte| *byte == b'-').next().unwrap_or_default()) == Line::Malformed {
+        return read_prefix(column);
+    }
+    let behind = behind.trim_ascii_start().get(beside.len()..).unwrap_or_default();
+    read_block(column, beside, next_column(behind, column_ends))
+}
+
+/// A prefix that is written as its first address, its last one and its length.
+fn read_block(first: &[u8], last: &[u8], length: &[u8]) -> Line {
+    let (Some(first), Some(last), Some(length @ 0..=32)) =
+        (read_v4(first), read_v4(last), read_length(length))
+    else {
+        return Line::Malformed;
+    };
+    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+    if first & hosts == 0 && first | hosts == last {
+        Line::V4(v4_key(first, length))
+    } else {
+        Line::Malformed
+    }
 }
 
 fn next_column<'a>(behind: &'a [u8], column_ends: &[bool; 256]) -> &'a [u8] {
@@ -387,6 +411,9 @@ mod tests {
         assert_eq!(one("192.0.2.0/24 ; SBL123"), v4([192, 0, 2, 0], 24));
         assert_eq!(one("192.0.2.0/24//note"), v4([192, 0, 2, 0], 24));
         assert_eq!(one("192.0.2.1 - seen twice"), v4([192, 0, 2, 1], 32));
+        assert_eq!(one("192.0.2.1 2026-11-25 12:30:00"), v4([192, 0, 2, 1], 32));
+        assert_eq!(one("192.0.2.1\t7\t198.51.100.1"), v4([192, 0, 2, 1], 32));
+        assert_eq!(one("192.0.2.0\t192.0.2.255\t24\t3062\tACME"), v4([192, 0, 2, 0], 24));
         assert_eq!(one("::ffff:192.0.2.1/120"), v4([192, 0, 2, 0], 24));
         assert_eq!(one("2001:db8::1/32"), Line::V6(v6_prefix(0x2001_0db8 << 96, 32)));
         assert_eq!(one("::/0"), Line::V6(V6Prefix { high: 0, low: 0, length: 0 }));
@@ -413,6 +440,14 @@ mod tests {
             "1.2.3.4,5",
             "<html>",
             "1.2.3.9 - 1.2.3.4",
+            "1.2.3.0/24 - 1.2.4.0/24",
+            "1.2.3.4 5.6.7.8",
+            "1.2.3.4\t2001:db8::1",
+            "1.2.3.4 5.6.7.0/24 # both",
+            "1.2.3.4 5.6.7.8-5.6.7.9",
+            "1.2.3.0 255.255.255.0",
+            "1.2.3.0 1.2.3.255 25",
+            "1.2.3.4 1.2.3.255 24",
             "\u{ff11}.2.3.4",
         ] {
             assert_eq!(one(line), Line::Malformed, "{line}");
@@ -430,6 +465,7 @@ mod tests {
     #[test]
     fn a_separator_ends_the_first_column() {
         assert_eq!(parse(b"192.0.2.1,c2,2026", b",").v4, [0x00c0_0002_0120]);
+        assert_eq!(parse(b"192.0.2.1,192.0.2.2\n192.0.2.1 , 192.0.2.2", b",").malformed, 2);
     }
 
     #[test]

@@ -72,7 +72,11 @@ def test_a_bomb_is_given_up_at_the_limit(packed: bytes) -> None:
         zstandard.ZstdCompressor().compress(b"") * 100_000,
         b"PK\x03\x04" + many_of_zip(300_000),
     ],
-)
+    ids=[
+        "cut-gzip", "more-behind", "cut-zstd", "two-files", "cut-zip", "twice", "no-zip", "no-zstd", "gzip-members",
+        "zstd-frames", "many-files",
+    ],
+)  # fmt: skip
 def test_what_cannot_be_unpacked_says_why(data: bytes) -> None:
     begun = time.monotonic()
     error = refused(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,27 @@ def load(text: bytes) -> Any:
     if len(structure) > PARTS_MAX:
         raise Unfit("feeds.E021", detail=f"it has more than {PARTS_MAX:,} parts")
     try:
-        return json.loads(text.removeprefix(b"\xef\xbb\xbf"))
+        return strict(text.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
         raise Unfit("feeds.E021", detail=str(error)[:200]) from None
+
+
+def strict(text: bytes) -> Any:
+    """JSON as RFC 8259 has it. What its readers take differently is refused: a key that stands twice in an object, and
+    NaN. Raises ValueError, RecursionError."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:100]!r} stands twice in one object")
+    return made
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 class Places:
@@ -82,3 +101,9 @@ def text_of(value: Any) -> str:
 def texts(value: Any) -> list[str]:
     """What should be a list of texts; anything else in it becomes ""."""
     return [text_of(each) for each in value] if isinstance(value, list) else []
+
+
+def shown_time(value: Any) -> str | None:
+    """A time as a document has it; None for what is no text or number, or none that can be shown."""
+    text = str(value)[:40] if isinstance(value, str | int | float) else ""
+    return text if text and text.isprintable() else None

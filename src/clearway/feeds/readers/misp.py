@@ -13,7 +13,7 @@ from typing import Any
 from clearway._engine import NameScope
 from clearway.feeds.readers import documents
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Said, Unfit
-from clearway.feeds.readers.documents import Places, objects, text_of
+from clearway.feeds.readers.documents import Places, objects, shown_time, text_of
 from clearway.feeds.readers.plain import of_url
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.values import looks_like_address
@@ -109,10 +109,9 @@ def warning_list(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     kind = text_of(document.get("type"))
     gatherer, places = Gatherer(asked, labels_min=1), Places(text)
     for value in document["list"]:
-        shown = text_of(value)
+        shown = text_of(value).strip()
         gatherer.take(Item(places.line_of(shown), shown, _of_listed(shown, kind)))
-    version = document.get("version")
-    gatherer.published = str(version)[:40] if version is not None else None
+    gatherer.published = shown_time(document.get("version"))
     return gatherer.content()
 
 

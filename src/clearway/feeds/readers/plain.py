@@ -9,7 +9,7 @@ from clearway.feeds.readers import lines
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said, Unfit
 from clearway.feeds.readers.lines import Frame, Shape, without_comment
 from clearway.feeds.readers.rules import Rule
-from clearway.feeds.readers.values import looks_like_address
+from clearway.feeds.readers.values import address_of, looks_like_address, range_of
 
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
 COMMENTS = ("#", ";", "//", "!")
@@ -118,7 +118,9 @@ def ubo_hosts_or_url(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     return lines.read(text, Shape((Frame("", "", SUBTREE),), COMMENTS, probe=line_reader), line_reader, asked)
 
 
-_PREFIX_NOTE = re.compile(r"\s*[;#]|//|\s")
+_COMMENT = re.compile(r"[#;]|//")
+_PARTS = re.compile(r"([^\s,-]+)(\s*)(?:-\s*([^\s,]*)|,?\s*([^\s,]*),?\s*([^\s,]*))")
+"""The first column, then what stands behind a hyphen, or the second column and the third."""
 
 
 def _address_line(line: str) -> Meaning:
@@ -127,12 +129,19 @@ def _address_line(line: str) -> Meaning:
         return []
     if text.startswith("<"):
         return Rule.NOT_A_LINE
-    first = re.split(r"[#;]|//|\s(?!\s*-)|(?<=-)\s", text, maxsplit=1)[0]
-    pair = re.match(r"([\da-f.:]+)\s*-\s*([\da-f.:]+)", text, re.IGNORECASE)
-    if pair and looks_like_address(pair[1]) and looks_like_address(pair[2]):
-        return [Said(f"{pair[1]}-{pair[2]}")]
-    column = _PREFIX_NOTE.split(first, maxsplit=1)[0]
-    return [Said(column)] if looks_like_address(column) else Rule.ADDRESS
+    parts = _PARTS.match(_COMMENT.split(text, maxsplit=1)[0])
+    if not parts:
+        return Rule.ADDRESS
+    column, space, last, beside, third = parts.groups()
+    if not looks_like_address(column):
+        return Rule.ADDRESS
+    if last is not None and not (space and address_of(last) is Rule.ADDRESS):
+        is_range = looks_like_address(last) and "/" not in column + last
+        return [Said(f"{column}-{last}")] if is_range else Rule.ADDRESS
+    if beside and address_of(beside.partition("-")[0]) is not Rule.ADDRESS:
+        block = address_of(f"{column}/{third}")
+        return [Said(f"{column}/{third}")] if [block] == range_of(column, beside) else Rule.NOT_A_LINE
+    return [Said(column)]
 
 
 _HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!\d+\s*$)[\w*:]", re.MULTILINE)
@@ -140,11 +149,11 @@ _LOOK_BYTES = 64 << 10
 
 
 def addresses(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
-    """An address, a prefix or a range; `#`, `;`, `//` or white space end it. Of a hosts file the first column is not
-    what is refused: there it raises feeds.E018."""
+    """An address, a prefix or a range; `#`, `;`, `//`, a comma or white space end it. Of a hosts file the first column
+    is not what is refused: there it raises feeds.E018."""
     if _HOSTS_LOOK.search(text, 0, _LOOK_BYTES):
         raise Unfit("feeds.E018", format="a list of addresses", best="hosts")
-    return lines.read(text, Shape(comments=("!",), separators=""), _address_line, asked)
+    return lines.read(text, Shape(comments=("!",), separators=","), _address_line, asked)
 
 
 def geofeed(text: bytes, asked: Asked = NOTHING_MORE) -> Content:

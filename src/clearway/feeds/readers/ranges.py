@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import documents
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Said, Unfit
-from clearway.feeds.readers.documents import Places, objects, text_of, texts
+from clearway.feeds.readers.documents import Places, objects, shown_time, text_of, texts
 from clearway.feeds.readers.lines import LINE_BYTES_MAX
 from clearway.feeds.readers.plain import of_column
 from clearway.feeds.readers.rules import Rule
@@ -103,7 +102,7 @@ def vendor(format: str) -> Callable[[bytes, Asked], Content]:
             published = next((document[key] for key in _PUBLISHED if key in document), None)
         except (KeyError, TypeError, AttributeError):
             raise Unfit("feeds.E022", format=format) from None
-        gatherer.published = None if published is None else str(published)
+        gatherer.published = shown_time(published)
         return gatherer.content()
 
     return read
@@ -145,7 +144,7 @@ def _spamhaus_line(number: int, line: bytes, gatherer: Gatherer) -> Item:
     if len(line) > LINE_BYTES_MAX:
         return Item(number, shown, Rule.LONG_LINE)
     try:
-        row = json.loads(line)
+        row = documents.strict(line)
     except (ValueError, RecursionError):
         return Item(number, shown, Rule.NOT_A_LINE)
     if not isinstance(row, dict):
@@ -153,8 +152,8 @@ def _spamhaus_line(number: int, line: bytes, gatherer: Gatherer) -> Item:
     if row.get("type") == "metadata":
         gatherer.has_metadata = True
         records = row.get("records")
-        gatherer.declared = records if isinstance(records, int) else None
-        gatherer.published = str(row["timestamp"])[:40] if "timestamp" in row else None
+        gatherer.declared = records if type(records) is int and 0 <= records < 1 << 63 else None
+        gatherer.published = shown_time(row.get("timestamp"))
         return Item(number, shown, [])
     if "cidr" not in row and "asn" in row:
         return Item(number, shown, Rule.NO_OBSERVABLE)  # the list of networks by their number has the same form

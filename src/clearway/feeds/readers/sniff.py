@@ -6,6 +6,7 @@ stands first in the table has it: several formats are the same on the lines that
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -27,7 +28,7 @@ class HasRead(Protocol):
 
 _JSON_KEYS: tuple[tuple[str, bytes], ...] = (
     ("stix21", rb'"type"\s*:\s*"(?:bundle|indicator)"|"objects"\s*:\s*\[|"spec_version"'),
-    ("misp-event", rb'"Event"\s*:\s*\{'),
+    ("misp-event", rb'"Event"\s*:\s*\{|"Attribute"\s*:\s*\['),
     ("misp-warninglist", rb'"(?:matching_attributes|list)"\s*:\s*\['),
     ("json-allow-deny", rb'"deny"\s*:\s*\['),
     ("aws-json", rb'"ip_prefix"\s*:'),
@@ -43,7 +44,7 @@ _JSON_KEYS: tuple[tuple[str, bytes], ...] = (
 _TABLES: tuple[tuple[str, bytes], ...] = (
     ("csv-threatfox", rb"ioc_value\"?\s*,\s*\"?ioc_type"),
     ("csv-urlhaus", rb"dateadded\"?\s*,\s*\"?url\b"),
-    ("csv-feodo", rb"\bdst_ip\"?\s*,|DstIP\"?\s*,\s*\"?DstPort\"?\s*,"),
+    ("csv-feodo", rb"first_seen_utc\"?\s*,\s*\"?dst_ip\b|DstIP\"?\s*,\s*\"?DstPort\"?\s*,"),
     ("csv-sslbl", rb"Firstseen\s*,\s*DstIP"),
     ("csv-splunk", rb"\"?host\"?\s*,\s*\"?path\"?\s*,"),
     ("csv-blackbook", rb"Domain\s*,\s*Malware"),
@@ -53,13 +54,24 @@ _TABLES: tuple[tuple[str, bytes], ...] = (
 _SURE: tuple[tuple[str, bytes], ...] = (
     ("hosts", rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!localhost)[\w-]+\."),
     ("rpz", rb"^\$(?:TTL|ORIGIN)\b|^\S+\s+(?:\d+\s+)?(?:IN\s+)?(?:SOA|CNAME)\s"),
+    ("unbound", rb"^[ \t]*local-(?:zone|data):[ \t]*[\"']"),
+    ("dnsmasq", rb"^[ \t]*(?:address|server|local)[ \t]*=[ \t]*/[^/\n]*/"),
+    ("bind-zone", rb"^[ \t]*zone[ \t]+\"[^\"\n]*\"[^\n]*\{"),
     ("suricata-sni", rb"^(?:alert|drop|reject|pass)\s+\w+\s.*\("),
     ("spamhaus-drop", rb"^[\da-f.:]+/\d+\s*;\s*SBL\d"),
     ("ip-count", rb"^\d+\.\d+\.\d+\.\d+\t\d+\s*$"),
-    ("rfc8805-geofeed", rb"^[\da-f.:]+/\d+,[A-Z]{2},"),
+    ("rfc8805-geofeed", rb"^[\da-f.:]+/\d+,(?:[A-Z]{2})?,[^,\n]*,"),
     ("adblock", rb"^\[Adblock|^(?:@@)?\|\|[^|]"),
 )
 """Formats of lines that a single one gives away."""
+
+
+_NAMED = re.compile(
+    rb"^(\d+\.\d+\.\d+\.\d+)[ \t]+(?:[\w-]+\.)+[a-z][\w-]*[ \t]*(?:#.*)?\r?$", re.MULTILINE | re.IGNORECASE
+)
+"""An address and one name."""
+_SAYS = re.compile(rb"^[ \t]*[^\s#;!/]", re.MULTILINE)
+"""The start of a line that is neither blank nor a comment."""
 
 
 def table_of(text: bytes, word: str) -> str | None:
@@ -78,9 +90,14 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
     for word, look in _TABLES:
         if re.search(look, sample, re.IGNORECASE):
             return word
+    if _is_of_one_host(sample):
+        return "hosts"
     sure = [word for word, look in _SURE if re.search(look, sample, re.MULTILINE | re.IGNORECASE)]
+    # Any line at all is a pattern of adblock's: only where its marks are
     others = [
-        word for word, reader in readers.items() if (reader.kind == "lines" or word == "csv") and word not in sure
+        word
+        for word, reader in readers.items()
+        if (reader.kind == "lines" or word == "csv") and word not in (*sure, "adblock")
     ]
     scores: dict[str, float] = {}
     for word in sure + others:
@@ -88,7 +105,8 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
             content = readers[word].read(sample)
         except Unfit:
             continue
-        scores[word] = _score(content, word, sample)
+        if content.entry_lines or word in sure or word == "domains":  # a list of URLs with paths is one of domains
+            scores[word] = _score(content, word, sample)
         if word == next(iter(readers)) and not len(content.rejects) and content.entry_lines:
             break  # the first of the table makes all of it: no other makes more
     found = max(scores, key=lambda word: scores[word], default=None)
@@ -98,8 +116,19 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
     return found if found is not None and scores[found] > 0 else None
 
 
+def _is_of_one_host(sample: bytes) -> bool:
+    """Names that all lead to the same few addresses: those are the refusing party's own, and no list of addresses."""
+    addresses = _NAMED.findall(sample)
+    is_most = len(addresses) > max(1, len(_SAYS.findall(sample)) // 2)
+    return is_most and len(set(addresses)) * 3 <= len(addresses) * 2
+
+
 def _of_json(start: bytes) -> str | None:
-    if re.match(rb"\s*\{[^{}\n]*\"cidr\"\s*:[^{}\n]*\}[ \t]*\r?(?:\n|\Z)", start):
+    try:
+        row = json.loads(start.lstrip().split(b"\n", 1)[0])
+    except (ValueError, RecursionError):
+        row = None
+    if isinstance(row, dict) and ("cidr" in row or "asn" in row):
         return "spamhaus-json"
     return next((word for word, look in _JSON_KEYS if re.search(look, start)), None)
 

@@ -51,10 +51,11 @@ class Reader:
 _RANGES_SOURCE = "the vendor's own documentation of the file"
 _ADDRESSES = Reader(
     plain.addresses,
-    "192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9 a line; # ; // open a comment",
+    "192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9 a line; # ; // or a comma opens a note",
     "the address or prefix",
     "the header of FireHOL's *.netset files",
-    "addresses with leading zeros, hexadecimal or mapped into IPv6 are malformed",
+    "addresses with leading zeros, hexadecimal or mapped into IPv6, and two in a line, are malformed; but the first one, "
+    "the last one and the length of one prefix, as DShield's block.txt has them, are that",
 )
 
 
@@ -156,7 +157,8 @@ READERS: dict[str, Reader] = {
     "csv": _csv(
         tables.by_name(None),
         "any table with a header that names a domain, ip, cidr or indicator; csv:COLUMN or csv:COLUMN:CATEGORY chooses",
-        "RFC 4180", "URLs, hashes; fields with a line break", "the name alone; the address, whichever port",
+        "RFC 4180", "URLs, hashes; rows whose to_ids is 0; fields with a line break",
+        "the name alone; the address, whichever port",
     ),
     "rfc8805-geofeed": _csv(plain.geofeed, "192.0.2.0/24,NL,NL-NH,Amsterdam, a line", "RFC 8805", "", "the prefix"),
     "suricata-sni": Reader(

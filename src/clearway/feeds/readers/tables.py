@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from clearway._engine import NameScope
 from clearway.feeds.readers import lines
-from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Unfit
+from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said, Unfit
 from clearway.feeds.readers.lines import Shape
 from clearway.feeds.readers.plain import EXACT, SUBTREE, of_column, of_url
 from clearway.feeds.readers.rules import Rule
@@ -48,6 +48,8 @@ class Columns:
     """The header of files that have none."""
     categories: Sequence[str] = ()
     """Hold what the source says that it is, the closest first."""
+    detections: Sequence[str] = ()
+    """Where the first of these says no, the author does not want the value acted on."""
 
 
 class _Places(NamedTuple):
@@ -58,6 +60,7 @@ class _Places(NamedTuple):
     kind: int | None
     paths: list[int]
     categories: list[int]
+    detection: int | None
 
 
 class _Header:
@@ -75,7 +78,7 @@ class _Header:
             return False
         text = line.lstrip("#; \t")
         for delimiter in _DELIMITERS:
-            names = [name.strip().lower() for name in _fields(text, delimiter)]
+            names = [_column_name(name) for name in _fields(text, delimiter)]
             if any(value in names for value in self._columns.values) and (len(names) > 1 or text == line):
                 self.names, self.delimiter, self.found = names, delimiter, True
                 return True
@@ -83,13 +86,22 @@ class _Header:
 
     def places(self) -> _Places:
         """Where the columns are."""
-        columns = self._columns
-        values, seconds, kinds, paths, categories = (
+        asked = self._columns
+        values, seconds, kinds, detections, paths, categories = (
             [self.names.index(name) for name in names if name in self.names]
-            for names in (columns.values, columns.seconds, columns.kinds, columns.paths, columns.categories)
+            for names in (asked.values, asked.seconds, asked.kinds, asked.detections, asked.paths, asked.categories)
         )
         second = next((at for at in seconds if values and at != values[0]), None)
-        return _Places(values[0] if values else None, second, kinds[0] if kinds else None, paths, categories)
+        return _Places(_first(values), second, _first(kinds), paths, categories, _first(detections))
+
+
+def _first(places: Sequence[int]) -> int | None:
+    return places[0] if places else None
+
+
+def _column_name(text: str) -> str:
+    """`IP Address` and `ip-address` are ip_address."""
+    return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -122,6 +134,8 @@ def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
             return Rule.FIELD
         if any(at < len(fields) and fields[at] for at in places.paths):
             return Rule.URL
+        if places.detection is not None and fields[places.detection : places.detection + 1] in _NO:
+            return Rule.NOT_DETECTION
         kind = fields[places.kind].lower() if places.kind is not None and places.kind < len(fields) else ""
         value = fields[places.value]
         second = fields[places.second] if places.second is not None and places.second < len(fields) else ""
@@ -137,16 +151,25 @@ def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
     return line_reader
 
 
-_HASHES = re.compile(r"(?:md5|sha\d+|ssdeep|imphash|tlsh)(?:_hash)?|file.*|.*hash|email.*|filename|mutex|regkey")
+_NO = (["0"], ["false"], ["False"], ["FALSE"])
+_HASHES = re.compile(
+    r"(?:md5|sha\d+|ssdeep|imphash|tlsh)(?:_hash)?|file.*|.*hash|email.*|filename|mutex|regkey|cve|yara|asn?|ja3.*|x509.*"
+)
+_HASH = re.compile(r"(?:[\da-f]{32}|[\da-f]{40}|[\da-f]{64}|[\da-f]{128})", re.ASCII | re.IGNORECASE)
+_BRACKETED = re.compile(r"\[([\da-f:.]+)\](?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 def _of_kind(value: str, kind: str, scope: NameScope) -> Meaning:
     if kind in ("url", "uri"):
         return of_url(value)
-    if _HASHES.fullmatch(kind):
+    if _HASHES.fullmatch(kind) or _HASH.fullmatch(value):
         return Rule.NO_OBSERVABLE
-    if kind in ("ip:port", "ip-dst|port", "ip|port"):
-        value = value.rpartition(":")[0].strip("[]") if ":" in value else value.partition("|")[0]
+    if kind == "domain|ip" and value.count("|") == 1:
+        return [Said(part, scope) for part in value.split("|")]
+    if bracketed := _BRACKETED.fullmatch(value):
+        value = bracketed[1]
+    elif kind in ("ip:port", "ip-dst|port", "ip-src|port", "ip|port"):
+        value = value.rpartition(":")[0] if ":" in value and "|" not in value else value.partition("|")[0]
     elif value.count(":") == 1 and looks_like_address(value.partition(":")[0]):
         value = value.partition(":")[0]
     return of_column(value, scope, scope) if value else Rule.FIELD
@@ -162,7 +185,8 @@ def _table(columns: Columns, scope: NameScope = EXACT) -> Read:
 NAME_COLUMNS = ("domain", "domain_name", "hostname", "host", "fqdn")
 ADDRESS_COLUMNS = ("dst_ip", "dstip", "ip", "ip_address", "ipaddress", "address")
 ANY_COLUMN = (
-    *NAME_COLUMNS, *ADDRESS_COLUMNS, "src_ip", "cidr", "ip_range", "network", "prefix", "netblock", "ip_prefix",
+    *NAME_COLUMNS, *ADDRESS_COLUMNS, "src_ip", "source_ip", "ipv4", "cidr", "ip_range", "network", "prefix", "netblock",
+    "ip_prefix", "subnet",
     "indicator", "ioc_value", "ioc", "value", "url",
 )  # fmt: skip
 """What the column with the entry is called in files of many hands, in the order of asking."""
@@ -193,8 +217,8 @@ def by_name(column: str | None, category: str | None = None) -> Read:
     `category`: the one that says what an entry is."""
 
     def read(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
-        values = (column.lower(),) if column else ANY_COLUMN
-        categories = (category.lower(),) if category else CATEGORY_COLUMNS
+        values = (_column_name(column),) if column else ANY_COLUMN
+        categories = (_column_name(category),) if category else CATEGORY_COLUMNS
         start = text[: lines.LINE_BYTES_MAX].decode("utf-8", "ignore").removeprefix("\ufeff")
         header = _Header(Columns(values, categories=categories))
         if not any(header.take(line) for line in start.splitlines()):
@@ -202,7 +226,8 @@ def by_name(column: str | None, category: str | None = None) -> Read:
         if category and not header.places().categories:
             raise Unfit("feeds.E020", wanted=category)
         seconds = () if column else ADDRESS_COLUMNS  # beside a name, as in a pair
-        columns = Columns(values, seconds, kinds=("ioc_type", "indicator_type", "type"), categories=categories)
+        kinds = ("ioc_type", "indicator_type", "type")
+        columns = Columns(values, seconds, kinds, categories=categories, detections=("to_ids",))
         return lines.read(text, Shape(), _reader(columns, EXACT), asked)
 
     return read
