@@ -16,7 +16,7 @@ from clearway.errors import ClearwayError
 from clearway.feeds import fetch
 from clearway.policy import snapshot
 from clearway.policy.model import Prefix
-from clearway.store import decide, explain, lists, overview, wanted
+from clearway.store import decide, explain, lists, overview, unused, wanted
 from clearway.store.models import Decision, FeedVersion
 from clearway.store.requests import (
     BlockRequest,
@@ -304,7 +304,7 @@ def test_what_no_kept_version_and_no_kept_snapshot_names_is_swept_but_not_at_onc
     assert {path.name for path in state.feeds.iterdir()} == {*contents, *others}
     left = state.feeds / ".new-1-left-by-a-crash"
     left.mkdir()
-    before = time.time() - 2 * lists.UNUSED_KEPT_S
+    before = time.time() - 2 * unused.UNUSED_KEPT_S
     for path in state.feeds.iterdir():
         os.utime(path, (before, before))
     lists.compile_wanted(state, now + 8 * HOUR)

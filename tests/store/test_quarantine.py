@@ -11,7 +11,7 @@ import pytest
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.policy import snapshot
-from clearway.store import lists, overview, quarantine, subscribe, wanted
+from clearway.store import lists, overview, quarantine, subscribe, unused, wanted
 from clearway.store.models import Decision, FeedVersion, Quarantine
 from clearway.store.requests import FeedAddRequest, FeedUpdateRequest
 
@@ -145,7 +145,7 @@ def test_what_waits_is_kept_and_what_was_discarded_is_swept(
 ) -> None:
     refused(lambda: update(FEW))
     content = Quarantine.objects.get().content
-    monkeypatch.setattr(lists, "UNUSED_KEPT_S", -9)
+    monkeypatch.setattr(unused, "UNUSED_KEPT_S", -9)
     lists.compile_wanted(state, now)
     assert (state.feeds / content).exists()
     quarantine.discard("drop", now, "bob")

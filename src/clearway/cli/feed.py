@@ -110,11 +110,10 @@ def update(
     Example: clearway feed update drop
     """
     directory = ask.directory(state)
-    now = ask.read_store(directory)
-    from clearway.store import overview
+    ask.read_store(directory)
+    from clearway.store import subscribe
 
-    all_of_them = [row["feed"] for row in overview.feeds(now) if row["source"] != "-"]
-    return feed_many.update(directory, names or all_of_them, json)
+    return feed_many.update(directory, names or subscribe.renewable(), json)
 
 
 @app.command("set")

@@ -7,8 +7,6 @@ condemned the version before it stays in force until its own end. Imported after
 from __future__ import annotations
 
 import contextlib
-import shutil
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -18,7 +16,7 @@ from urllib.parse import urlsplit
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
-from clearway.feeds import fetch, files, kept_source
+from clearway.feeds import fetch, files
 from clearway.feeds.feed_settings import FeedSettings
 from clearway.policy import parts, snapshot
 from clearway.policy.entries import StoredEntries, open_entries
@@ -35,6 +33,7 @@ from clearway.store import (
     shared_ranges,
     subscribe,
     trouble,
+    unused,
     versions,
     wanted,
 )
@@ -52,8 +51,6 @@ EARLY_PART, EARLY_MAX_S = 0.05, 300.0
 """A list is due so much before its --every: by chance somewhere within that it is fetched, and never later."""
 NOT_RENEWED = ("store.E043", "store.E044")
 """What a source still gives and a person would have none of: told like a fetch that failed, until it gives another."""
-UNUSED_KEPT_S = 3600
-"""Entries that no list names stay so long: somebody may be about to write their row."""
 
 
 @told
@@ -190,7 +187,7 @@ def compile_wanted(
             held = [*((each, stored) for each, (_, stored) in zip(lists, usable, strict=False)), *spared]
             path = compile_lists.write(state, held, current, created=now, left_out=skipped, shared=shared)
             state.adopt(path, state.snapshots / snapshot.CURRENT)
-        _sweep(state, now)
+        unused.remove(state, now)
     progress("compile", 1, 1)
     return path
 
@@ -419,21 +416,3 @@ def _refusal(stored: StoredEntries, inside: Sequence[Prefix], origin: str) -> Cl
         for entry in stored.covering(prefix):
             return ClearwayError.of("feeds.E006", origin=origin, prefix=entry, inside=prefix)
     return None
-
-
-def _sweep(state: StateDirectory, now: datetime) -> None:
-    """Removes entries that neither a list in force nor a kept snapshot names, and what a crash left half written."""
-    keep = {each.content for each in wanted.lists(now)} | versions.kept_contents() | quarantine.contents()
-    keep |= shared_ranges.contents()
-    for folder in state.snapshots.glob("*Z-*"):
-        with contextlib.suppress(parts.Damaged):
-            document = parts.read_manifest(folder)[0]
-            keep |= {each["content"] for each in document["lists"]}
-            ranges = document.get("shared", {}).get("sources", ())
-            keep |= {content for each in ranges for content in each["claims"].values()}
-    oldest = time.time() - UNUSED_KEPT_S
-    for path in state.feeds.iterdir():
-        if path.name not in keep and path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
-    sources = Feed.objects.filter(removed_at__isnull=True).values_list("source", flat=True)
-    kept_source.prune(state.sources, sources, oldest)

@@ -157,6 +157,13 @@ def active(name: str) -> Feed:
     return feed
 
 
+@told
+def renewable() -> list[str]:
+    """Names of all lists that can be fetched again, in order: those that came by standard input cannot."""
+    feeds = Feed.objects.filter(removed_at__isnull=True).exclude(source=INPUT)
+    return list(feeds.order_by("name").values_list("name", flat=True))
+
+
 def newest(feed: Feed) -> FeedVersion | None:
     """Its newest version, whether or not it has run out."""
     found: FeedVersion | None = FeedVersion.objects.filter(feed=feed).order_by("-id").first()
