@@ -2,6 +2,9 @@
 
 The owner of a record says what it is about, its CNAME what is done. A name and `*.name` are two records, and together
 one entry that covers both. Owners are relative to the zone unless they end in a dot; the zone's own name falls away.
+
+`*.name` is all below the name, whatever other records there are. A server takes what is below another owner out of it
+(the closest encloser of RFC 4592), where makers of lists just name the same things twice.
 """
 
 from __future__ import annotations
