@@ -174,6 +174,34 @@ def test_explain_of_a_decision_says_whether_it_stands(cli: Call) -> None:
     assert (told["decision"]["stands"], told["outcome"]) == (False, "forwarded")
 
 
+def test_history_folds_the_renewals_of_a_list_into_one_line(cli: Call, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("45.9.4.1\n45.9.4.2\n")
+        assert cli("feed", "add", name, tmp_path / name, "--reason", "malware").code == 0
+    for _ in range(3):
+        cli("feed", "update")
+    (tmp_path / "one").write_text("45.9.4.1\n")
+    cli("feed", "update", "one")
+    cli("feed", "update", "one")
+    cli("feed", "observe", "one")
+    cli("feed", "update", "one")
+    told = [line.split(" · ") for line in cli("history").out.splitlines()[1:]]
+    shown = [(*parts[0].split()[4:6], *(part.split(" since ")[0] for part in parts[2:])) for parts in told]
+    assert shown == [
+        ("feed-version", "one", "1 entry"),
+        ("feed-observe", "one"),
+        ("feed-version", "one", "1 entry", "renewed 1 time"),
+        ("feed-version", "two", "2 entries", "renewed 3 times"),
+        ("feed-version", "one", "2 entries", "renewed 3 times"),
+        ("feed-add", "two"),
+        ("feed-add", "one"),
+    ]
+    everything = cli("history", "--json").json["decisions"]
+    assert len(everything) == len(cli("history", "--all").out.splitlines()) - 1 == 14
+    assert "renewals" not in everything[0]
+    assert cli("history", "--limit", "4").out.count("renewed 3 times") == 1, "counted to its end"
+
+
 def test_history_is_newest_first_and_says_when_there_is_more(cli: Call) -> None:
     for n in range(3):
         cli("grant", f"10.0.{n}.0/24", "--organisation", f"Org {n}", "--until", "1h")

@@ -22,18 +22,22 @@ def history(
     since: Annotated[
         str | None, typer.Option("--since", metavar="T", help="RFC 3339, or a duration back from now: 7d.")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="A line for each renewal of a list; else those of one version are one line.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="At most so many.")] = 20,
     state: StateOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show who decided what, when; the newest first.
+    """Show who decided what, when; the newest first. With --json each decision is told.
 
     Example: clearway history --since 7d --kind block
     """
     now = ask.read_store(ask.directory(state))
     from clearway.store.history import decisions
 
-    rows = decisions(limit=limit + 1, target=_canonical(target), kind=_kind(kind), actor=by, since=_back(since, now))
+    asked = {"target": _canonical(target), "kind": _kind(kind), "actor": by}
+    rows = decisions(limit=limit + 1, since=_back(since, now), folded=not (every or json), **asked)
     more, rows = len(rows) > limit, rows[:limit]
     if json:
         show.document({"decisions": rows, "more": more})
@@ -76,6 +80,9 @@ def why(row: dict[str, Any]) -> str:
         parts.append(f"over {detail.get('held_by', '')}")
     elif row["kind"] == "bypass":
         parts.append("on" if detail.get("on") else "off")
+    if row.get("renewals"):
+        times = show.plural(row["renewals"], "time")
+        parts.append(f"renewed {times} since {show.moment(row['renewed_since'], zone=False)}")
     return " · ".join(part for part in (*parts, row["note"]) if part)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,9 @@ from clearway.store.change import stamp
 from clearway.store.database import told
 from clearway.store.models import Decision, Kind
 
+FOLDED_MAX = 10_000
+HELD = {Kind.FEED_VERSION.value: ("content", "parts"), Kind.CDN_VERSION.value: ("contents",)}
+"""What the version held that was taken, in the detail of a decision."""
 STANDS_AS = {Kind.BLOCK: standing.BLOCK, Kind.EXCEPTION: standing.EXCEPTION, Kind.GRANT: standing.GRANT}
 """Kinds of decision that put something in force until it is lifted or runs out."""
 
@@ -23,12 +27,39 @@ def decisions(
     kind: str | None = None,
     actor: str | None = None,
     since: datetime | None = None,
+    folded: bool = False,
 ) -> list[dict[str, Any]]:
-    """At most `limit` decisions, newest first; `target` is a prefix or name as text, or a list's name."""
+    """At most `limit` decisions, newest first; `target` is a prefix or name as text, or a list's name.
+
+    `folded`: those by which somebody took the same version of a list again and again are one, the newest, with
+    `renewals`, how many more there were, and `renewed_since`. At most FOLDED_MAX decisions are looked at.
+    """
     rows = Decision.objects.order_by("-id")
     wanted = {"target": target, "kind": kind, "actor": actor, "at__gte": since}
     rows = rows.filter(**{field: value for field, value in wanted.items() if value is not None})
-    return [as_answer(row) for row in rows[:limit]]
+    return _folded(rows[:FOLDED_MAX], limit) if folded else [as_answer(row) for row in rows[:limit]]
+
+
+def _folded(rows: Iterable[Decision], limit: int) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    last: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        line = last.get(row.target)
+        if line is not None and _renews(line, row):
+            line["renewals"] += 1
+            line["renewed_since"] = stamp(row.at)
+            continue
+        last[row.target] = as_answer(row) | {"renewals": 0}
+        lines.append(last[row.target])  # more than `limit`, so that the runs of those are counted to their ends
+    return lines[:limit]
+
+
+def _renews(line: dict[str, Any], before: Decision) -> bool:
+    """Whether the decision of that line took what stood already, by the one about the same list before it."""
+    kind = line["kind"]
+    if kind not in HELD or (before.kind, before.actor) != (kind, line["actor"]):
+        return False
+    return all(line["detail"].get(key) == before.detail.get(key) for key in HELD[kind])
 
 
 @told
