@@ -35,6 +35,9 @@ STATE = Setting("CLEARWAY_STATE", "path", "/var/lib/clearway", "The state direct
 DATABASE = Setting(
     "CLEARWAY_DATABASE", "URL", "", "postgresql://… keeps decisions on a server; unset, SQLite in the state directory."
 )
+TOP_SITES = Setting(
+    "CLEARWAY_TOP_SITES", "path", "", "A list of sites that all visit: no other list may hold their own names."
+)
 TRACEBACK = Setting("CLEARWAY_TRACEBACK", "", "", "Set to 1, an unexpected error prints its traceback.")
 FILE_LIFE = Setting("--life", "duration", "30d", "How long the entries of a list read from a file are enforced.")
 URL_EVERY = Setting(
@@ -65,6 +68,7 @@ CONTACT = Setting("--contact", "text", "", "Whom to ask about a refusal, told wi
 SETTINGS: tuple[Setting, ...] = (
     STATE,
     DATABASE,
+    TOP_SITES,
     TRACEBACK,
     FILE_LIFE,
     URL_EVERY,

@@ -94,6 +94,7 @@ def test_one_in_quarantine_ends_with_one(cli: Call, page: Path) -> None:
         (["--protect", "com"], "feeds.E029"),
         (["--top-sites", "/there/is/none"], "feeds.E013"),
         (["--last-good", "/"], "feeds.E027"),
+        (["--key-file", ""], "store.E020"),
         (["--state", "/there/is/none"], "store.E011"),
     ],
 )

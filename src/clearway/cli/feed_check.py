@@ -151,6 +151,7 @@ def _judge(
 ) -> tuple[Judgement, str]:
     from clearway.feeds import guard, guard_rules
     from clearway.feeds.readers import table
+    from clearway.feeds.top_sites import read as top_sites_of
     from clearway.policy.model import Reason, parse_word
 
     if format is not None:
@@ -159,8 +160,10 @@ def _judge(
         parse_word(Reason, reason)
     guard_rules.checked(settings.thresholds)
     rows = [_protected_row(text) for text in protect]
-    sites = _sites(top_sites) if top_sites is not None else ()
+    sites = top_sites_of(top_sites) if top_sites is not None else ()
     context = replace(_context(settings, state, file, rows, sites, now), max_age=max_age)
+    if last_good == file == "-":
+        raise ClearwayError.of("feeds.E027", path="-", why="standard input is the list itself")
     if last_good is not None:
         context = replace(context, last_good=_last_good(last_good, format, context, now))
     try:
@@ -268,23 +271,6 @@ def _protected_row(text: str) -> Row:
         if isinstance(name, str):
             return Row(NameEntry(name, NameScope.SUBTREE), GuardRule.OWN, "--protect")
     raise ClearwayError.of("feeds.E029", value=text)
-
-
-def _sites(file: str) -> list[str]:
-    """Names of a list of any format, or of one with a rank before each. Raises as reading does, and feeds.E002."""
-    from clearway.feeds.fetch import fetch
-    from clearway.feeds.readers import packing, table
-
-    fetched = fetch(file)
-    text = packing.unpacked(fetched.data, fetched.origin)
-    if re.match(rb"\d+,[^,\s]+\r?\n", text):
-        text = re.sub(rb"(?m)^\d+,", b"", text)
-    content = table.read(text, fetched.format, origin=fetched.origin).content
-    names = content.blocked.names.blobs().values()
-    found = [name for blob in names for name in blob.tobytes().decode("ascii").split()]
-    if not found:
-        raise ClearwayError.of("feeds.E002", origin=fetched.origin, lines=content.counts["lines"])
-    return found
 
 
 def _settings(said: dict[str, Any], wide: bool | None) -> FeedSettings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache, lru_cache
@@ -18,8 +19,9 @@ from typing import Any
 from django.db import transaction
 
 from clearway._engine import NameScope
+from clearway.config import TOP_SITES
 from clearway.errors import ClearwayError
-from clearway.feeds import protected
+from clearway.feeds import protected, top_sites
 from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.protected import Protected, Removal, Row
 from clearway.policy.model import Prefix, parse_target
@@ -98,14 +100,23 @@ def _bundled_at(target: Any) -> list[Row]:
 
 @told
 def in_force(now: datetime, inside: Sequence[Prefix] = ()) -> Protected:
-    """The protected set, as lists are judged by: what is bundled, the operator's word, this network, and its grants."""
+    """The protected set, as lists are judged by: what is bundled, the operator's word, this network, and its grants.
+
+    Raises what feeds.top_sites.read raises of the operator's list of sites.
+    """
     rows = list(ProtectedRow.objects.select_related("decision").order_by("target"))
     return _made(
         tuple(inside),
         tuple(grant.prefix for grant in wanted.grants(now)),
         tuple(Row(_value(row.target), GuardRule.OWN, _source(row)) for row in rows if not row.removed),
         tuple(Removal(_value(row.target), _source(row)) for row in rows if row.removed),
+        _top_sites(),
     )
+
+
+def _top_sites() -> tuple[str, ...]:
+    path = os.environ.get(TOP_SITES.name, "")
+    return top_sites.kept(path, top_sites.in_one_word(path)) if path else ()
 
 
 @told
@@ -113,7 +124,9 @@ def in_one_word(now: datetime, inside: Sequence[Prefix] = ()) -> str:
     """The same for another protected set, another word: what was judged by one need not hold by the other."""
     rows = [f"{target} {removed:d}" for target, removed in ProtectedRow.objects.values_list("target", "removed")]
     granted = [str(grant.prefix) for grant in wanted.grants(now)]
-    said = [_version(), sorted(map(str, inside)), sorted(granted), sorted(rows)]
+    path = os.environ.get(TOP_SITES.name, "")
+    sites = top_sites.in_one_word(path) if path else ""
+    said = [_version(), sorted(map(str, inside)), sorted(granted), sorted(rows), sites]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
@@ -125,10 +138,14 @@ def _version() -> str:
 
 @lru_cache(maxsize=2)
 def _made(
-    own: tuple[Prefix, ...], granted: tuple[Prefix, ...], additions: tuple[Row, ...], removals: tuple[Removal, ...]
+    own: tuple[Prefix, ...],
+    granted: tuple[Prefix, ...],
+    additions: tuple[Row, ...],
+    removals: tuple[Removal, ...],
+    sites: tuple[str, ...],
 ) -> Protected:
     """Kept, since a set draws tables up for what lists are asked: a tenth of a second each time."""
-    return protected.of(own=own, granted=granted, additions=additions, removals=removals)
+    return protected.of(own=own, granted=granted, additions=additions, removals=removals, top_sites=sites)
 
 
 @told
