@@ -49,7 +49,7 @@ def of_column(text: str, plain: NameScope, starred: NameScope) -> Meaning:
         return of_url(text) if _URL.match(text) else Rule.NOT_A_LINE
     if text.startswith("/"):
         return Rule.PATH
-    if text in ("*", "*.", "."):
+    if text in ("*", "*.", "*.*", "."):
         return Rule.EVERYTHING
     if text.startswith("*."):
         inner = text[2:]
@@ -144,7 +144,7 @@ def _address_line(line: str) -> Meaning:
     return [Said(column)]
 
 
-_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!\d+\s*$)[\w*:]", re.MULTILINE)
+_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!\d+\s*$)[\w*:.[]", re.MULTILINE)
 _LOOK_BYTES = 64 << 10
 
 

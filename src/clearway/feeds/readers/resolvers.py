@@ -73,9 +73,9 @@ _UNBOUND_ZONE = re.compile(r"local-zone:\s*(?:\"([^\s\"]+)\"\s*|'([^\s']+)'\s*|(
 _UNBOUND_DATA = re.compile(
     r"local-data:\s*[\"'](\S+)\s+(?:(?:\d+[smhdw]?)+\s+)?(?:IN\s+)?(A|AAAA)\s+([^\s\"']+)\s*[\"']", re.IGNORECASE
 )
-_UNBOUND_NEXT = re.compile(r"\s+(?=local-(?:zone|data):)")
+_UNBOUND_NEXT = re.compile(r"(?<=\S)\s++(?=local-(?:zone|data):)")
 """Where another statement begins: they need no line of their own."""
-_UNBOUND_REDIRECT = re.compile(rb"^[^#\n]*local-zone:\s*[\"']?([^\s\"']+)[\"']?\s+[\"']?redirect\b", re.MULTILINE)
+_UNBOUND_REDIRECT = re.compile(rb"^[^#\n]*local-zone:\s*[\"']?([^\s\"']{1,256})[\"']?\s+[\"']?redirect\b", re.MULTILINE)
 _UNBOUND_OPTION = re.compile(r"[a-z0-9-]+:(\s.*)?")
 
 
@@ -109,7 +109,8 @@ def _unbound_reader(redirected: Set[str]) -> Callable[[str], Meaning]:
             return Rule.ELSEWHERE
         if text == "view:":
             return []
-        return Rule.OPTION if _UNBOUND_OPTION.fullmatch(text) else Rule.NOT_A_LINE
+        is_whole = text.count('"') % 2 == 0
+        return Rule.OPTION if is_whole and _UNBOUND_OPTION.fullmatch(text) else Rule.NOT_A_LINE
 
     return line_reader
 
@@ -129,6 +130,7 @@ def unbound(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
 
 
 _BIND_ZONE = re.compile(r"zone\s+[\"']?([^\s\"';{]+)[\"']?\s*(?:IN\s*)?\{(.*)\}", re.IGNORECASE)
+_BIND_HEAD = re.compile(r"zone\s+[^\s;{]+(?:\s+IN)?", re.IGNORECASE)
 _BIND_TYPE = re.compile(r"\btype\s+(\w+)", re.IGNORECASE)
 _BIND_OTHER = re.compile(
     r"(?:acl|category|channel|controls|dnssec-policy|http|key|logging|masters|options|primaries|response-policy|server|"
@@ -172,7 +174,7 @@ class _Bind:
             return []
         self._depth = 0
         *statements, rest = _statements(whole)
-        if rest.lower().startswith("zone") and "{" not in rest:
+        if _BIND_HEAD.fullmatch(rest):
             self.unfinished = rest  # its braces follow
         elif rest:
             return Rule.NOT_A_LINE
