@@ -144,6 +144,28 @@ def test_json_of_the_wrong_shape_is_refused_or_gives_nothing(word: str, data: by
     assert time.monotonic() - begun < SECONDS_MAX
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"list": ["192.0.2.1"], "type": "cidr", "list": []}', "'list' stands twice"),
+        ('{"list": ["192.0.2.1"], "type": "cidr", "version": NaN}', "NaN"),
+        ('{"list": ["192.0.2.1"], "type": "cidr", "\\ud800": 1, "\\ud800": 2}', "stands twice"),
+    ],
+)
+def test_json_that_its_readers_take_differently_is_refused(text: str, why: str) -> None:
+    error = refused(text.encode(), "misp-warninglist")
+    assert (error.id, why in error.message) == ("feeds.E021", True), error.message
+
+
+def test_words_of_a_document_can_be_shown() -> None:
+    lone = b'{"cidr": "192.0.2.0/24"}\n{"type": "metadata", "timestamp": "\\ud800", "records": true}\n'
+    assert (read(lone).content.published, read(lone).content.declared) == (None, None)
+    event = (
+        b'{"Event": {"Attribute": [{"type": "domain", "to_ids": true, "value": "a.example", "category": "\\ud800"}]}}'
+    )
+    assert "?" in read(event).content.categories
+
+
 def test_json_has_a_depth_and_a_number_of_parts() -> None:
     assert "deeper than 64" in refused(b'{"objects": ' + b"[" * 64 + b"]" * 64 + b"}", "stix21").message
     assert documents.load(b'{"a": "[[[[{{{{", "b": ' + b"[" * 63 + b"]" * 63 + b"}")
@@ -171,6 +193,10 @@ LINES = [
     b" " * 60_000 + b"x",
     b"$" * 60_000,
     b"- " * 30_000,
+    b"x" + b" " * 60_000 + b"-",
+    b"192.0.2.1" + b" " * 60_000 + b"- 192.0.2.2 x",
+    b"192.0.2.1" + b" ," * 30_000,
+    b'{"cidr":' + b'"cidr":' * 8_000,
 ]
 
 

@@ -54,8 +54,8 @@ _ADDRESSES = Reader(
     "192.0.2.1, 192.0.2.0/24 or 192.0.2.1-192.0.2.9 a line; # ; // or a comma opens a note",
     "the address or prefix",
     "the header of FireHOL's *.netset files",
-    "addresses with leading zeros, hexadecimal or mapped into IPv6, and two in a line, are malformed; but the first, the "
-    "last and the length of one prefix, as DShield's block.txt has them, are that",
+    "addresses with leading zeros, hexadecimal or mapped into IPv6, and two in a line, are malformed; but the first, "
+    "the last and the length of one prefix, as DShield's block.txt has them, are that",
 )
 
 
