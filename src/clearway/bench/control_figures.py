@@ -18,7 +18,7 @@ from clearway.bench.topology import PLAIN_LEFT, PREFIX, Wire
 from clearway.bench.turns import interleave
 from clearway.errors import ClearwayError
 
-SETTLE_S = 2.0
+SETTLE_S = 3.0
 """After `ready` a daemon goes on importing what its first list needs; a gateway that runs has done so."""
 GRANT_CHECK_EVERY = 50
 """Every so many grants, the loaded program is asked whether it knows the grant."""
@@ -27,6 +27,8 @@ GRANT_CHECK_EVERY = 50
 def loading(stand: Stand) -> Result:
     """A list from its file until the daemon says that it is enforced, into an empty gateway that runs."""
     kinds = {}
+    with _daemon() as daemon:
+        daemon.start_programs()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         Path(folder).chmod(0o755)  # the daemon has no rights of root
         for size in ("middle", "large"):

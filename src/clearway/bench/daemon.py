@@ -60,6 +60,18 @@ class Daemon:
         command = self.wire.gateway.command([*CLEARWAY, *words, "--state", str(self.state)])
         return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S_MAX, check=False)
 
+    def start_programs(self) -> None:
+        """Takes a list in by commands: then all programs have run once, and their byte code is there."""
+        first, file = self.folder / "first", self.folder / "first-lists"
+        first.write_text("45.9.4.1\nfirst.example.com\n")
+        file.write_text(f"first {first} --reason malware --format domains\n")
+        for words in (("feed", "load", str(file)), ("feed", "update")):
+            done = self.command(*words)
+            if done.returncode:
+                raise ClearwayError.of(
+                    "bench.E004", command=f"clearway {words[0]} {words[1]}", detail=done.stderr.strip()
+                )
+
     def resident_peak_bytes(self) -> int:
         """The most memory that the daemon and its children had, each at its own peak."""
         if self._process is None:

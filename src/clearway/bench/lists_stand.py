@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from itertools import count
@@ -37,7 +36,6 @@ class ListsStand(Stand):
         self._series: dict[str, tuple[Series, ...]] = {}
         self._changes = count()
         self._is_warm = False
-        self._files.enter_context(_byte_code(self.folder))
 
     def close(self) -> None:
         self._gateway.close()
@@ -73,7 +71,9 @@ class ListsStand(Stand):
         """An empty one; the first time, all programs are started once before."""
         if not self._is_warm:
             self._is_warm = True
-            self._warm()
+            self.progress.say("starting each program once")
+            with gateway(self.lists_plan.settle_s) as first:
+                first.start_programs()
         with gateway(self.lists_plan.settle_s) as made:
             yield made
 
@@ -119,15 +119,6 @@ class ListsStand(Stand):
         path.write_text("45.9.4.1\nfirst.example.com\n")
         return path
 
-    def _warm(self) -> None:
-        """Starts all programs once, so that no turn waits for their byte code to be made."""
-        file = self.folder / "first-lists"
-        file.write_text(f"first {self._first()} --reason malware --format domains\n")
-        self.progress.say("starting each program once")
-        with gateway(self.lists_plan.settle_s) as made:
-            for words in (["feed", "load", str(file)], ["feed", "update"]):
-                made.timed(*words)
-
     @cached_property
     def prefixes(self) -> bytes:
         """A list of addresses, one a line."""
@@ -160,25 +151,6 @@ class ListsStand(Stand):
                 command = made.timed("feed", "add", "one", str(path), "--reason", "malware", "--format", format)
                 details["command_s"] = command.seconds
         return Measurement(took, details)
-
-
-@contextmanager
-def _byte_code(folder: Path) -> Iterator[None]:
-    """Programs of the bench keep their byte code, as those of an installation do; here, beside the lists."""
-    words = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(folder / "byte-code")}
-    before = {word: os.environ.get(word) for word in words}
-    try:
-        _set_environment(words)
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(words: Mapping[str, str | None]) -> None:
-    for word, value in words.items():
-        os.environ.pop(word, None)
-        if value is not None:
-            os.environ[word] = value
 
 
 def _line(each: FeedFile) -> str:

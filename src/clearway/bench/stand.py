@@ -1,9 +1,10 @@
 """The test stand: which wires are up, with which lists. A wire is built when a figure first asks for it, and stays."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
-from clearway.bench import lists
+from clearway.bench import byte_code, lists
 from clearway.bench.machine import Cpus
 from clearway.bench.peers import BareWire, Bridge, BridgeWithSet, Clearway, Peer, green_prefixes
 from clearway.bench.plan import Plan
@@ -16,6 +17,7 @@ class Stand:
     """Use as a context: whatever was built goes at its end."""
 
     def __init__(self, plan: Plan, cpus: Cpus, progress: Progress) -> None:
+        self._programs = ExitStack()
         self.plan = plan
         self.cpus = cpus
         self.progress = progress
@@ -24,6 +26,7 @@ class Stand:
         self._lists: dict[str, lists.Entries] = {}
 
     def __enter__(self) -> "Stand":
+        self._programs.enter_context(byte_code.kept())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,6 +36,7 @@ class Stand:
         while self._peers:
             self._peers.popitem()[1].down()
         self._lists.clear()
+        self._programs.close()
 
     def entries(self, size: str, shape: str = "clustered") -> lists.Entries:
         """`size`: "small", "middle" or "large" of the plan."""
