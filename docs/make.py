@@ -197,6 +197,28 @@ def guard_page() -> str:
         "inside special-use space counts for no rule of feeds. What was held back is neither growth nor shrinking",
         "(G4). A list of which nothing is left is in quarantine (G3).",
         "",
+        *feed_check_lines(),
+        "",
+        "## Numbers",
+        "",
+        "Each can be set for a list: `feed add … --set KEY=VALUE`, and the same in `feed check`.",
+        "",
+        "| key | rule | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    for key, each in THRESHOLDS.items():
+        lines.append(f"| `{key}` | {each.rule} | {each.default:g} {each.unit} | {each.sentence} |")
+    lines += [
+        "",
+        f"`age_days` is {AGE_DAYS_SLOW:g} for lists that change slowly ({', '.join(sorted(SLOW_FORMATS))}).",
+        f"Prefixes of /8 to /15 are usual for {' and '.join(sorted(WIDE_FORMATS))}; `--wide` allows them to others.",
+    ]
+    return "\n".join([*lines, "", *protected_lines()]) + "\n"
+
+
+def feed_check_lines() -> list[str]:
+    """What `feed check` ends in, and what its options mean."""
+    return [
         "## feed check",
         "",
         "| exit | verdict | |",
@@ -218,22 +240,7 @@ def guard_page() -> str:
         "- `--state DIR` judges as that gateway would: its own prefixes, grants, shared ranges, all its other lists'",
         "  addresses, and the settings and last good version of the list with that source. What the command line says",
         "  goes over it.",
-        "",
-        "## Numbers",
-        "",
-        "Each can be set for a list: `feed add … --set KEY=VALUE`, and the same in `feed check`.",
-        "",
-        "| key | rule | default | what it is |",
-        "|---|---|---|---|",
     ]
-    for key, each in THRESHOLDS.items():
-        lines.append(f"| `{key}` | {each.rule} | {each.default:g} {each.unit} | {each.sentence} |")
-    lines += [
-        "",
-        f"`age_days` is {AGE_DAYS_SLOW:g} for lists that change slowly ({', '.join(sorted(SLOW_FORMATS))}).",
-        f"Prefixes of /8 to /15 are usual for {' and '.join(sorted(WIDE_FORMATS))}; `--wide` allows them to others.",
-    ]
-    return "\n".join([*lines, "", *protected_lines()]) + "\n"
 
 
 def guard_when(rule: GuardRule) -> str:

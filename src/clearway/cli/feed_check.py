@@ -34,6 +34,15 @@ MALFORMED_SHOWN = 8
 COLOURS = {"accept": "green", "accept-with-rejects": "yellow", "quarantine-feed": "bold red"}
 
 
+NowOption = Annotated[
+    str | None, typer.Option("--now", metavar="TIME", help="Judge its age at that time: RFC 3339, or a date.")
+]
+MaxAgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-age", metavar="D", help="How old its source may have made it: 12h, 7d; or days; 0: not at all."
+    ),
+]
 WideOption = Annotated[
     bool | None,
     typer.Option("--wide/--not-wide", help="May hold prefixes of /8 to /15; as usual for its format by default."),
@@ -81,15 +90,8 @@ def check(
         list[str] | None,
         typer.Option("--protect", metavar="PREFIX|NAME", help="May not be touched, and alarms. Several may follow."),
     ] = None,
-    now: Annotated[
-        str | None, typer.Option("--now", metavar="TIME", help="Judge its age at that time: RFC 3339, or a date.")
-    ] = None,
-    max_age: Annotated[
-        str | None,
-        typer.Option(
-            "--max-age", metavar="D", help="How old its source may have made it: 12h, 7d; or days; 0: not at all."
-        ),
-    ] = None,
+    now: NowOption = None,
+    max_age: MaxAgeOption = None,
     set: SetOption = None,
     map: MapOption = None,
     wide: WideOption = None,
