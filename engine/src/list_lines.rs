@@ -13,6 +13,9 @@ use crate::prefix_lines::{self, V6Prefix};
 /// Other lines that one input may have, 24 bytes each: 96 MB. A list with more is none.
 pub const OTHERS_MAX: usize = 4_000_000;
 
+/// A longer line is an other, whatever it begins with: feeds/readers/lines.py says why, and holds the same number.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// What stands around a name (or an IPv4 address, where the format takes them) in a line of a format.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -87,6 +90,7 @@ pub fn parse(data: &[u8], shape: &Shape) -> ListLines {
         (line, rest) = prefix_lines::next_line(rest);
         number += 1;
         let is_entry = match &column_ends {
+            _ if line.len() > LINE_BYTES_MAX => false,
             Some(column_ends) => match prefixes.push_line(line, column_ends) {
                 None => {
                     found.blank += 1;
@@ -260,6 +264,17 @@ mod tests {
         assert_eq!(texts, [&b"||a.example^$third-party"[..], b"||localhost^", b"||a.special^"]);
         assert_eq!(found.others.iter().map(|other| other.line).collect::<Vec<_>>(), [3, 6, 7]);
         invariant(data, &found);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_neither_a_comment_nor_an_entry() {
+        for line in ["!", "||a.example^", " "] {
+            let mut data = line.as_bytes().to_vec();
+            data.resize(LINE_BYTES_MAX, b' ');
+            assert_eq!(parse(&data, &adblock()).others.len(), 0, "{line}");
+            data.push(b' ');
+            assert_eq!(parse(&data, &adblock()).others.len(), 1, "{line}");
+        }
     }
 
     #[test]

@@ -47,3 +47,20 @@ def test_what_is_begun_and_not_ended_costs_few_of_the_lines_behind_it(word: str,
     content = read(open + b"".join(line % number for number in range(500)), word).content
     assert len(content.blocked) >= 400
     assert len(content.rejects) > 0
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("domains", b"#"),
+        ("hosts", b"0.0.0.0 a.example #"),
+        ("adblock", b"!"),
+        ("rpz", b"a.example CNAME . ;"),
+        ("ip-plain", b"192.0.2.7 #"),
+        ("unbound", b" "),
+    ],
+)
+def test_a_line_over_64_kib_is_malformed_whatever_it_begins_with(word: str, line: bytes) -> None:
+    counts = [read(line.ljust(length, b" ") + b"\n", word).content.counts for length in (64 << 10, (64 << 10) + 1)]
+    assert [count["malformed"] for count in counts] == [0, 1]
+    assert counts[1]["lines"] == 1

@@ -21,6 +21,8 @@ from clearway.feeds.readers.rules import Rule
 from clearway.policy.arrays import U64
 
 LINE_BYTES_MAX = 64 << 10
+"""Of a longer line nothing is read, and it is malformed, comments too: no list has such. The engine holds to it as well
+(list_lines.rs)."""
 
 LineReader = Callable[[str], Meaning]
 """What a line says; it comes without white space at its end. It may keep what earlier lines said."""

@@ -61,7 +61,7 @@ _SURE: tuple[tuple[str, bytes], ...] = (
     ("spamhaus-drop", rb"^[\da-f.:]+/\d+\s*;\s*SBL\d"),
     ("ip-count", rb"^\d+\.\d+\.\d+\.\d+\t\d+\s*$"),
     ("rfc8805-geofeed", rb"^[\da-f.:]+/\d+,(?:[A-Z]{2})?,[^,\n]*,"),
-    ("adblock", rb"^\[Adblock|^(?:@@)?\|\|[^|]"),
+    ("adblock", rb"^\[Adblock|^(?:@@)?(?:\|\|[^|]|\|[\w.-]+[\^|])"),
 )
 """Formats of lines that a single one gives away."""
 

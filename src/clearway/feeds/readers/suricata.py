@@ -14,6 +14,7 @@ _RULE = re.compile(r"(alert|drop|reject|rejectsrc|rejectdst|rejectboth|pass)\s+\
 _OPTION = re.compile(r"((?:\"(?:[^\"\\]|\\.)*+(?:\"|\\?\Z)|[^;\"])++);?")
 _STARTS = frozenset({"startswith", "depth"})
 _NAMES = frozenset({"tls.sni", "tls_sni", "dns.query", "dns_query", "http.host", "quic.sni"})
+_BUFFER = re.compile(r"[a-z0-9_]+\.[a-z0-9_.]+|tls_sni|dns_query|\w+_data")
 
 
 def _rule_line(line: str) -> Meaning:
@@ -29,12 +30,15 @@ def _rule_line(line: str) -> Meaning:
     options = [(name.strip(), value.strip()) for name, _, value in parts]
     words = {name for name, _ in options}
     contents = [value for name, value in options if name == "content"]
+    buffers = [name for name, value in options if name == "content" or (not value and _BUFFER.fullmatch(name))]
     if "pcre" in words:
         return Rule.EXPRESSION
     if not words & _NAMES or not contents:
         return Rule.NO_OBSERVABLE
     if len(contents) > 1 or contents[0].startswith("!"):
         return Rule.CONJUNCTION
+    if buffers[max(0, buffers.index("content") - 1)] not in _NAMES:
+        return Rule.NO_OBSERVABLE  # the content stands in what the last buffer in front of it holds
     name = contents[0].strip('"')
     if "|" in name:
         return Rule.EXPRESSION

@@ -183,7 +183,7 @@ START_BYTES = 8 << 10
 def _begun(start: bytes) -> _Zone:
     """The zone that the first lines name."""
     zone = _Zone()
-    for line in start.decode("utf-8", "replace").splitlines():
+    for line in start.decode("utf-8", "replace").split("\n"):
         zone(line.rstrip())
     return zone
 
