@@ -53,6 +53,8 @@ pub struct CaptureFile {
     pub read_bytes: u64,
     /// Why it ended early.
     pub trouble: Option<Trouble>,
+    /// The first link layer of a frame that could not be read, by its number.
+    pub unread_link: Option<u16>,
 }
 
 impl CaptureFile {
@@ -68,6 +70,7 @@ impl CaptureFile {
             ended: false,
             read_bytes: 0,
             trouble: None,
+            unread_link: None,
         })
     }
 
@@ -83,6 +86,10 @@ impl CaptureFile {
             && (self.from < self.to || self.skip_bytes > 0 || self.read_bytes == 0)
         {
             self.trouble = Some(if self.read_bytes < 4 { Trouble::NotACapture } else { Trouble::Truncated });
+        }
+        let all_unread = inspection.frames() > 0 && inspection.unread_frames() == inspection.frames();
+        if let (true, true, None, Some(number)) = (at_end, all_unread, self.trouble, self.unread_link) {
+            self.trouble = Some(Trouble::Link(number.into()));
         }
         if at_end || self.trouble.is_some() {
             self.ended = true;
@@ -121,7 +128,8 @@ impl CaptureFile {
                 Ok((Record::More, _)) => return,
                 Ok((record, bytes)) => {
                     if let Record::Frame(captured) = record {
-                        inspection.frame(captured.link, captured.time_ns, captured.frame);
+                        self.unread_link = self.unread_link.or(captured.link.err().flatten());
+                        inspection.frame(captured.link.ok(), captured.time_ns, captured.frame);
                     }
                     self.skip_bytes = bytes.saturating_sub(rest.len());
                     self.from += bytes.min(rest.len());

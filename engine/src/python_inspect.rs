@@ -99,6 +99,11 @@ impl Inspection {
     }
 
     #[getter]
+    fn unread_frames(&self) -> u64 {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner).inspection.unread_frames()
+    }
+
+    #[getter]
     fn read_bytes(&self) -> u64 {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner).file.read_bytes
     }
@@ -110,9 +115,10 @@ impl Inspection {
 
     #[getter]
     fn link(&self) -> Option<u32> {
-        match self.reading.lock().unwrap_or_else(PoisonError::into_inner).file.trouble {
+        let file = &self.reading.lock().unwrap_or_else(PoisonError::into_inner).file;
+        match file.trouble {
             Some(Trouble::Link(number)) => Some(number),
-            _ => None,
+            _ => file.unread_link.map(u32::from),
         }
     }
 }

@@ -545,6 +545,10 @@ class Inspection:
     @property
     def frames(self) -> int: ...
     @property
+    def unread_frames(self) -> int:
+        """Those of them on link layers that can't be read, or of interfaces that the file does not describe."""
+
+    @property
     def read_bytes(self) -> int: ...
     @property
     def trouble(self) -> str | None:
@@ -552,7 +556,7 @@ class Inspection:
 
     @property
     def link(self) -> int | None:
-        """The number of the link layer that can't be read."""
+        """The number of the link layer that can't be read, the first of several."""
 
 def open_tap(name: str, mtu: int) -> int:
     """The TAP of that name in this network namespace, made where there is none: persistent, non-blocking, down. Its

@@ -279,7 +279,7 @@ def test_a_hello_in_the_syn_is_refused(between: Between) -> None:
     assert outcome.moved["refused"] == {"tls": 1}
 
 
-@pytest.mark.parametrize("port", [80, 443, 8443, 25565])
+@pytest.mark.parametrize("port", [53, 80, 443, 8443, 25565])
 def test_a_name_is_read_at_any_port(between: Between, port: int) -> None:
     def scenario(flow: Flow) -> None:
         flow.open()
@@ -431,6 +431,7 @@ REQUESTS = {
     "folded": f"GET / HTTP/1.1\r\nHost:\r\n {BAD}\r\n\r\n".encode(),
     "behind-long-headers": f"GET / HTTP/1.1\r\nCookie: {'c' * 6000}\r\nHost: {BAD}\r\n\r\n".encode(),
     "unknown-method": request(BAD, method="BREW"),
+    "method-in-small-letters": request(BAD, method="get"),
     "upgrade-to-h2c": request(BAD, more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"),
     "http2-prior-knowledge": http2(BAD),
 }

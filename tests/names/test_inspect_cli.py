@@ -11,12 +11,13 @@ import struct
 import subprocess
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from capture_files import Frame, block, enhanced, interface, lines, section, write_pcap
 
-from clearway._engine import ABSENCES
+from clearway._engine import ABSENCES, Inspection
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: WWW.Example.com:8080\r\n\r\n"
 
@@ -173,6 +174,29 @@ def test_a_link_layer_that_is_not_read_is_named(tmp_path: Path) -> None:
     assert "number 105" in done.stderr
 
 
+def test_a_pcapng_of_nothing_but_such_frames_is_refused_alike_and_one_with_some_says_how_many(tmp_path: Path) -> None:
+    radio = enhanced(0, b"802.11")
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(section() + interface(127) + radio)
+    done = inspect(path)
+    assert (done.returncode, "number 127" in done.stderr) == (2, True)
+    path.write_bytes(section() + interface(127) + interface(101) + radio + enhanced(1, query("a.example")) + radio)
+    done = inspect(path, "--json")
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["a.example"]
+    assert (done.returncode, "2 of 3 frames" in done.stderr, "number 127" in done.stderr) == (0, True, True)
+
+
+def test_a_question_for_an_address_is_told_as_one_beside_the_names(tmp_path: Path) -> None:
+    """Hosts ask so by mistake. No rule matches it, and yet it is what was asked."""
+    asked = ["192.0.2.7", "a.example", "10", "192.0.2.7"]
+    told = lines(write_pcap(tmp_path / "a.pcap", raw(*map(query, asked))))
+    assert [(line["name"], line.get("literal", False)) for line in told] == [
+        ("192.0.2.7", True),
+        ("a.example", False),
+        ("10", True),
+    ]
+
+
 def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     done = inspect(tmp_path / "none.pcap")
     assert done.returncode == 2
@@ -189,6 +213,30 @@ def test_a_pipe_is_read_like_a_file(capture: Path, tmp_path: Path) -> None:
     done = inspect(fifo, "--json")
     writer.wait(10)
     assert json.loads(done.stdout.splitlines()[0])["name"] == "www.example.com"
+
+
+def test_a_hyphen_is_standard_input(capture: Path) -> None:
+    command = [sys.executable, "-m", "clearway.cli.app", "inspect", "-", "--json"]
+    with capture.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout.splitlines()[0])["name"] == "www.example.com"
+    assert done.returncode == 0
+
+
+def test_a_file_cut_anywhere_gives_what_is_whole_and_says_that_it_was_cut(tmp_path: Path) -> None:
+    parts = [section(), interface(101), enhanced(0, query("a.example")), enhanced(0, query("b.example"))]
+    whole, bounds = b"".join(parts), list(accumulate(map(len, parts)))
+    path = tmp_path / "a.pcapng"
+    for end in range(len(whole) + 1):
+        path.write_bytes(whole[:end])
+        inspection = Inspection(path)
+        text = b""
+        while (part := inspection.json()) is not None:
+            text += part
+        held = sum(bound - 4 <= end for bound in bounds[2:])  # a block's last four bytes say its length once more
+        assert [json.loads(line)["name"] for line in text.splitlines()] == ["a.example", "b.example"][:held]
+        expected = "not-a-capture" if end < 4 else None if end in bounds else "truncated"
+        assert inspection.trouble == expected, end
 
 
 def test_memory_stays_bounded_over_a_million_half_open_flows(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ pub const INTERFACES_MAX: usize = 4096;
 /// A frame as it was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured<'a> {
-    /// How it begins; None: in a way that can't be read.
-    pub link: Option<LinkType>,
+    /// How it begins, or the number of a link layer that can't be read; none of an interface that was not described.
+    pub link: Result<LinkType, Option<u16>>,
     /// When, since 1970. 0 where the file does not say.
     pub time_ns: u64,
     /// What was captured of it.
@@ -71,7 +71,7 @@ enum Form {
 
 #[derive(Clone, Copy, Debug)]
 struct Interface {
-    link: Option<LinkType>,
+    link: Result<LinkType, Option<u16>>,
     snap_bytes: usize,
     /// Ticks a second; a frame's time is counted in them.
     ticks: u64,
@@ -171,7 +171,7 @@ fn pcap_record<'a>(
     let end = header_bytes + captured_bytes;
     let Some(frame) = rest.get(header_bytes..end) else { return Ok((Record::More, 0)) };
     let time_ns = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * fraction_ns;
-    Ok((Record::Frame(Captured { link: Some(link), time_ns, frame }), end))
+    Ok((Record::Frame(Captured { link: Ok(link), time_ns, frame }), end))
 }
 
 /// One block of a pcapng file. A new section may turn the byte order and begins its interfaces anew.
@@ -221,8 +221,8 @@ fn interface(body: &[u8], order: Order) -> Option<Interface> {
         0 => FRAME_BYTES_MAX,
         told => told,
     };
-    let mut interface =
-        Interface { link: LinkType::of_number(number.into()), snap_bytes, ticks: 1_000_000, offset_s: 0 };
+    let link = LinkType::of_number(number.into()).ok_or(Some(number));
+    let mut interface = Interface { link, snap_bytes, ticks: 1_000_000, offset_s: 0 };
     let mut at = 8;
     while let (Some(code), Some(length)) = (order.u16(body, at), order.u16(body, at + 2)) {
         let length = usize::from(length);
@@ -252,7 +252,11 @@ fn packet<'a>(kind: u32, body: &'a [u8], order: Order, interfaces: &[Interface])
         let original_bytes = order.u32(body, 0)? as usize;
         let data = body.get(4..)?;
         let frame = data.get(..original_bytes.min(snap_bytes)).unwrap_or(data);
-        return Some(Captured { link: interface.and_then(|interface| interface.link), time_ns: 0, frame });
+        return Some(Captured {
+            link: interface.map_or(Err(None), |interface| interface.link),
+            time_ns: 0,
+            frame,
+        });
     }
     let number = match kind {
         OBSOLETE_PACKET => usize::from(order.u16(body, 0)?),
@@ -267,5 +271,5 @@ fn packet<'a>(kind: u32, body: &'a [u8], order: Order, interfaces: &[Interface])
         let rest_ns = u128::from(ticks % interface.ticks) * 1_000_000_000 / u128::from(interface.ticks);
         seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns as u64)
     });
-    Some(Captured { link: interface.and_then(|interface| interface.link), time_ns, frame })
+    Some(Captured { link: interface.map_or(Err(None), |interface| interface.link), time_ns, frame })
 }

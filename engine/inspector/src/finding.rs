@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::flow::Transport;
-use crate::observation::{Absence, Observation, Protocol};
+use crate::observation::Observation;
 
 /// One line: a name of a flow, or why it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct FlowTotal {
 
 impl Finding {
     /// Adds it as a JSON object and a line feed. `literal`, `odd`, `alpn`, `ech` and `ambiguous` stand there where they
-    /// say something.
+    /// say something. An address for a name is shown as it was sent and marked `literal`; no rule matches it.
     pub fn write_json(&self, out: &mut String) {
         out.push_str("{\"proto\": \"");
         out.push_str(self.said.protocol.word());
@@ -65,7 +65,7 @@ impl Finding {
                 out.push_str(", \"name\": ");
                 push_quoted(name.as_str(), out);
             }
-            Err(_) if self.is_literal_name() => {
+            Err(_) if self.said.is_address_for_name() => {
                 out.push_str(", \"name\": ");
                 push_quoted(&self.said.odd, out);
                 out.push_str(", \"literal\": true");
@@ -77,7 +77,7 @@ impl Finding {
         }
         out.push_str(", \"frame\": ");
         push_number(self.frame, out);
-        if !self.said.odd.is_empty() && !self.is_literal_name() {
+        if !self.said.odd.is_empty() && !self.said.is_address_for_name() {
             out.push_str(", \"odd\": ");
             push_quoted(&self.said.odd, out);
         }
@@ -100,13 +100,6 @@ impl Finding {
         out.push_str("}\n");
     }
 
-    /// A server_name that holds an address, which RFC 6066 forbids: shown as it was sent and marked. No rule matches
-    /// it.
-    fn is_literal_name(&self) -> bool {
-        self.said.name == Err(Absence::Literal)
-            && matches!(self.said.protocol, Protocol::Tls | Protocol::Quic)
-    }
-
     /// Adds it as fields between tabs: frame, protocol, source, port, destination, port, name (or the reason for none
     /// in brackets).
     pub fn write_fields(&self, out: &mut String) {
@@ -126,7 +119,7 @@ impl Finding {
                 out.push('\t');
                 out.push_str(name.as_str());
             }
-            Err(_) if self.is_literal_name() => {
+            Err(_) if self.said.is_address_for_name() => {
                 out.push('\t');
                 out.push_str(&self.said.odd);
             }
@@ -183,6 +176,7 @@ fn push_quoted(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::{Absence, Protocol};
 
     fn line(said: Observation) -> String {
         let source = IpAddr::from([192, 0, 2, 1]);

@@ -1,9 +1,9 @@
 //! One direction of a flow, from its client's first bytes to the first name or a sure absence of one.
 //!
 //! Bounded in bytes (`reassembly`, and each parser's own limits) and in work; no clock: who holds the flow ends it
-//! (`end`) when its time is up. What a flow begins with decides how it is read: port 53 as DNS for its whole life, else
-//! as TLS, HTTP/1, HTTP/2 or QUIC by its first bytes, whichever port it goes to. Called by the gateway's hold loop and
-//! `inspect`.
+//! (`end`) when its time is up. What a flow begins with decides how it is read: as TLS, HTTP/1, HTTP/2 or QUIC by its
+//! first bytes, whichever port it goes to; port 53 as DNS for its whole life, over TCP beside that. Called by the
+//! gateway's hold loop and `inspect`.
 
 use crate::dns::{self, Query, TcpQueries};
 use crate::http::{self, Host, Request};
@@ -16,6 +16,8 @@ use crate::tls::{self, ClientHello};
 
 /// Queries to this port are DNS, over either transport.
 pub const DNS_PORT: u16 = 53;
+/// One that says nothing of what is asked there.
+const ANY_PORT: u16 = 0;
 /// Requests behind the first that are read when they stand complete in the same bytes. Each is one parse.
 pub const PIPELINED_MAX: usize = 16;
 /// Segments of a flow that nobody saw begin, that are kept in wait for an earlier one.
@@ -49,6 +51,9 @@ pub enum Step {
 pub struct Flow {
     reading: Reading,
     stream: Stream,
+    /// TCP to port 53, as if it went to another: it may be TLS or HTTP. Its queries are read all the same, or whoever
+    /// opens with a request would hide them.
+    aside: Option<Box<Flow>>,
     /// TCP: its first byte was not seen to be the first.
     midstream: bool,
     /// Something was said of it.
@@ -94,10 +99,15 @@ impl Flow {
             (Transport::Tcp, DNS_PORT) => Reading::DnsStream(Box::default()),
             _ => Reading::Start,
         };
+        let aside = match reading {
+            Reading::DnsStream(_) => Some(Box::new(Flow::new(transport, ANY_PORT, start))),
+            _ => None,
+        };
         let midstream = start.is_none();
         Flow {
             reading,
             stream: Stream::new(start),
+            aside,
             midstream,
             said: false,
             untold: 0,
@@ -115,6 +125,7 @@ impl Flow {
         if payload.is_empty() {
             return Step::More;
         }
+        self.read_aside(found, |aside, found| aside.segment(sequence, payload, found));
         // The usual case: the flow's first segment says everything, and nothing of it is copied.
         if matches!(self.reading, Reading::Start) && self.stream.begins_at(sequence) {
             if let Step::Done = self.read(payload, found) {
@@ -197,6 +208,10 @@ impl Flow {
     /// Its time is up (deadline, RST, end of capture). What an unfinished message already says counts, so that nobody
     /// hides a name by never sending the last byte; else, if nothing was said of the flow yet, why there is no name.
     pub fn end(&mut self, found: &mut Vec<Observation>) {
+        self.read_aside(found, |aside, found| {
+            aside.end(found);
+            Step::Done
+        });
         self.give_up(Absence::Incomplete, found);
     }
 
@@ -209,7 +224,28 @@ impl Flow {
             Reading::Quic(initials) => size_of::<Initials>() + initials.memory_bytes(),
             _ => 0,
         };
-        size_of::<Flow>() + self.stream.memory_bytes() + parser_bytes
+        let aside_bytes = self.aside.as_ref().map_or(0, |aside| aside.memory_bytes());
+        size_of::<Flow>() + self.stream.memory_bytes() + parser_bytes + aside_bytes
+    }
+
+    /// What it says counts, but for what every flow of DNS is to it: another protocol.
+    fn read_aside(
+        &mut self,
+        found: &mut Vec<Observation>,
+        read: impl FnOnce(&mut Flow, &mut Vec<Observation>) -> Step,
+    ) {
+        let Some(mut aside) = self.aside.take() else { return };
+        let before = found.len();
+        if read(&mut aside, found) == Step::More {
+            self.aside = Some(aside);
+        }
+        let is_of_dns = |said: &Observation| {
+            matches!(said.protocol, Protocol::Other) || said.name == Err(Absence::OtherProtocol)
+        };
+        if found.get(before..).is_some_and(|said| said.iter().any(is_of_dns)) {
+            found.truncate(before);
+        }
+        self.said |= found.len() > before;
     }
 
     /// Bytes of a TCP stream from its first one, each time.

@@ -69,7 +69,7 @@ pub struct Fragment<'a> {
     pub source: IpAddr,
     /// IP destination.
     pub destination: IpAddr,
-    /// Protocol of the packet's payload: 6 or 17, else it is `OtherTransport`. In IPv6, the fragment header's.
+    /// Protocol of the packet's payload: 6 or 17, in IPv6 also an extension header's; else it is `OtherTransport`.
     pub protocol: u8,
     /// Which packet it is of.
     pub identification: u32,
@@ -132,7 +132,11 @@ pub fn of_fragments(
     protocol: u8,
     payload: &[u8],
 ) -> Result<Packet<'_>, Unread<'_>> {
-    transport(Ends { source, destination }, protocol, payload, 0, payload.len())
+    let ends = Ends { source, destination };
+    match source {
+        IpAddr::V4(_) => transport(ends, protocol, payload, 0, payload.len()),
+        IpAddr::V6(_) => behind_headers(ends, protocol, payload, 0, payload.len()),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -169,7 +173,7 @@ fn ipv4(ip: &[u8]) -> Result<Packet<'_>, Unread<'_>> {
 
 fn ipv6(ip: &[u8]) -> Result<Packet<'_>, Unread<'_>> {
     let header: &[u8; 40] = ip.first_chunk().ok_or(Unread::Truncated)?;
-    let [_, _, _, _, length_0, length_1, mut next, _, rest @ ..] = *header;
+    let [_, _, _, _, length_0, length_1, next, _, rest @ ..] = *header;
     let mut source = [0; 16];
     let mut destination = [0; 16];
     source.iter_mut().chain(&mut destination).zip(rest).for_each(|(to, from)| *to = from);
@@ -179,6 +183,17 @@ fn ipv6(ip: &[u8]) -> Result<Packet<'_>, Unread<'_>> {
         told => told,
     };
     let body = ip.get(40..(40 + told_bytes).min(ip.len())).ok_or(Unread::Truncated)?;
+    behind_headers(ends, next, body, 40, told_bytes)
+}
+
+/// `body`: IPv6 from the header `next` on, at `before` of the packet.
+fn behind_headers(
+    ends: Ends,
+    mut next: u8,
+    body: &[u8],
+    before: usize,
+    told_bytes: usize,
+) -> Result<Packet<'_>, Unread<'_>> {
     let mut at = 0;
     for _ in 0..=EXTENSION_HEADERS_MAX {
         let here = body.get(at..).ok_or(Unread::Truncated)?;
@@ -200,7 +215,7 @@ fn ipv6(ip: &[u8]) -> Result<Packet<'_>, Unread<'_>> {
             }
             _ => {
                 let told = told_bytes.checked_sub(at).ok_or(Unread::Malformed)?;
-                return transport(ends, next, here, 40 + at, told);
+                return transport(ends, next, here, before + at, told);
             }
         };
         next = *here.first().ok_or(Unread::Truncated)?;
@@ -218,8 +233,8 @@ fn fragment(
     payload: &[u8],
     told_bytes: usize,
 ) -> Unread<'_> {
-    // A later fragment in IPv6 may begin with further extension headers' rest: only what is TCP or UDP is put together.
-    if protocol != TCP && protocol != UDP {
+    // In IPv6 what is cut may begin with further headers (RFC 8200 §4.5).
+    if !matches!((protocol, ends.source), (TCP | UDP, _) | (43 | 51 | 60 | 135 | 139 | 140, IpAddr::V6(_))) {
         return Unread::OtherTransport;
     }
     if payload.len() < told_bytes {

@@ -90,8 +90,8 @@ pub fn request(stream: &[u8]) -> Parsed<Request> {
     Head::default().read(stream)
 }
 
-/// Could a stream that begins so be a request? True while undecided. A method is what nginx takes for one: capitals,
-/// hyphens and underscores; so registered ones, WebDAV's among them, and unknown ones.
+/// Could a stream that begins so be a request? True while undecided. A method is of letters, hyphens and underscores: a
+/// registered one, WebDAV's among them, or an unknown one, which some servers answer as GET; in small letters too.
 pub fn could_be_request(start: &[u8]) -> bool {
     let mut start = start;
     while let Some(rest) = start.strip_prefix(b"\r\n").or_else(|| start.strip_prefix(b"\n")) {
@@ -257,7 +257,7 @@ fn method(start: &[u8]) -> Method {
 }
 
 const fn is_method_byte(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte == b'-' || byte == b'_'
+    byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_'
 }
 
 /// `None`: another protocol's, or the preface of HTTP/2.

@@ -34,6 +34,7 @@ pub struct Inspection {
     fragments: Fragments,
     hasher: Keyed,
     frames: u64,
+    unread_frames: u64,
     reading_bytes: usize,
     names_kept: usize,
     said: Vec<Observation>,
@@ -116,6 +117,7 @@ impl Inspection {
             fragments: Fragments::default(),
             hasher: Keyed::drawn(),
             frames: 0,
+            unread_frames: 0,
             reading_bytes: 0,
             names_kept: 0,
             said: Vec::new(),
@@ -128,7 +130,10 @@ impl Inspection {
     /// The capture's next frame. `link`: None if it begins in a way that can't be read; it counts all the same.
     pub fn frame(&mut self, link: Option<LinkType>, time_ns: u64, frame: &[u8]) {
         self.frames += 1;
-        let Some(link) = link else { return };
+        let Some(link) = link else {
+            self.unread_frames += 1;
+            return;
+        };
         match frame::read(link, frame) {
             Ok(packet) => self.packet(&packet),
             Err(Unread::Fragment(fragment)) => {
@@ -176,6 +181,11 @@ impl Inspection {
         self.frames
     }
 
+    /// Those of them that begin in a way that can't be read.
+    pub fn unread_frames(&self) -> u64 {
+        self.unread_frames
+    }
+
     fn packet(&mut self, packet: &Packet<'_>) {
         let (key, from_lower) = FlowKey::of(packet);
         let place = if from_lower { Place::Lower } else { Place::Higher };
@@ -197,7 +207,9 @@ impl Inspection {
         };
         self.reading_bytes = self.reading_bytes.saturating_sub(before) + after;
         for observation in self.said.drain(..) {
-            if let Err(absence) = observation.name {
+            let absence =
+                observation.name.as_ref().err().filter(|_| !observation.is_address_for_name()).copied();
+            if let Some(absence) = absence {
                 // An answer where a query could have stood says nothing of the flow, unless its client sent it.
                 let is_answer = absence == Absence::OtherProtocol && observation.protocol == Protocol::Dns;
                 if entry.absence.is_none() && (!is_answer || entry.client == Some(place)) {
@@ -205,7 +217,7 @@ impl Inspection {
                 }
                 continue;
             }
-            let hash = self.hasher.hash_one((observation.protocol, &observation.name));
+            let hash = self.hasher.hash_one((observation.protocol, &observation.name, &observation.odd));
             let kept_before = entry.names.kept();
             if entry.names.add(hash, self.names_kept < NAMES_KEPT_MAX) {
                 self.findings.push(finding(&key, place, observation, self.frames));
@@ -240,7 +252,7 @@ impl Inspection {
             self.said.clear();
             flow.end(&mut self.said);
             if let Some(mut observation) = self.said.pop() {
-                if observation.name.is_ok() {
+                if observation.name.is_ok() || observation.is_address_for_name() {
                     observation = Observation::new(observation.protocol, Err(Absence::Incomplete));
                 }
                 entry.absence = Some(Box::new((place, observation, entry.last_frame)));
@@ -437,7 +449,7 @@ pub fn invariant(file: &[u8]) {
         match record {
             Record::More => break,
             Record::Passed => {}
-            Record::Frame(captured) => inspection.frame(captured.link, captured.time_ns, captured.frame),
+            Record::Frame(captured) => inspection.frame(captured.link.ok(), captured.time_ns, captured.frame),
         }
         assert!(bytes > 0 || !resting, "stands still");
         resting |= bytes == 0;

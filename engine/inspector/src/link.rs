@@ -24,6 +24,10 @@ pub enum LinkType {
     Ppp,
     /// A PPPoE session's header first.
     PppoeSession,
+    /// Cisco's HDLC: address, control, EtherType.
+    CiscoHdlc,
+    /// Linux netfilter's log: attributes, one of them the packet.
+    NetfilterLog,
 }
 
 impl LinkType {
@@ -34,8 +38,10 @@ impl LinkType {
             1 => Some(LinkType::Ethernet),
             9 | 50 | 166 | 204 => Some(LinkType::Ppp),
             51 => Some(LinkType::PppoeSession),
+            104 => Some(LinkType::CiscoHdlc),
             12 | 14 | 101 | 228 | 229 => Some(LinkType::Raw),
             113 => Some(LinkType::LinuxCooked),
+            239 => Some(LinkType::NetfilterLog),
             276 => Some(LinkType::LinuxCooked2),
             _ => None,
         }
@@ -75,6 +81,8 @@ pub(crate) fn find_ip<'a>(link: LinkType, frame: &'a [u8]) -> Result<Below, Unre
             _ => ppp(frame, 0, Below::default()),
         },
         LinkType::PppoeSession => pppoe(frame, 0, Below::default()),
+        LinkType::CiscoHdlc => ether(frame, 2),
+        LinkType::NetfilterLog => netfilter_log(frame),
     }
 }
 
@@ -155,6 +163,21 @@ fn loopback<'a>(frame: &'a [u8]) -> Result<Below, Unread<'a>> {
         _ => Err(Unread::NotIp),
     }
 }
+
+/// Four bytes, then attributes: length (their own four bytes counted) and type in the byte order of the host that
+/// captured, taken to be little-endian.
+fn netfilter_log<'a>(frame: &'a [u8]) -> Result<Below, Unread<'a>> {
+    let mut at = 4;
+    while let Some(&[low, high, kind, 0]) = frame.get(at..at + 4) {
+        if kind == NETFILTER_PAYLOAD {
+            return Ok(Below { l3_offset: at + 4, ..Below::default() });
+        }
+        at += usize::from(u16::from_le_bytes([low, high])).max(4).next_multiple_of(4);
+    }
+    Err(Unread::NotIp)
+}
+
+const NETFILTER_PAYLOAD: u8 = 9;
 
 #[inline]
 fn be16<'a>(frame: &'a [u8], at: usize) -> Result<u16, Unread<'a>> {

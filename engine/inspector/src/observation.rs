@@ -114,4 +114,10 @@ impl Observation {
     pub fn new(protocol: Protocol, name: Result<Name, Absence>) -> Self {
         Observation { protocol, name, odd: String::new(), alpn: Vec::new(), ech: false, ambiguous: 0 }
     }
+
+    /// An address where only a name may stand: in server_name, which RFC 6066 forbids, or as the name of a question. A
+    /// Host may be one, and says nothing by it.
+    pub fn is_address_for_name(&self) -> bool {
+        self.name == Err(Absence::Literal) && self.protocol != Protocol::Http
+    }
 }

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use clearway_inspector::capture::{Broken, Capture, Record, FRAME_BYTES_MAX};
+use clearway_inspector::fragments::Fragments;
 use clearway_inspector::frame::{self, LinkType, Unread};
 use clearway_inspector::inspect::{invariant, Inspection, NAMES_KEPT_MAX, NAMES_MAX};
 use proptest::prelude::*;
@@ -52,7 +53,7 @@ fn frames(file: &[u8], step: usize) -> Result<Vec<Told>, Broken> {
             (Record::More, _) => end = (end + step).min(file.len()),
             (Record::Passed, bytes) => at += bytes,
             (Record::Frame(captured), bytes) => {
-                found.push((captured.link, captured.time_ns, captured.frame.to_vec()));
+                found.push((captured.link.ok(), captured.time_ns, captured.frame.to_vec()));
                 at += bytes;
             }
         }
@@ -83,7 +84,7 @@ fn a_file_that_is_none_or_lies_about_a_length_says_so() {
 #[test]
 fn the_same_packet_is_read_below_every_link_layer() {
     let packet = ipv4(HOST);
-    let cases: [(LinkType, Vec<u8>); 13] = [
+    let cases: [(LinkType, Vec<u8>); 15] = [
         (LinkType::Raw, vec![]),
         (LinkType::Ethernet, [&[0; 12][..], &[8, 0]].concat()),
         (LinkType::Ethernet, [&[0; 12][..], &[0x81, 0, 0, 5, 8, 0]].concat()),
@@ -97,6 +98,8 @@ fn the_same_packet_is_read_below_every_link_layer() {
         (LinkType::Loopback, vec![0, 0, 0, 2]),
         (LinkType::Ppp, vec![0xff, 3, 0, 0x21]),
         (LinkType::Ppp, vec![0x21]),
+        (LinkType::CiscoHdlc, vec![0x0f, 0, 8, 0]),
+        (LinkType::NetfilterLog, vec![2, 0, 0, 0, 5, 0, 10, 0, 0, 0, 0, 0, 99, 0, 9, 0]),
     ];
     for (link, head) in cases {
         let frame = [head.as_slice(), &packet, b"padding"].concat();
@@ -132,6 +135,26 @@ fn extension_headers_are_walked_and_too_many_are_not() {
         assert_eq!(frame::read(LinkType::Raw, &packet).unwrap().payload, b"query", "{count}");
     }
     assert_eq!(frame::read(LinkType::Raw, &with(9)), Err(Unread::TooDeep));
+}
+
+#[test]
+fn headers_behind_which_a_packet_was_cut_are_walked_once_it_is_whole() {
+    let plain = ipv6(b"a query of some bytes");
+    let payload = [&[17, 0, 1, 4, 0, 0, 0, 0], &plain[40..]].concat();
+    let mut fragments = Fragments::default();
+    let mut whole = None;
+    for (number, part) in payload.chunks(16).enumerate().collect::<Vec<_>>().into_iter().rev() {
+        let more = u16::from((number + 1) * 16 < payload.len());
+        let place = ((number * 16) as u16 | more).to_be_bytes();
+        let mut packet = [&plain[..40], &[60, 0], &place, &[0, 0, 0, 7], part].concat();
+        packet[4..6].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+        packet[6] = 44;
+        let Err(Unread::Fragment(fragment)) = frame::read(LinkType::Raw, &packet) else { panic!("{number}") };
+        whole = fragments.push(&fragment, 0).map(|whole| (fragment.source, fragment.destination, whole));
+    }
+    let (source, destination, whole) = whole.unwrap();
+    let packet = frame::of_fragments(source, destination, 60, &whole).unwrap();
+    assert_eq!((packet.l4_offset, packet.payload), (8, &b"a query of some bytes"[..]));
 }
 
 #[test]

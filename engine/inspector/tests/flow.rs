@@ -50,6 +50,8 @@ fn samples() -> Vec<(&'static str, u16, Vec<u8>, Vec<&'static str>)> {
         ("tls", 443, hello(), vec!["www.example.com"]),
         ("http", 80, REQUEST.to_vec(), vec!["www.example.com"]),
         ("dns", 53, dns_stream(&["a.example", "b.example"]), vec!["a.example", "b.example"]),
+        ("tls where dns is", 53, hello(), vec!["www.example.com"]),
+        ("http where dns is", 53, REQUEST.to_vec(), vec!["www.example.com"]),
     ]
 }
 
@@ -176,6 +178,17 @@ fn a_flow_larger_than_its_bound_is_given_up() {
         assert!(at < 100_000, "never given up");
     }
     assert_eq!(found[0].name, Err(Absence::TooLarge));
+}
+
+#[test]
+fn queries_behind_what_looks_like_a_request_are_read_all_the_same() {
+    // To a server of DNS, "GE" is a length of 18,245 bytes: it skips as many, and answers the query behind them.
+    let mut stream = b"GET / HTTP/1.1\r\nHost: decoy.example\r\n\r\n".to_vec();
+    stream.resize(2 + 0x4745, 0);
+    stream.extend(dns_stream(&["hidden.example"]));
+    let found = read(53, Some(START), &borrowed(&cut(&stream, &[1, 700, 2100, 9000, 18_300])));
+    assert_eq!(names(&found).first(), Some(&"decoy.example"));
+    assert_eq!(names(&found).last(), Some(&"hidden.example"));
 }
 
 proptest! {

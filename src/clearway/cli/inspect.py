@@ -27,7 +27,9 @@ PROGRESS_BYTES_MIN = 200_000_000
 WIDTHS_MIN = (5, 5, 15, 15, 20)
 """Columns of the table that a narrow terminal leaves; two IPv6 addresses would take all of it."""
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A capture: pcap or pcapng.")]
+STANDARD_INPUT = Path("/dev/stdin")
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A capture: pcap or pcapng; - for standard input.")]
 
 
 def inspect(file: FileArgument, json: JsonOption = False) -> int:
@@ -50,7 +52,7 @@ def opened(file: Path, *, sums: bool = False) -> Inspection:
     from clearway._engine import Inspection
 
     try:
-        return Inspection(file, sums)
+        return Inspection(STANDARD_INPUT if str(file) == "-" else file, sums)
     except OSError as error:
         raise unreadable(file, error) from None
 
@@ -63,6 +65,10 @@ def unreadable(file: Path, error: OSError) -> ClearwayError:
 def ended(inspection: Inspection, file: Path) -> int:
     """The exit code. Raises for what could not be read at all; tells what ended early."""
     if inspection.trouble is None:
+        if inspection.unread_frames:
+            which = "an interface that it does not describe" if inspection.link is None else f"number {inspection.link}"
+            unread = f"{show.count(inspection.unread_frames)} of {show.plural(inspection.frames, 'frame')}"
+            print(f"{unread} in {file} are on a link layer that is not read, {which}", file=sys.stderr)
         return 0
     if inspection.trouble == "not-a-capture":
         raise ClearwayError.of("inspect.E001", path=file)
