@@ -17,7 +17,11 @@ SECONDS_MAX = 20.0
 UNITS = {
     "rpz": [b"(\n", b' "\n', b"\tCNAME .\n", b"$ORIGIN a\n", b"a\\"],
     "bind-zone": [b"/*\n", b'zone "a" {\n', b"zone\n", b"{}"],
-    "unbound": [b"local-zone: ", b'local-zone: "a" redirect\n'],
+    "unbound": [
+        b"local-zone: ",
+        b'local-zone: "a" redirect\n',
+        b'local-data: "a.example ' + b"1m1" * 20 + b'x"\n',
+    ],
     "adblock": [b"@@", b"^$"],
     "maltrail": [b'","', b"a,b,"],
 }

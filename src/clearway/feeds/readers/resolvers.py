@@ -71,7 +71,7 @@ UNBOUND_SPARES = ("transparent", "always_transparent", "typetransparent")
 
 _UNBOUND_ZONE = re.compile(r"local-zone:\s*(?:\"([^\s\"]+)\"\s*|'([^\s']+)'\s*|([^\s\"']+)\s+)[\"']?([a-z_]+)[\"']?")
 _UNBOUND_DATA = re.compile(
-    r"local-data:\s*[\"'](\S+)\s+(?:(?:\d+[smhdw]?)+\s+)?(?:IN\s+)?(A|AAAA)\s+([^\s\"']+)\s*[\"']", re.IGNORECASE
+    r"local-data:\s*[\"'](\S+)\s+(?:(?:\d+|(?:\d+[smhdw])+)\s+)?(?:IN\s+)?(A|AAAA)\s+([^\s\"']+)\s*[\"']", re.IGNORECASE
 )
 _UNBOUND_NEXT = re.compile(r"(?<=\S)\s++(?=local-(?:zone|data):)")
 """Where another statement begins: they need no line of their own."""
