@@ -250,10 +250,10 @@ def guard_when(rule: GuardRule) -> str:
         GuardRule.NOT_A_LIST: "a status other than 200 and 304, or no answer at all; HTML by its content type; "
         '`<!doctype`, `<html`, `<?xml` or `{"error"` in the first 4 KiB; a line that starts a tag',
         GuardRule.BYTES: f"more than {number['size_mib']} MiB; packed damaged, twice, or more than "
-        f"{number['unpack_ratio']} to 1; NUL and other control bytes, UTF-16, what is not UTF-8; JSON that is damaged, "
+        f"{number['unpack_ratio']} to 1; NUL and other control bytes, UTF-16, what is not UTF-8; JSON that is "
         f"deeper than {DEPTH_MAX} or of more than {PARTS_MAX:,} parts; a line over 64 KiB is one malformed line",
         GuardRule.NOTHING: f"no entry, or from {number['malformed_from']} lines on more malformed lines than entries; "
-        "lines that mean what is not enforced condemn none; of no format, or of another one than was said",
+        "lines that mean what is not enforced condemn none; damaged JSON; of no format, or of another than was said",
         GuardRule.SIZE: f"less than {number['shrink']} of the last good one's entries, where it had "
         f"{number['shrink_from']} or more; more than {number['growth']} times them, and more than "
         f"{number['growth_new']} that are new",

@@ -25,7 +25,7 @@ ERROR_RULES: Mapping[str, GuardRule] = {
     "feeds.E018": GuardRule.NOTHING,
     "feeds.E019": GuardRule.NOTHING,
     "feeds.E020": GuardRule.NOTHING,
-    "feeds.E021": GuardRule.BYTES,
+    "feeds.E021": GuardRule.NOTHING,
     "feeds.E022": GuardRule.NOTHING,
     "feeds.E023": GuardRule.NOTHING,
     "feeds.E030": GuardRule.NOT_A_LIST,

@@ -165,7 +165,7 @@ def test_an_empty_collection_is_an_empty_bundle() -> None:
         (lambda query: ([], {}), "feeds.E040", "something else"),
         (lambda query: ({"objects": {}}, {}), "feeds.E040", "something else"),
         (lambda query: (b"{", {}), "feeds.E021", "JSON"),
-        (lambda query: (b"[" * 1000 + b"]" * 1000, {}), "feeds.E021", "deeper"),
+        (lambda query: (b"[" * 1000 + b"]" * 1000, {}), "feeds.E039", "64 levels"),
         (lambda query: (b"please log in", {"Content-Type": "text/html"}), "feeds.E003", "page"),
         (lambda query: ({"more": True, "next": "again"}, {}), "feeds.E039", "pages"),
         (lambda query: ({"objects": [of_name(number) for number in range(300)]}, {}), "feeds.E039", "200 indicators"),

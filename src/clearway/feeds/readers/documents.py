@@ -20,7 +20,7 @@ _STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
 
 
 def load(text: bytes) -> Any:
-    """The document. Raises feeds.E021 where it is none, or deeper or of more parts than any list."""
+    """The document. Raises feeds.E021 where it is none, E039 where it is deeper or of more parts than any list."""
     structure = _STRINGS.sub(b"", text).translate(None, delete=_STRUCTURE)
     steps = np.zeros(256, dtype=np.int8)
     steps[list(b"[{")], steps[list(b"]}")] = 1, -1
@@ -30,10 +30,10 @@ def load(text: bytes) -> Any:
             steps[np.frombuffer(structure, dtype=np.uint8, offset=start, count=-1)[: 1 << 22]], dtype=np.int32
         )
         if depth + int(running.max(initial=0)) > DEPTH_MAX:
-            raise Unfit("feeds.E021", detail=f"it is nested deeper than {DEPTH_MAX}")
+            raise Unfit("feeds.E039", limit=DEPTH_MAX, what="levels of JSON, one in another")
         depth += int(running[-1])
     if len(structure) > PARTS_MAX:
-        raise Unfit("feeds.E021", detail=f"it has more than {PARTS_MAX:,} parts")
+        raise Unfit("feeds.E039", limit=f"{PARTS_MAX:,}", what="parts of JSON")
     try:
         return strict(text.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
