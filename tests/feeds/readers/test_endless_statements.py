@@ -20,7 +20,7 @@ UNITS = {
     "unbound": [
         b"local-zone: ",
         b'local-zone: "a" redirect\n',
-        b'local-data: "a.example ' + b"1m1" * 20 + b'x"\n',
+        b'local-data: "a.example ' + b"1" * 40 + b'x"\n',
     ],
     "adblock": [b"@@", b"^$"],
     "maltrail": [b'","', b"a,b,"],
