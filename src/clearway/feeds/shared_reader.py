@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from clearway import _engine
 from clearway.errors import ClearwayError
 from clearway.feeds.readers import packing, ranges, table, texts
-from clearway.feeds.readers.content import Entries, Unfit
+from clearway.feeds.readers.content import Entries, Unfit, entries_of
 from clearway.feeds.shared_vendors import Vendor
 from clearway.policy import arrays
 from clearway.policy.arrays import U64
@@ -53,7 +55,7 @@ def claimed(data: bytes, vendor: Vendor, format: str | None = None, *, origin: s
         tags[tag] = tags.get(tag, 0) + 1
         claim = vendor.claim_of(tag) if own_tags else vendor.otherwise
         prefixes.setdefault(claim, {})[prefix] = None
-    return _claimed({claim: _arrays(found, origin) for claim, found in prefixes.items()}, tags, origin)
+    return _claimed({claim: _arrays(found) for claim, found in prefixes.items()}, tags, origin)
 
 
 def _claimed(arrays: Mapping[Claim, tuple[U64, U64]], tags: Mapping[str, int], origin: str) -> Claimed:
@@ -64,9 +66,13 @@ def _claimed(arrays: Mapping[Claim, tuple[U64, U64]], tags: Mapping[str, int], o
     return Claimed(claims, tags)
 
 
-def _arrays(prefixes: Iterable[str], origin: str) -> tuple[U64, U64]:
+_PREFIX = re.compile(r"[\da-f.:]+(?:/\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def _arrays(prefixes: Iterable[str]) -> tuple[U64, U64]:
     """What is no prefix was judged by the guard, and gives nothing here."""
-    found = table.read("\n".join([*prefixes, ""]).encode(), "cidr-lines", origin=origin).content.blocked
+    lines = "\n".join(each for each in prefixes if _PREFIX.fullmatch(each))
+    found = entries_of(_engine.parse_list(lines.encode("ascii"), [], [], [], b""))
     return found.v4, found.v6
 
 

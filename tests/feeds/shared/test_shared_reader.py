@@ -131,6 +131,12 @@ def test_a_list_of_a_vendor_in_another_format_has_no_tags() -> None:
     assert list(found.claims) == [TENANT]
 
 
+def test_a_text_that_is_no_prefix_claims_nothing() -> None:
+    given = ["5.8.0.0/24", "5.9.0.0/24\n6.0.0.0/8", "5.10.0.0/24 and all", "5.11.0.0-5.12.0.0", "\ud800", "x", "# note"]
+    found = claimed(json.dumps({"addresses": given}).encode(), vendor_of("fastly"))
+    assert found.counts() == {"front-end": 1}
+
+
 def test_a_list_without_an_address_is_refused_by_its_name() -> None:
     with pytest.raises(ClearwayError, match="holds no address range") as told:
         claimed(b'{"list": ["example.com"], "type": "string", "name": "n"}', vendor_of("bunny"), origin="bunny.json")
