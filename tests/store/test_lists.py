@@ -231,6 +231,7 @@ def test_a_failed_compilation_says_that_the_row_stands(
         lists.enforce(state, change, now)
     assert (raised.value.id, raised.value.retry) == ("store.E032", True)
     assert raised.value.message.startswith("decision 2 is stored, not enforced yet; the old policy stands: no space")
+    assert str(raised.value).count("[") == 1, "one id in one sentence"
     assert "nothing was stored" not in raised.value.message + raised.value.fix
     assert FeedVersion.objects.get().decision_id == 2
 

@@ -221,7 +221,7 @@ def check_taken(change: Change, held: Snapshot | None) -> None:
 
 def not_enforced(change: Change, error: ClearwayError) -> ClearwayError:
     """store.E032, with what kept a stored decision out of the policy."""
-    return ClearwayError.of("store.E032", decision=change.decision_id, why=error)
+    return ClearwayError.of("store.E032", decision=change.decision_id, why=error.message)
 
 
 @told
