@@ -15,7 +15,7 @@ import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ def write(
     Damaged where such a folder is none.
     """
     buffers = {part: np.ascontiguousarray(array).data.cast("B") if array.size else b"" for part, array in parts.items()}
-    digests = _digests(buffers)
+    total = sum(map(len, buffers.values()))
+    digests = _each_of(buffers, lambda part: hashlib.sha256(buffers[part]).hexdigest(), total)
     described = {part: {"bytes": len(buffer), "sha256": digests[part]} for part, buffer in buffers.items()}
     described |= {part: read_manifest(folder)[0]["parts"][part] for part, folder in (taken or {}).items()}
     manifest = (json.dumps({**document, "parts": described}, indent=1, sort_keys=True) + "\n").encode()
@@ -118,22 +119,29 @@ def read(path: Path, *, verify: bool = True) -> tuple[dict[str, Any], dict[str, 
         if len(array) != described.get("bytes"):
             raise Damaged(part, f"{len(array)} bytes in place of {described.get('bytes')}")
         arrays[part] = array
-    for part, digest in _digests(arrays).items() if verify else ():
+    total = sum(map(len, arrays.values()))
+    digests = _each_of(arrays, lambda part: _digest_of_file(path / f"{part}.bin", part), total) if verify else {}
+    for part, digest in digests.items():
         if digest != document["parts"][part].get("sha256"):
             raise Damaged(part, "its SHA-256 is another than the manifest's")
     return document, arrays
 
 
-def _digests(buffers: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of each, which is bytes of any kind; of large ones beside each other, which Python lets them be."""
+def _digest_of_file(path: Path, part: str) -> str:
+    """Read, not looked at where it is mapped: most of it is never asked for, and would only fill memory."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Damaged(part, error.strerror or str(error)) from None
 
-    def digest(buffer: Any) -> str:
-        return hashlib.sha256(buffer).hexdigest()
 
-    if sum(map(len, buffers.values())) < BESIDE_BYTES_MIN:
-        return {part: digest(buffer) for part, buffer in buffers.items()}
+def _each_of(parts: Iterable[str], digest: Callable[[str], str], total: int) -> dict[str, str]:
+    """By part its digest; of large ones (bytes in `total`) beside each other, which Python lets them be."""
+    if total < BESIDE_BYTES_MIN:
+        return {part: digest(part) for part in parts}
     with ThreadPoolExecutor(2) as threads:
-        return dict(zip(buffers, threads.map(digest, buffers.values()), strict=True))
+        return dict(zip(parts, threads.map(digest, parts), strict=True))
 
 
 def shaped(arrays: Mapping[str, Array], part: str, dtype: npt.DTypeLike, columns: int | None = None) -> Array:
