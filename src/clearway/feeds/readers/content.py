@@ -315,7 +315,7 @@ class Gatherer:
 
     def _count(self, categories: tuple[str, ...]) -> None:
         for category in categories:
-            shown = category[:CATEGORY_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+            shown = category[:CATEGORY_CHARACTERS_MAX]
             if shown in self._categories or len(self._categories) < CATEGORIES_MAX:
                 self._categories[shown] += 1
 

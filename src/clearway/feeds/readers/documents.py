@@ -94,8 +94,10 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 def text_of(value: Any) -> str:
-    """What should be text; "" for anything else."""
-    return value if isinstance(value, str) else ""
+    """What should be text; "" for anything else. Half a surrogate pair, as cutting leaves it, can't be shown: `?`."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def texts(value: Any) -> list[str]:

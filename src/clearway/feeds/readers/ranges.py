@@ -56,7 +56,7 @@ def _github(document: Any) -> Ranges:
     for service, prefixes in document.items():
         for prefix in texts(prefixes):
             if looks_like_address(prefix):  # keys and domains stand beside them
-                yield prefix, service
+                yield prefix, text_of(service)
 
 
 def _cdncheck(document: Any) -> Ranges:
@@ -64,7 +64,7 @@ def _cdncheck(document: Any) -> Ranges:
         vendors = document[kind] if kind == "cdn" else document.get(kind)
         for vendor, prefixes in vendors.items() if isinstance(vendors, dict) else ():
             for prefix in texts(prefixes):
-                yield prefix, f"{kind} {vendor}"
+                yield prefix, f"{kind} {text_of(vendor)}"
 
 
 VENDORS: dict[str, Callable[[Any], Ranges]] = {
