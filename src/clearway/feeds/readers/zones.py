@@ -55,7 +55,7 @@ class _Zone:
     owner: str = ""
     has_soa: bool = False
     is_moved: bool = False
-    """Names stood, or will stand, relative to something else than the zone's own name."""
+    """A record stood below another origin than the zone's own name."""
     unfinished: str = ""
     """The first line of a record whose parentheses are not closed yet."""
     _fields: list[str] = field(default_factory=list)
@@ -101,7 +101,6 @@ def _directive(zone: _Zone, fields: list[str]) -> Meaning:
             return Rule.LENGTH
         if fields[1].endswith("."):
             zone.name = zone.name or origin
-        zone.is_moved = zone.is_moved or not origin or origin != zone.name
         zone.origin = origin
         return []
     if word == "$TTL":
@@ -128,11 +127,11 @@ def _record(zone: _Zone, kind: str, data: list[str]) -> Meaning:
     absolute = _absolute(zone, zone.owner)
     if kind == "SOA" and absolute and not zone.has_soa:
         # It says the name best: `$ORIGIN .` may stand before, as servers write zones down
-        zone.has_soa, zone.is_moved = True, zone.is_moved or zone.name not in ("", absolute)
-        zone.name = absolute
+        zone.has_soa, zone.name = True, absolute
         zone.origin = absolute if zone.origin is None else zone.origin
     if kind in _OF_ZONES or not data or not zone.owner:
         return [] if data and zone.owner else Rule.NOT_A_LINE
+    zone.is_moved = zone.is_moved or zone.origin not in (None, zone.name)
     inner = absolute.removesuffix(f".{zone.name}") if zone.name else absolute
     if not absolute or absolute == zone.name:
         return Rule.TRIGGER if kind == "CNAME" else []
@@ -198,7 +197,8 @@ def rpz(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     # names than they show
     start = text if len(text) <= START_BYTES else text[:START_BYTES].rpartition(b"\n")[0]
     begun = _begun(start)
-    is_usual = not begun.is_moved and not _ORIGIN.search(text, len(start)) and not _OWNERLESS.search(text)
+    is_moved = begun.is_moved or begun.origin not in (None, begun.name)
+    is_usual = not is_moved and not _ORIGIN.search(text, len(start)) and not _OWNERLESS.search(text)
 
     def probe(line: str) -> Meaning:
         return _Zone(begun.name, begun.origin)(line) if line and not line[0].isspace() else []
