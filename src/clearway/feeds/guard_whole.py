@@ -11,6 +11,7 @@ from clearway.feeds.guard_rules import GuardRule
 from clearway.feeds.judgement import Finding, is_empty, limit_of
 from clearway.feeds.protected import bundled_rows
 from clearway.feeds.readers.content import Content, Entries
+from clearway.feeds.readers.rules import Rule
 from clearway.policy.arrays import of_prefixes
 from clearway.policy.model import Prefix
 
@@ -78,7 +79,16 @@ def of_lines(content: Content, limits: Thresholds) -> Iterator[Finding]:
         limit = f"{limits['malformed_per_entry']:g} for each of those"
         yield Finding(GuardRule.NOTHING.id, seen, limit, "malformed_per_entry")
     elif not entries:
-        yield Finding(GuardRule.NOTHING.id, f"none of {counts['lines']} lines gives an entry", "", "")
+        yield Finding(GuardRule.NOTHING.id, f"none of {counts['lines']} lines gives an entry{_why(content)}", "", "")
+
+
+def _why(content: Content) -> str:
+    """What a table of reasons has to do with it; "" where nothing."""
+    left_out = content.rejects.by_rule().get(Rule.CATEGORY, 0)
+    if not left_out:
+        return ""
+    column = "" if content.categories else "; of a table, --format csv:COLUMN:CATEGORY names the column that says it"
+    return f": {left_out} are of no category that has a reason{column}"
 
 
 def of_rest(content: Content, kept: Entries) -> Iterator[Finding]:

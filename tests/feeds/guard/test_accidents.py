@@ -135,6 +135,16 @@ def test_where_json_should_be_there_is_nothing_or_half_of_it(format: str | None,
     assert said(judged(data, format)) == (QUARANTINE, "G3", 0)
 
 
+def test_a_table_of_reasons_that_meets_no_category_says_so() -> None:
+    reasons = FeedSettings(reasons={"c2": "botnet-c2"})
+    table = text("ip,kind", f"{HOSTS[0]},scan", f"{HOSTS[1]},scan")
+    for format, way_out in (("csv", True), ("csv:ip:kind", False)):
+        found = judged(table, format, settings=reasons)
+        assert (said(found), found.rejected) == ((QUARANTINE, "G3", 0), {"G9.category": 2})
+        assert "2 are of no category that has a reason" in found.findings[0].seen
+        assert ("--format csv:COLUMN:CATEGORY" in found.findings[0].seen) == way_out
+
+
 def test_most_lines_are_none_of_the_format() -> None:
     """firehol/blocklist-ipsets#296: words of a page became names of sets."""
     good, bad = HOSTS[:9], [f"it's moved, row {number}" for number in range(11)]
