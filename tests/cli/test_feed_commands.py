@@ -26,7 +26,7 @@ def test_quarantine_is_told_everywhere_and_decided_by_a_person(cli: Call, source
     assert "drop: a version of" in cli("feed", "list").out and "is quarantined by G4" in cli("feed", "list").out
     shown = cli("feed", "quarantine", "show", "drop").out
     assert "  G4: it is far smaller or larger than the last good one: 1 entries after 41" in shown
-    assert "  released, it would bring 1 address, 0 names" in shown
+    assert "  released, it would bring 1 address\n" in shown
     assert cli("feed", "quarantine", "list", "--json").json["quarantine"][0]["state"] == "waits"
     told = cli("feed", "quarantine", "release", "drop", "--note", "they said so")
     assert told.out.startswith("released drop · 1 entry · malware · until ")
@@ -41,7 +41,9 @@ def test_versions_are_shown_compared_and_gone_back_to(cli: Call, source: Path) -
     assert [(row["version"], row["wanted"], row["counts"]["v4"]) for row in rows] == [(3, True, 41), (2, False, 40)]
     assert "wanted" in cli("feed", "versions", "drop").out
     told = cli("feed", "diff", "drop")
-    assert (told.code, told.out.splitlines()[-1]) == (0, "+ 45.9.9.9")
+    lines = ["drop: version 2 → 3", "  - nothing removed", "  + 1 address added", "+ 45.9.9.9"]
+    assert (told.code, told.out.splitlines()) == (0, lines)
+    assert cli("feed", "diff", "drop", "3", "3").out == "that is one version\n"
     stream = cli("feed", "diff", "drop", "2", "3", "--json").out.splitlines()
     assert len(stream) == 2 and '"value": "45.9.9.9"' in stream[1]
     told = cli("feed", "rollback", "drop", "2", "--note", "9.9 is ours")
@@ -49,6 +51,7 @@ def test_versions_are_shown_compared_and_gone_back_to(cli: Call, source: Path) -
     assert "  version 3 is not taken again, until somebody goes back to it" in told.out
     refused = cli("feed", "update", "drop")
     assert (refused.code, "[store.E043]" in refused.err) == (1, True)
+    assert "[store.E046]" in cli("feed", "rollback", "drop", "2").err, "the number that was named stays its name"
     assert cli("feed", "rollback", "drop", "77").code == 1
     assert cli("feed", "rollback", "drop", "x").code == 2
 
@@ -57,9 +60,13 @@ def test_show_tells_what_was_left_out_and_what_is_set(cli: Call, source: Path) -
     out = cli("feed", "show", "drop").out
     assert "G10.resolver" in out and "8.8.8.8" in out
     assert cli("feed", "set", "drop", "--set", "shrink=0.2", "--set", "keep=7", "--every", "6h").code == 0
-    assert "set: thresholds" in cli("feed", "show", "drop").out
+    out = cli("feed", "show", "drop").out
+    assert "shrink=0.2, keep=7\n" in out and "entries      41 addresses\n" in out
     answer = cli("feed", "set", "drop", "--set", "shrink=", "--json").json
     assert (answer["settings"], answer["every_s"]) == ({"keep": 7}, 21600)
+    assert cli("feed", "set", "drop", "--every", "", "--json").json["every_s"] is None
+    nothing = cli("feed", "set", "drop", "--note", "x")
+    assert (nothing.code, "nothing to set for drop was said" in nothing.err) == (2, True)
     for words, id in {
         ("--set", "nonsense=1"): "store.E052",
         ("--set", "shrink"): "store.E053",
@@ -76,6 +83,11 @@ def test_a_list_is_observed_and_then_enforced(cli: Call, tmp_path: Path) -> None
     assert cli("feed", "add", "seen", path, "--reason", "malware", "--observe").out.startswith("observing seen")
     assert "seen (observed)" in cli("feed", "list").out
     assert cli("feed", "observe", "seen").code == 1
+    told = cli("explain", "45.1.1.1", "--json").json
+    assert told["sentence"].endswith("forwarded; list seen would drop it, and is only observed")
+    assert (told["outcome"], told["rules"][0]["enforced"], told["rules"][0]["observe"]) == ("forwarded", False, True)
+    assert cli("explain", "45.1.0.0/16", "--json").json["outcome"] == "forwarded"
+    assert cli("feed", "diff", "seen").out == "seen: version 2 is the only one that is kept\n"
     assert cli("feed", "enforce", "seen", "--note", "quiet for a week").code == 0
     assert cli("feed", "list", "--json").json["lists"][0]["observe"] is False
     assert cli("explain", "45.1.1.1", "--json").json["outcome"] == "dropped"
@@ -114,7 +126,7 @@ def test_the_report_names_what_stands_elsewhere_and_draws_it(cli: Call, source: 
     assert (rows["other"]["hits"], rows["other"]["notes"]) == (None, ["all of it stands in other lists"])
     picture = tmp_path / "overlap.png"
     told = cli("feed", "report", "--plot", picture)
-    assert "drop 100 %" in told.out and picture.read_bytes().startswith(b"\x89PNG")
+    assert "drop 100 %" in told.out and "nobody counts hits" in told.out and picture.read_bytes().startswith(b"\x89PNG")
     refused = cli("feed", "report", "--plot", tmp_path / "overlap.nonsense")
     assert (refused.code, "[store.E054]" in refused.err) == (2, True)
 

@@ -29,6 +29,7 @@ from clearway.cli import (
 from clearway.cli.feed_options import FeedName, KeyFileOption, MapOption, NoteOption, PinOption, ProxyOption, SetOption
 from clearway.cli.options import REASONS_HELP, JsonOption, StateOption
 from clearway.config import FILE_LIFE, URL_EVERY, StateDirectory
+from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
     from clearway.policy.model import Prefix
@@ -143,6 +144,9 @@ def set_(
         "settings": feed_options.settings(set, map, pin, proxy, key_file, lift=True),
         "note": note,
     }
+    if every is None and life is None and not body["settings"]:
+        message = f"nothing to set for {name} was said; `clearway feed show {name}` shows what is set"
+        raise ClearwayError.of("cli.E001", message=message, command="clearway feed set")
     ask.read_store(directory)
     from clearway.store import feed_change, subscribe
     from clearway.store.requests import FeedSetRequest, parse
@@ -159,8 +163,8 @@ def set_(
         return
     print(f"{'set' if answer['changed'] else 'unchanged'} {name} · decision {answer['decision']}")
     print(f"  every {show.every(answer['every_s'])}, life {show.every(answer['life_s'])}")
-    for key, value in answer["settings"].items():
-        print(f"  {key}: {value}")
+    if answer["settings"]:
+        print(f"  {feed_tables.settings(answer['settings'])}")
     print("  holds from the next fetch: clearway feed update " + name)
 
 

@@ -78,8 +78,7 @@ def show_(name: FeedName, state: StateOption = None, json: JsonOption = False) -
     ]
     if row["entries_kept"]:
         addresses = counts.get("v4", 0) + counts.get("v6", 0)
-        held = f"{show.count(addresses)} {'address' if addresses == 1 else 'addresses'}"
-        lines.append(f"  released, it would bring {held}, {show.plural(counts['names'], 'name')}")
+        lines.append(f"  released, it would bring {show.held(addresses, counts['names'])}")
     else:
         lines.append("  nothing in it could be enforced: it cannot be released")
     if row.get("decided_by"):

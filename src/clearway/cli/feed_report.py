@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,22 +137,36 @@ def draw(document: dict[str, Any], path: Path) -> None:
     entries = {row["feed"]: row["entries"] for row in document["lists"]}
     names = list(document["overlap"])
     parts = [
-        [100.0 if other == name else 100 * document["overlap"][name][other] / max(entries[name], 1) for other in names]
+        [
+            math.nan if other == name else 100 * document["overlap"][name][other] / max(entries[name], 1)
+            for other in names
+        ]
         for name in names
     ]
     size = ROOM_INCHES + CELL_INCHES * max(len(names), 1)
     drawing, panel = pyplot.subplots(figsize=(size, size), layout="constrained")
     try:
+        panel.set_facecolor("#e5e7eb")
         picture = panel.imshow(parts or [[0.0]], vmin=0, vmax=100, cmap="Blues")
         panel.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         panel.set_yticks(range(len(names)), names, fontsize=8)
         if len(names) <= NAMED_MAX:
             for row, values in enumerate(parts):
                 for column, value in enumerate(values):
+                    if not value > 0:  # nothing, or the list itself
+                        continue
                     colour = "white" if value > 60 else "#111827"
-                    panel.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
+                    panel.text(
+                        column,
+                        row,
+                        f"{value:.0f}" if value >= 1 else "<1",
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        color=colour,
+                    )
         panel.set_title("% of the entries of a list (row) that another holds too (column)", fontsize=9, loc="left")
-        drawing.colorbar(picture, ax=panel, shrink=0.6)
+        drawing.colorbar(picture, ax=panel, shrink=0.6).ax.tick_params(labelsize=8)
         try:
             drawing.savefig(path, dpi=130)
         except (OSError, ValueError) as error:

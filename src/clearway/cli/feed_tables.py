@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SAMPLES_MAX = 10
 """Held-back entries and malformed lines that one list is shown with."""
 
+YES_OR_NO = {"True": "yes", "False": "no"}
+
 
 def all_lists(rows: list[dict[str, Any]], refusals: dict[str, str], now: datetime) -> list[RenderableType]:
     """A row a list; then what is wrong with some of them."""
@@ -62,14 +64,15 @@ def one_list(row: dict[str, Any], refusal: str | None, now: datetime) -> list[Re
         "format": row["format"],
         "reason": row["reason"],
         "state": "observed: counted, nothing dropped" if row["observe"] else "enforced",
-        "entries": f"{show.count(row['addresses'])} addresses, {show.count(row['names'])} names",
+        "entries": show.held(row["addresses"], row["names"]),
         "version": f"{row['version']} · {row['content'][:12]}",
         "fetched": f"{show.moment(row['fetched_at'])} ({show.ago(row['fetched_at'], now)})",
         "runs out": f"{show.moment(row['until'])} ({show.left(row['until'], now)})",
         "every": show.every(row["every_s"]),
         "life": show.every(row["life_s"]),
-        **{f"set: {key}": str(value) for key, value in row["settings"].items()},
     }
+    if row["settings"]:
+        facts["set"] = settings(row["settings"])
     if row["released"]:
         facts["released"] = f"by a person, from {', '.join(row['released'])}"
     parts: list[RenderableType] = [
@@ -79,6 +82,12 @@ def one_list(row: dict[str, Any], refusal: str | None, now: datetime) -> list[Re
         parts.append(f"[red]not enforced: {show.plain(refusal)}[/red]")
     parts += trouble(row, now)
     return [*parts, *rejected(row["judgement"])]
+
+
+def settings(found: dict[str, Any]) -> str:
+    """What is set for a list, as it is typed: `shrink=0.4, wide=yes`; tables are told pair by pair."""
+    tables = [value if isinstance(value, dict) else {key: value} for key, value in found.items()]
+    return ", ".join(f"{key}={YES_OR_NO.get(str(value), value)}" for table in tables for key, value in table.items())
 
 
 def rejected(judgement: dict[str, Any]) -> list[RenderableType]:

@@ -77,12 +77,12 @@ def diff(
         for entry in found.entries():
             show.line(entry)
         return
-    told = [f"{name}: version {counts['old']} → {counts['new']}"]
+    if counts["old"] == counts["new"]:
+        print(f"{name}: version {counts['new']} is the only one that is kept" if old is None else "that is one version")
+        return
+    print(f"{name}: version {counts['old']} → {counts['new']}")
     for side, sign in (("removed", "-"), ("added", "+")):
-        addresses = counts[side]["addresses"]
-        held = f"{show.count(addresses)} {'address' if addresses == 1 else 'addresses'}"
-        told.append(f"  {sign} {held}, {show.plural(counts[side]['names'], 'name')} {side}")
-    print("\n".join(told))
+        print(f"  {sign} {show.held(**counts[side])} {side}")
     for entry in islice(found.entries(), SHOWN_MAX):
         scope = {"subtree": " and below", "below": " below it alone"}.get(entry["scope"] or "", "")
         print(f"{'+' if entry['change'] == 'added' else '-'} {entry['value']}{scope}")

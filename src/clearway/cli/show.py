@@ -132,8 +132,14 @@ def count(number: int | None) -> str:
 
 
 def plural(number: int | None, noun: str) -> str:
-    """`1 grant`, `2 grants`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    """`1 grant`, `2 grants`, `2 addresses`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def held(addresses: int, names: int) -> str:
+    """`1 address, 12 names`, without what there is none of; `nothing`."""
+    parts = [plural(addresses, "address")] if addresses else []
+    return ", ".join([*parts, plural(names, "name")] if names else parts) or "nothing"
 
 
 def size(number: int | None) -> str:

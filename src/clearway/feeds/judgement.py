@@ -135,7 +135,9 @@ class Judgement:
         """feeds.E024, of a list in quarantine; `source`: how a person names it, where that is not its origin."""
         finding = self.findings[0]
         detail = f"{finding.seen}, and the limit is {finding.limit}" if finding.limit else finding.seen
-        way_out = f"A person who knows better gives --set {finding.key}=NUMBER." if finding.key else ""
+        way_out = "Look at what the source gives; --format names its format where the guess is wrong."
+        if finding.key:
+            way_out = f"A person who knows better gives --set {finding.key}=NUMBER."
         shown = {"rule": finding.rule, "sentence": sentence_of(finding.rule), "detail": detail}
         return ClearwayError.of("feeds.E024", origin=origin, source=source or origin, way_out=way_out, **shown)
 

@@ -55,6 +55,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     ranges = shared_ranges.in_force(state)
     held = {each.decision_id for each in wanted.held_back(now, inside, ranges.shared)}
     refused = {name for name, _ in lists.left_out(state, now, inside)}
+    observed = {each.feed for each in wanted.lists(now) if each.observe}
     policy = near(state, now, [target], inside=inside)
     counts = not inside or any(each.covers(target) for each in inside)
     winner = _winner(policy, target, now, green=counts)
@@ -66,6 +67,7 @@ def explain(state: StateDirectory, target: Prefix, now: datetime, inside: Sequen
     for hit in hits:
         rules.append(_of_hit(hit, target, hit.feed not in refused, _sparing(policy, spares, hit, target, now)))
         rules[-1] |= _ends_before_its_list(policy, hit)
+        rules[-1] = watched(rules[-1]) if hit.feed in observed else rules[-1]
     touching = [of_excluded(each, target) for each in spares if _touches(each, target)]
     rules += sorted(touching, key=lambda rule: -Prefix.parse(rule["prefix"]).length)
     shared = ranges.rule(target)

@@ -34,11 +34,12 @@ def feed_set(name: str, request: FeedSetRequest, now: datetime, actor: str) -> C
             detail = "a list has one reason or a table of them, as it was added; add it anew under another name"
             raise ClearwayError.of("store.E020", field="reasons", detail=detail, command="feed set")
         before = _shown(feed)
-        if request.every or request.life:
+        if request.every is not None or request.life is not None:
+            every_before = f"{feed.every_s}s" if feed.every_s else None
             every, life = times(
                 feed.source,
-                request.every or (f"{feed.every_s}s" if feed.every_s else None),
-                request.life or f"{feed.life_s}s",
+                every_before if request.every is None else request.every or None,
+                f"{feed.life_s}s" if request.life is None else request.life or None,
             )
             feed.every_s = int(every.total_seconds()) if every else None
             feed.life_s = int(life.total_seconds())

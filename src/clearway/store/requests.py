@@ -156,10 +156,10 @@ class FeedBatchRequest(Request):
 
 class FeedSetRequest(Request):
     """Change what is set for a list. `settings`: fields of FeedSettings to write anew; tables are merged, key by key,
-    and a null takes a key or a field back to what it is where nothing is set."""
+    and a null takes a key or a field back to what it is where nothing is set; so does "" of `every` and `life`."""
 
-    every: Word | None = None
-    life: Word | None = None
+    every: Word | Literal[""] | None = None
+    life: Word | Literal[""] | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     note: Line = ""
 

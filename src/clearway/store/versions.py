@@ -28,6 +28,8 @@ from clearway.store.subscribe import active, answer, decide, newest, public, put
 
 DIGITS_MIN = 8
 """Of a content, to name a version by; shorter ones are numbers of decisions."""
+NUMBER_DIGITS_MAX = 18
+"""Of a decision: a longer number is none of them, and no database takes it."""
 RUNS_MAX = 4
 """Times `keep` that a walk back goes on where a source gives the same few contents in turn."""
 
@@ -124,12 +126,18 @@ def held(state: StateDirectory, row: FeedVersion) -> bool:
 
 
 def find(feed: Feed, text: str) -> Version:
-    """The kept version that `text` names: a number, or how its content begins. Raises store.E045."""
+    """The kept version that `text` names: the number of any decision that took it, or how its content begins. Raises
+    store.E045."""
+    renewed = FeedVersion.objects.filter(feed=feed, decision_id=int(text)).first() if _is_number(text) else None
     for version in kept(feed):
         by_content = len(text) >= DIGITS_MIN and version.row.content.startswith(text)
-        if by_content or (text.isdecimal() and int(text) == version.number):
+        if by_content or (renewed is not None and contents_of(renewed) == contents_of(version.row)):
             return version
     raise ClearwayError.of("store.E045", name=feed.name, version=text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= NUMBER_DIGITS_MAX
 
 
 @told
