@@ -6,7 +6,7 @@ An entry is counted under the first case that it touches, in the order of guard_
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from clearway._engine import NameScope
 from clearway.feeds.guard_rules import GuardRule
+from clearway.feeds.name_scan import chunks_of, without
 from clearway.feeds.protected import Protected
 from clearway.feeds.readers.content import Entries
 from clearway.policy import arrays
@@ -26,8 +27,6 @@ from clearway.policy.shared import Mask, Shared, hosts
 
 SAMPLES_MAX = 20
 """Entries that are shown of one rule."""
-CHUNK_BYTES = 8 << 20
-"""Of names that are looked at together."""
 
 ADDRESS_RULES = (
     GuardRule.OWN,
@@ -247,17 +246,6 @@ def _hold_names(held: Held, names: StoredNames, protected: Protected) -> StoredN
     return StoredNames(kept[NameScope.EXACT], kept[NameScope.BELOW], kept[NameScope.SUBTREE])
 
 
-def chunks_of(blob: Blob) -> Iterator[bytes]:
-    """A blob in pieces of whole lines."""
-    start = 0
-    while start < len(blob):
-        chunk = blob[start : start + CHUNK_BYTES].tobytes()
-        if start + len(chunk) < len(blob):
-            chunk = chunk[: chunk.rindex(b"\n") + 1]  # no line is nearly so long
-        start += len(chunk)
-        yield chunk
-
-
 def _refused(chunk: bytes, scope: NameScope, protected: Protected) -> dict[bytes, tuple[GuardRule, str]]:
     refused = {}
     for name in protected.wanted(scope != NameScope.EXACT).found_in(chunk):
@@ -265,13 +253,6 @@ def _refused(chunk: bytes, scope: NameScope, protected: Protected) -> dict[bytes
         if touched is not None:
             refused[name] = touched
     return refused
-
-
-def without(blob: Blob, refused: Iterable[bytes]) -> Blob:
-    """A blob with some of its lines left out."""
-    out = set(refused)
-    kept = [b"\n".join(line for line in chunk.split(b"\n") if line not in out) for chunk in chunks_of(blob)]
-    return np.frombuffer(b"".join(kept), dtype=np.uint8)
 
 
 def common(part: Entries, kept: Entries) -> Entries:

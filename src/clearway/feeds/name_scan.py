@@ -16,8 +16,29 @@ _BITS = 20
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)
 _LENGTH = np.uint64(0xC2B2AE3D27D4EB4F)
 TAIL_BYTES = 8
+CHUNK_BYTES = 8 << 20
+"""Of names that are looked at together."""
 
 _Lines = npt.NDArray[np.uint64]
+_Blob = npt.NDArray[np.uint8]
+
+
+def chunks_of(blob: _Blob) -> Iterator[bytes]:
+    """A blob in pieces of whole lines."""
+    start = 0
+    while start < len(blob):
+        chunk = blob[start : start + CHUNK_BYTES].tobytes()
+        if start + len(chunk) < len(blob):
+            chunk = chunk[: chunk.rindex(b"\n") + 1]  # no line is nearly so long
+        start += len(chunk)
+        yield chunk
+
+
+def without(blob: _Blob, refused: Iterable[bytes]) -> _Blob:
+    """A blob with some of its lines left out."""
+    out = set(refused)
+    kept = [b"\n".join(line for line in chunk.split(b"\n") if line not in out) for chunk in chunks_of(blob)]
+    return np.frombuffer(b"".join(kept), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -70,3 +70,29 @@ def test_a_wider_name_stays_with_the_exception_beside_it() -> None:
 def test_names_that_an_exception_covers_are_left_out_and_exceptions_of_nothing_are_not_kept() -> None:
     text = "||a.doc.codec.example^\n||doc.codec.example^\n||other.example^\n@@||doc.codec.example^\n@@||good.example^\n"
     assert left_of(text) == ({"other.example": NameScope.SUBTREE}, {}, 2)
+
+
+LABELS = ("a", "b", "long-label-of-a-name")
+UNIVERSE = [f"{first}{second}.{third}.com" for first in ("", "a.", "b.") for second in LABELS for third in LABELS]
+RULES = st.lists(st.tuples(st.sampled_from(UNIVERSE), st.sampled_from(("", "*."))), max_size=8, unique=True)
+
+
+@given(RULES, RULES)
+@settings(max_examples=200, deadline=None)
+def test_every_name_is_refused_but_those_spared(
+    blocked: list[tuple[str, str]], excepted: list[tuple[str, str]]
+) -> None:
+    """As an RPZ zone, where a name and what is below it are said one by one."""
+    blocked = [each for each in blocked if each not in excepted]
+    owners = [
+        (f"{star}{name}", target) for of, target in ((blocked, "."), (excepted, "rpz-passthru.")) for name, star in of
+    ]
+    lines = ["$TTL 60", "@ SOA a. b. 1 2 3 4 5", "@ NS a.", *(f"{owner} CNAME {target}" for owner, target in owners)]
+    kept, _ = spared.without_excepted(table.read("\n".join([*lines, ""]).encode(), "rpz").content)
+
+    def says(rules: list[tuple[str, str]], asked: str) -> bool:
+        return any(asked.endswith(f".{name}") if star else asked == name for name, star in rules)
+
+    for asked in (*UNIVERSE, *(f"below.{name}" for name in UNIVERSE)):
+        refused = bool(kept.names.covering(asked)) and not kept.excepted.covering(asked)
+        assert refused == (says(blocked, asked) and not says(excepted, asked)), asked

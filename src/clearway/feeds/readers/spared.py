@@ -7,15 +7,18 @@ it up. A name that an exception covers is left out as well; one that is wider st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from clearway import _engine
 from clearway._engine import NameScope
+from clearway.feeds.name_scan import Wanted, chunks_of, without
 from clearway.feeds.readers.content import Content, Entries
 from clearway.policy.arrays import U64
 from clearway.policy.model import BITS
-from clearway.policy.names import StoredNames
+from clearway.policy.names import Blob, StoredNames
+from clearway.policy.shared import Ranges
 
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
 
@@ -28,13 +31,14 @@ def without_excepted(content: Content) -> tuple[Entries, int]:
     blocked, excepted = content.blocked, content.excepted
     if not len(excepted):
         return blocked, 0
-    v4, gone4 = _without(4, _keys4(blocked.v4), _keys4(excepted.v4))
-    v6, gone6 = _without(6, _keys6(blocked.v6), _keys6(excepted.v6))
+    near4, near6 = Ranges.of(excepted.v4, excepted.v6).touching(blocked.v4, blocked.v6)
+    v4, gone4 = _without(4, _keys4(blocked.v4[near4]), _keys4(excepted.v4))
+    v6, gone6 = _without(6, _keys6(blocked.v6[near6]), _keys6(excepted.v6))
     names, spared = _names_without(blocked.names, excepted.names)
     before, after = (sum(each.counts().values()) for each in (blocked.names, names))
     kept = Entries(
-        blocked.v4 if v4 is None else np.array(v4, dtype=np.uint64),
-        blocked.v6 if v6 is None else _rows6(v6),
+        blocked.v4 if v4 is None else np.unique(np.concatenate([blocked.v4[~near4], np.array(v4, dtype=np.uint64)])),
+        blocked.v6 if v6 is None else np.unique(np.concatenate([blocked.v6[~near6], _rows6(v6)]), axis=0),
         names,
         spared,
     )
@@ -61,7 +65,7 @@ def _rows6(keys: Sequence[int]) -> U64:
 
 
 def _without(version: int, blocked: list[Key], excepted: list[Key]) -> tuple[list[int] | None, int]:
-    """What is left as address << 8 | length, sorted; None: all of it. And how many prefixes are left no longer."""
+    """What is left as address << 8 | length; None: all of it. And how many prefixes are left no longer."""
     if not excepted or not blocked:
         return None, 0
     bits = BITS[version]
@@ -78,7 +82,7 @@ def _without(version: int, blocked: list[Key], excepted: list[Key]) -> tuple[lis
     kept = {address << 8 | length for address, length in standing if (address >> bits - length, length) not in holes}
     for (number, length), inner in holes.items():
         kept.update(address << 8 | rest for address, rest in _around(number << bits - length, length, inner, bits))
-    return sorted(kept), len(blocked) - len(standing)
+    return list(kept), len(blocked) - len(standing)
 
 
 def _covered(key: Key, spared: set[Key], lengths: Sequence[int], bits: int) -> bool:
@@ -104,20 +108,47 @@ def _names_without(blocked: StoredNames, excepted: StoredNames) -> tuple[StoredN
     if not excepted or not blocked:
         return blocked, StoredNames()
     spared = {scope: set(_lines(excepted, scope)) for scope in NameScope}
-    kept: dict[NameScope, list[str]] = {scope: [] for scope in NameScope}
-    for scope in NameScope:
-        for name in _lines(blocked, scope):
-            rest = _rest_of(name, scope, spared)
+    wanted = Wanted.of(
+        [name.encode("ascii") for names in spared.values() for name in names],
+        [f".{name}".encode("ascii") for name in spared[BELOW] | spared[SUBTREE]],
+    )
+    kept: dict[NameScope, Blob] = {}
+    moved: dict[NameScope, set[str]] = {scope: set() for scope in NameScope}
+    for scope, blob in blocked.blobs().items():
+        looked_at = [line.decode("ascii") for chunk in chunks_of(blob) for line in wanted.found_in(chunk)]
+        rests = {name: _rest_of(name, scope, spared) for name in looked_at}
+        changed = {name: rest for name, rest in rests.items() if rest != scope}
+        kept[scope] = without(blob, map(str.encode, changed)) if changed else blob
+        for name, rest in changed.items():
             if rest is not None:
-                kept[rest].append(name)
-    wide = {*kept[BELOW], *kept[SUBTREE]}
-    below = {scope: [name for name in spared[scope] if not wide.isdisjoint(_above(name))] for scope in NameScope}
-    return _stored(kept), _stored(below)
+                moved[rest].add(name)
+    left = StoredNames(*(_with(kept[scope], moved[scope]) for scope in NameScope))
+    above = _held(left, {suffix for names in spared.values() for name in names for suffix in _above(name)})
+    below = {scope: {name for name in spared[scope] if not above.isdisjoint(_above(name))} for scope in NameScope}
+    return left, StoredNames(*(_blob(below[scope]) for scope in NameScope))
 
 
-def _stored(names: dict[NameScope, list[str]]) -> StoredNames:
-    blobs = ("".join(f"{name}\n" for name in sorted(set(names[scope]))).encode("ascii") for scope in NameScope)
-    return StoredNames(*(np.frombuffer(blob, dtype=np.uint8) for blob in blobs))
+def _with(blob: Blob, names: set[str]) -> Blob:
+    """A blob with more names."""
+    if not names:
+        return blob
+    return np.frombuffer(_engine.sort_names(np.concatenate([blob, _blob(names)]).data), dtype=np.uint8)
+
+
+def _held(names: StoredNames, asked: Iterable[str]) -> set[str]:
+    """Those of these names below which an entry covers."""
+    ordered = sorted(asked)
+    sought = _blob(ordered)
+    found: set[str] = set()
+    for blob in (names.below, names.subtree):
+        if len(blob):
+            flags = _engine.find_names(blob.data, sought.data)
+            found |= {name for name, held in zip(ordered, flags, strict=True) if held}
+    return found
+
+
+def _blob(names: Iterable[str]) -> Blob:
+    return np.frombuffer("".join(f"{name}\n" for name in sorted(names)).encode("ascii"), dtype=np.uint8)
 
 
 def _rest_of(name: str, scope: NameScope, spared: dict[NameScope, set[str]]) -> NameScope | None:
