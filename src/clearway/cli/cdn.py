@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearway.cli import ask, cdn_sources, progress, show
+from clearway.cli import ask, cdn_sources, feed_tables, progress, show
 from clearway.cli.options import JsonOption, StateOption
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
@@ -27,6 +28,7 @@ Accept = Annotated[
     typer.Option("--accept", metavar="RULE", help="Take it though that rule (such as G4) says no, this once."),
 ]
 MISSES_SHOWN_MAX = 50
+One = Callable[[str, progress.Report], dict[str, Any]]
 
 
 @app.command()
@@ -80,7 +82,7 @@ def add(
     if json:
         show.document(answer)
     else:
-        _tell("added", answer, str(directory.path))
+        _tell("added", answer, directory)
     return 0
 
 
@@ -92,14 +94,27 @@ def _add_all(directory: StateDirectory, vendors: list[str], every: str | None, j
     from clearway.store import shared_ranges
 
     held = {row["name"] for row in shared_ranges.rows(directory, now)}
-    wanted = [(name, VENDORS[vendor]) for vendor in vendors for name in VENDORS[vendor].urls if name not in held]
+    wanted = {name: vendor for vendor in vendors for name in VENDORS[vendor].urls if name not in held}
+    more = {"every": every} if every else {}
+    code = _each(
+        wanted,
+        lambda name, report: cdn_sources.add(directory, {"name": name, "vendor": wanted[name], **more}, report),
+        "added", directory, json,
+    )  # fmt: skip
+    for name in () if json else vendors:
+        if not VENDORS[name].urls:
+            print(f"{name}: {VENDORS[name].note}")
+    return code
+
+
+def _each(names: Iterable[str], one: One, verb: str, directory: StateDirectory, json: bool) -> int:
+    """Does it for each of them, and tells what came of it; the largest of the exit codes."""
     answers: list[dict[str, Any]] = []
     code = 0
-    for name, vendor in wanted:
-        body = {"name": name, "vendor": vendor.name, **({"every": every} if every else {})}
+    for name in names:
         try:
             with progress.shown(not json) as report:
-                answers.append(cdn_sources.add(directory, body, report))
+                answers.append(one(name, report))
         except ClearwayError as error:
             code = max(code, error.exit_code)
             answers.append({"name": name, **error.as_json()})
@@ -107,13 +122,9 @@ def _add_all(directory: StateDirectory, vendors: list[str], every: str | None, j
                 show.error(error, False)
         else:
             if not json:
-                _tell("added", answers[-1], str(directory.path))
+                _tell("unchanged" if answers[-1].get("unchanged") else verb, answers[-1], directory)
     if json:
         show.document({"sources": answers})
-    else:
-        for name in vendors:
-            if not VENDORS[name].urls:
-                print(f"{name}: {VENDORS[name].note}")
     return code
 
 
@@ -134,23 +145,11 @@ def update(
     from clearway.store import shared_ranges
 
     known = [row["name"] for row in shared_ranges.rows(directory, now) if not row["name"].startswith(PREFIX)]
-    answers: list[dict[str, Any]] = []
-    code = 0
-    for name in names or known:
-        try:
-            with progress.shown(not json) as report:
-                answers.append(cdn_sources.update(directory, name, accept, report))
-        except ClearwayError as error:
-            code = max(code, error.exit_code)
-            answers.append({"name": name, **error.as_json()})
-            if not json:
-                show.error(error, False)
-        else:
-            if not json:
-                _tell("unchanged" if answers[-1].get("unchanged") else "updated", answers[-1], str(directory.path))
-    if json:
-        show.document({"sources": answers})
-    return code
+    return _each(
+        names or known,
+        lambda name, report: cdn_sources.update(directory, name, accept, report),
+        "updated", directory, json,
+    )  # fmt: skip
 
 
 @app.command()
@@ -341,10 +340,10 @@ def _percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f} %"
 
 
-def _tell(verb: str, answer: dict[str, Any], path: str) -> None:
+def _tell(verb: str, answer: dict[str, Any], directory: StateDirectory) -> None:
     counts = answer.get("counts", {})
     words = [f"{show.count(counts[key])} {key}" for key in ("front-end", "single-tenant", "vendor") if counts.get(key)]
     print(" · ".join([f"{verb} {answer['name']}", *words, f"decision {answer['decision']}"]))
-    print("  in force" if answer["enforced"] else f"  stored in {path}; no gateway runs there")
+    feed_tables.tell_force(answer, directory)
     if counts.get("malformed"):
         print(f"  {show.count(counts['malformed'])} malformed lines, left out")
