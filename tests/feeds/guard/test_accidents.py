@@ -315,6 +315,9 @@ def test_one_line_that_would_have_blocked_everything(line: str, format: str, rul
         ("update.microsoft.com", "G10.system", False),
         ("www.download.windowsupdate.com", "G10.system", False),
         ("ocsp.digicert.com", "G10.system", False),
+        ("status.geotrust.com", "G10.system", False),
+        ("abcdef.dns.nextdns.io", "G10.resolver", True),
+        ("security.cloudflare-dns.com", "G10.resolver", True),
         ("captive.apple.com", "G10.system", False),
         ("0.pool.ntp.org", "G10.system", False),
         ("||microsoft.com^", "G10.system", False),  # covers updates
