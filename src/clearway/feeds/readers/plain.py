@@ -191,7 +191,7 @@ def hosts_line(line: str) -> Meaning:
 def hosts(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     """hosts(5): names behind an address that leads nowhere, each by itself."""
     before = [f"{address}{space}" for address in ("0.0.0.0", "127.0.0.1") for space in (" ", "\t")]
-    frames = [Frame(each, "", EXACT) for each in before]
+    frames = [Frame(each, "", EXACT, addresses=False) for each in before]
     shape = Shape(frames, ("#",), special_labels=("localdomain", "localdomain4", "localdomain6"), probe=hosts_line)
     return lines.read(text, shape, hosts_line, asked)
 
