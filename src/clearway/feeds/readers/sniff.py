@@ -152,20 +152,20 @@ def _sample(text: bytes) -> bytes:
     parts = [
         _lines(text[:half], is_start=True),
         _lines(text[len(text) // 2 : len(text) // 2 + half // 2]),
-        _lines(text[-half // 2 :]),
+        _lines(text[-half // 2 :], is_end=True),
     ]
     return b"\n".join(parts)
 
 
-def _lines(piece: bytes, is_start: bool = False) -> bytes:
+def _lines(piece: bytes, *, is_start: bool = False, is_end: bool = False) -> bytes:
     """Those that stand whole in a piece, SAMPLE_LINES at most."""
-    found = piece.splitlines()[0 if is_start else 1 : -1]
+    found = piece.splitlines()[0 if is_start else 1 : None if is_end else -1]
     return b"\n".join(found[:SAMPLE_LINES])
 
 
 def first_line(text: bytes) -> str:
     """The first line that is neither blank nor a comment, cut for an error."""
-    for line in text[:SAMPLE_BYTES].decode("utf-8", "replace").splitlines():
+    for line in text[:SAMPLE_BYTES].decode("utf-8", "replace").removeprefix("\ufeff").splitlines():
         if line.strip() and not line.lstrip().startswith(("#", ";", "!", "//")):
             return line.strip()[:80]
     return ""

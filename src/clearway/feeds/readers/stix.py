@@ -16,6 +16,7 @@ from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.stix_pattern import comparisons
 
 BENIGN = frozenset({"benign", "allowlist"})
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
@@ -26,13 +27,15 @@ def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
     if found is None:
         raise Unfit("feeds.E022", format="stix21")
     gatherer, places = Gatherer(asked), Places(text)
+    last = _last_versions(found)
     for item in found:
         if not isinstance(item, dict):
             gatherer.take(Item(places.line_of(""), str(item)[:200], Rule.FIELD))
         elif item.get("type") == "indicator":
             line = places.line_of(text_of(item.get("id")))
             categories = tuple(word for key in ("indicator_types", "labels") for word in texts(item.get(key)) if word)
-            for shown, meaning in _indicator(item, asked.now):
+            is_old = _time_of(item.get("modified")) < last.get(text_of(item.get("id")), NEVER)
+            for shown, meaning in _indicator(item, asked.now, is_old):
                 if isinstance(meaning, list):
                     meaning = [said._replace(categories=categories) for said in meaning]
                 gatherer.take(Item(line, shown, meaning))
@@ -50,16 +53,26 @@ def _objects(document: Any) -> list[Any] | None:
     return found if found and all("type" in item for item in found) else None
 
 
-def _indicator(item: dict[str, Any], now: datetime | None) -> Iterator[tuple[str, Meaning]]:
+def _last_versions(found: list[Any]) -> dict[str, datetime]:
+    """When the last version of each indicator was made, of which several may stand there: it takes the place of the
+    others (STIX 2.1, 3.6)."""
+    last: dict[str, datetime] = {}
+    for item in found:
+        if isinstance(item, dict) and item.get("type") == "indicator" and (id := text_of(item.get("id"))):
+            last[id] = max(last.get(id, NEVER), _time_of(item.get("modified")))
+    return last
+
+
+def _indicator(item: dict[str, Any], now: datetime | None, is_old: bool) -> Iterator[tuple[str, Meaning]]:
     pattern = text_of(item.get("pattern"))
     said = {word.lower() for word in texts(item.get("indicator_types")) + texts(item.get("labels"))}
-    if item.get("revoked") is True:
+    if item.get("revoked") is True or is_old:
         yield pattern, Rule.WITHDRAWN
     elif item.get("pattern_type", "stix") != "stix":
         yield pattern, Rule.LANGUAGE
     elif said & BENIGN:
         yield pattern, Rule.BENIGN
-    elif now and _is_past(item.get("valid_until"), now):
+    elif now and NEVER < _time_of(item.get("valid_until")) <= now:
         yield pattern, Rule.EXPIRED
     elif not pattern:
         yield pattern, Rule.FIELD
@@ -68,9 +81,10 @@ def _indicator(item: dict[str, Any], now: datetime | None) -> Iterator[tuple[str
         yield from [(pattern, found)] if isinstance(found, Rule) else found
 
 
-def _is_past(text: Any, now: datetime) -> bool:
+def _time_of(text: Any) -> datetime:
+    """NEVER, where it is none."""
     try:
-        until = datetime.fromisoformat(text_of(text))
+        time = datetime.fromisoformat(text_of(text))
     except ValueError:
-        return False
-    return (until if until.tzinfo else until.replace(tzinfo=UTC)) <= now
+        return NEVER
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -168,7 +168,8 @@ READERS: dict[str, Reader] = {
     ),
     "stix21": Reader(
         stix.stix, '{"type": "bundle", "objects": […]} with indicators', "the value alone", "OASIS STIX 2.0 and 2.1",
-        "AND, NOT, FOLLOWEDBY, qualifiers, LIKE, MATCHES; URLs and hashes; other pattern languages", "json",
+        "AND, NOT, FOLLOWEDBY, qualifiers, LIKE, MATCHES; URLs and hashes; other pattern languages; older "
+        "versions of an indicator", "json",
     ),
     "misp-event": Reader(
         misp.event, '{"Event": {"Attribute": […]}} or {"response": […]}', "the value alone, whichever port",

@@ -183,7 +183,7 @@ def _table(columns: Columns, scope: NameScope = EXACT) -> Read:
 
 
 NAME_COLUMNS = ("domain", "domain_name", "hostname", "host", "fqdn")
-ADDRESS_COLUMNS = ("dst_ip", "dstip", "ip", "ip_address", "ipaddress", "address")
+ADDRESS_COLUMNS = ("dst_ip", "dstip", "ip", "ip_address", "ipaddress", "ipaddr", "address")
 ANY_COLUMN = (
     *NAME_COLUMNS, *ADDRESS_COLUMNS, "src_ip", "source_ip", "ipv4", "cidr", "ip_range", "network", "prefix", "netblock",
     "ip_prefix", "subnet",
