@@ -37,6 +37,8 @@ def _rule_line(line: str) -> Meaning:
         return Rule.COSMETIC
     if _HOSTS_LINE.match(text):
         return hosts_line(text)
+    if text[:1].isalnum():
+        text = re.split(r"\s#", text, maxsplit=1)[0]  # AdGuard's names of a line each may have a note
     rule = text.removeprefix("@@")
     if rule.startswith("/"):
         return Rule.EXPRESSION if rule.rstrip("$").count("/") > 1 else Rule.PATTERN
@@ -60,6 +62,8 @@ def _of_pattern(pattern: str, exception: bool) -> Meaning:
     host = host.removesuffix("|" if anchored else "^|").removesuffix("^")
     if host.strip("*.^:/") == "":
         return Rule.EVERYTHING if host or anchored else Rule.NOT_A_LINE
+    if not anchored and host.startswith(".") and pattern.endswith("^"):
+        host = f"*{host}"  # whatever name ends in it
     starred = host.startswith("*.")
     host = host.removeprefix("*.")
     if anchored and host.startswith("[") and host.endswith("]"):
@@ -71,8 +75,9 @@ def _of_pattern(pattern: str, exception: bool) -> Meaning:
     if host.endswith(".") or host.startswith("."):
         return Rule.PATTERN
     if not anchored and not pattern.endswith("^") and not starred:
-        # A bare word is a piece of a URL to browsers and a name to resolvers
-        return [Said(host, NameScope.EXACT, exception)] if "." in host else Rule.NOT_A_LINE
+        # A bare word is a piece of a URL to browsers, and to resolvers a name; but a piece of names where it spares
+        scope = NameScope.SUBTREE if exception else NameScope.EXACT
+        return [Said(host, scope, exception)] if "." in host else Rule.NOT_A_LINE
     if "." not in host:
         return Rule.SUFFIX
     return [Said(host, NameScope.BELOW if starred else NameScope.SUBTREE, exception)]
