@@ -66,6 +66,8 @@ _SURE: tuple[tuple[str, bytes], ...] = (
 """Formats of lines that a single one gives away."""
 
 
+_LOOSE = frozenset({"maltrail", "dnscrypt-names", "ubo-hosts-or-url"})
+"""Formats that read the lists of others, and some lines more: those have to be more than a slip or two."""
 _NAMED = re.compile(
     rb"^(\d+\.\d+\.\d+\.\d+)[ \t]+(?:[\w-]+\.)+[a-z][\w-]*[ \t]*(?:#.*)?\r?$", re.MULTILINE | re.IGNORECASE
 )
@@ -109,7 +111,11 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
             scores[word] = _score(content, word, sample)
         if word == next(iter(readers)) and not len(content.rejects) and content.entry_lines:
             break  # the first of the table makes all of it: no other makes more
-    found = max(scores, key=lambda word: scores[word], default=None)
+    margin = 1.5 + 0.02 * sample.count(b"\n")
+    found = None
+    for word in scores:
+        if found is None or scores[word] > scores[found] + (margin if word in _LOOSE else 0):
+            found = word
     given_away = max((word for word in sure if word in scores), key=lambda word: scores[word], default=None)
     if found and given_away and scores[given_away] * 2 >= scores[found]:
         found = given_away
