@@ -81,7 +81,9 @@ def warm(state: StateDirectory) -> dict[str, Any]:
     from clearway.store import judge, lists, shared_ranges
 
     judge.warm(state, datetime.now(UTC))
-    shared_ranges.record(state, shared_ranges.in_force(state))
+    ranges = shared_ranges.in_force(state)
+    ranges.shared.guarded.prefixes()
+    shared_ranges.record(state, ranges)
     return {"modules": [snapshot.__name__, lists.__name__]}
 
 

@@ -42,12 +42,13 @@ def of_prefixes(prefixes: Iterable[Prefix]) -> tuple[U64, U64]:
 def covering(v4: U64, v6: U64, prefix: Prefix, lengths: Iterable[int] = ()) -> list[Prefix]:
     """Entries that cover `prefix`, itself included, longest first. `lengths`: those that occur, when known."""
     asked = sorted({n for n in (lengths or range(prefix.length + 1)) if n <= prefix.length}, reverse=True)
-    candidates = [Prefix.cut(prefix.version, prefix.address, length) for length in asked]
     if prefix.version == 6:
+        candidates = [Prefix.cut(6, prefix.address, length) for length in asked]
         return [c for c in candidates if _row(v6, _position(v6, _key(c))) == _key(c)]
-    keys = np.array([c.address << 8 | c.length for c in candidates], dtype=np.uint64)
+    keys = np.array([prefix.address >> (32 - n) << (40 - n) | n for n in asked], dtype=np.uint64)
     positions = np.searchsorted(v4, keys)
-    return [c for c, at, key in zip(candidates, positions, keys, strict=True) if at < len(v4) and v4[at] == key]
+    found = [key for key, at in zip(keys.tolist(), positions.tolist(), strict=True) if at < len(v4) and v4[at] == key]
+    return [Prefix(4, key >> 8, key & 0xFF) for key in found]
 
 
 def within(v4: U64, v6: U64, prefix: Prefix, limit: int) -> list[Prefix]:
