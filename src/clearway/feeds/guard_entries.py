@@ -228,22 +228,28 @@ def _hit_of(rule: GuardRule, prefix: Prefix, protected: Protected, shared: Share
 
 
 def _hold_names(held: Held, names: StoredNames, protected: Protected) -> StoredNames:
-    kept: dict[NameScope, Blob] = {}
-    for scope, blob in names.blobs().items():
-        refused: dict[bytes, tuple[GuardRule, str]] = {}
-        count = 0
-        for chunk in chunks_of(blob):
-            count += chunk.count(b"\n")
-            refused.update(_refused(chunk, scope, protected))
-        held.judged += count
+    kept = {scope: _hold_scope(held, blob, scope, protected) for scope, blob in names.blobs().items()}
+    return StoredNames(kept[NameScope.EXACT], kept[NameScope.BELOW], kept[NameScope.SUBTREE])
+
+
+def _hold_scope(held: Held, blob: Blob, scope: NameScope, protected: Protected) -> Blob:
+    """A list may hold millions of protected names: no more than a chunk of them is ever kept."""
+    kept: list[Blob] = []
+    at = 0
+    was = held.protected
+    for chunk in chunks_of(blob):
+        refused = _refused(chunk, scope, protected)
+        held.judged += chunk.count(b"\n")
         held.protected += len(refused)
-        kept[scope] = without(blob, refused) if refused else blob
+        part = blob[at : at + len(chunk)]
+        kept.append(without(part, refused) if refused else part)
+        at += len(chunk)
         for name, (rule, hit) in refused.items():
             held.counts[rule.id] = held.counts.get(rule.id, 0) + 1
             if held.counts[rule.id] <= SAMPLES_MAX:
                 told = name.decode("ascii")
                 held.samples.append(HeldBack(None, "name", told, scope.name.lower(), rule.id, hit))
-    return StoredNames(kept[NameScope.EXACT], kept[NameScope.BELOW], kept[NameScope.SUBTREE])
+    return np.concatenate(kept) if held.protected > was else blob
 
 
 def _refused(chunk: bytes, scope: NameScope, protected: Protected) -> dict[bytes, tuple[GuardRule, str]]:

@@ -26,6 +26,9 @@ from clearway.policy.shared import NOWHERE, Ranges
 
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
 
+ABOVE_KEPT_MAX = 10_000
+"""Names of which is kept what is protected above them."""
+
 FOLDER = Path(__file__).parent / "bundled" / "protected"
 OPEN_RESOLVERS = "open-resolver.txt.gz"
 
@@ -120,6 +123,7 @@ class Protected:
     def touched_by(self, entry: NameEntry) -> tuple[GuardRule, str] | None:
         """The first case that an entry of a list touches, and what it hits there; None: it is free."""
         found = [(row.case, shown(row.value)) for row in self._rows_at(entry) if _meet(entry, row.value)]
+        found += self._touched_above(entry.name.partition(".")[2])
         suffix = self._suffix_touched(entry)
         if suffix is not None:
             found.append((GuardRule.SUFFIX, suffix))
@@ -130,12 +134,27 @@ class Protected:
         return min(found, key=lambda each: PROTECTED_CASES.index(each[0]), default=None)
 
     def _rows_at(self, entry: NameEntry) -> list[Row]:
-        found = [row for suffix in suffixes(entry.name) for row in self.names.get(suffix, ())]
+        found = self.names.get(entry.name, [])
         above = self.names_above.get(entry.name) if entry.scope != EXACT else None
         return [*found, above] if above else found
 
+    def _touched_above(self, name: str) -> list[tuple[GuardRule, str]]:
+        """What everything below a name touches. A list may hold millions of names below one."""
+        found = self._above.get(name)
+        if found is None:
+            if len(self._above) == ABOVE_KEPT_MAX:
+                self._above.clear()
+            rows = [row for suffix in suffixes(name) for row in self.names.get(suffix, ())]
+            found = [(row.case, shown(row.value)) for row in rows if _reaches_below(row.value)]
+            self._above[name] = found
+        return found
+
+    @cached_property
+    def _above(self) -> dict[str, list[tuple[GuardRule, str]]]:
+        return {}
+
     def _suffix_touched(self, entry: NameEntry) -> str | None:
-        if self._is_freed(entry.name):
+        if entry.name in self._freed:
             return None
         if "." not in entry.name:
             return entry.name
@@ -144,8 +163,9 @@ class Protected:
             return None if is_free else entry.name
         return suffixes_above().get(entry.name) if entry.scope != EXACT else None
 
-    def _is_freed(self, name: str) -> bool:
-        return any(isinstance(each.value, NameEntry) and each.value.name == name for each in self.removals)
+    @cached_property
+    def _freed(self) -> frozenset[str]:
+        return frozenset(each.value.name for each in self.removals if isinstance(each.value, NameEntry))
 
     def wanted(self, wide: bool) -> Wanted:
         """Names at which an entry may touch something: of the scope exact, or (`wide`) of the two others."""

@@ -131,6 +131,18 @@ def test_the_scan_finds_all_that_taking_apart_would_find(stock: list[str], at: l
     assert {name.encode() for name in wanted} <= found <= {name.encode() for name in stock}
 
 
+def test_a_list_is_looked_at_piece_by_piece_and_nothing_is_lost_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile list is millions of protected names: no more than a piece of them is kept at a time."""
+    data = text(*(f"h{n}.windowsupdate.com" for n in range(40)), *(f"a{n}.evil.top" for n in range(300)), "co.uk")
+    whole = judged(data, settings=numbers(protected_percent=100))
+    monkeypatch.setattr(name_scan, "CHUNK_BYTES", 300)
+    pieces = judged(data, settings=numbers(protected_percent=100))
+    assert pieces.document() == whole.document()
+    assert (whole.entries, whole.rejected) == (300, {"G10.system": 40, "G10.suffix": 1})
+    assert sets_of(pieces.kept) == sets_of(whole.kept)
+    assert pieces.kept.names.blobs()[NameScope.EXACT].tobytes() == whole.kept.names.blobs()[NameScope.EXACT].tobytes()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, (1 << 32) - 1), st.integers(8, 32)), max_size=40))
 def test_addresses_are_counted_once(pairs: list[tuple[int, int]]) -> None:
