@@ -239,9 +239,9 @@ def test_what_a_list_has_earned_outlives_a_kill_and_an_end_and_goes_with_the_lis
     stored = next(row["hits"] for row in document["lists"] if row["feed"] == "earns")
     assert (document["hits_live"], stored >= 1) == (False, True), "told without a gateway, as it was stored"
     assert [each["entry"] for each in document["top"]] == [OUTSIDE_ADDRESS]
+    assert running.pings(), "the programs count on"
     running.start()
-    assert running.pings()
-    until(lambda: lists.earned() >= stored + 2, 5, "it does not go on from what was stored")
+    until(lambda: lists.earned() >= stored + 2, 5, "it does not go on from what was stored, and with what fell since")
     running.ask("DELETE", "/v1/feeds/earns")
     running.ask("POST", "/v1/feeds", {"name": "earns", "observe": True, **source})
     assert lists.earned() == 0, "another list of the same name"

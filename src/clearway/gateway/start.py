@@ -199,6 +199,7 @@ def _load(
     enforcer.take(loaded)
     # Before the base: larger tables would begin with the overlay that is remembered, and none is yet
     enforcer.replace_all(wanted.overlay(), wanted.grants())
+    enforcer.epochs[enforcer.tables.epoch] = snapshot  # so what fell while nobody read is told of by its list
     enforcer.publish(snapshot)
     enforcer.names.replace_single(wanted.names())
     enforcer.set_bypass(wanted.bypass_until())
