@@ -25,7 +25,7 @@ and Technitium leave the rule out, and so does this."""
 _COSMETIC = re.compile(r"#[@?$%]{0,2}#|\$\$")
 _HOST = re.compile(r"[^/^|*?:\s=&,~<>]+")
 _HOSTS_LINE = re.compile(r"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s")
-_AGENT = re.compile(r"\[(?!\$)[^\[\]|^$]*\]")
+_AGENT = re.compile(r"\[[^\[\]|^$:]+\]")
 """The first line of some lists: for which blocker they are."""
 
 
