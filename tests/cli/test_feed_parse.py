@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from calling import Call
 
 from clearway.cli import app
 from clearway.feeds.readers.table import READERS
@@ -102,3 +103,9 @@ def test_categories_are_counted_for_who_writes_a_table(tmp_path: Path, capsys: p
     ]
     assert app.call(["feed", "parse", str(path), "--categories"]) == 0
     assert capsys.readouterr().out == "2\tPhishing\n1\tScam\n"
+
+
+@pytest.mark.parametrize("name", ["none", "."])
+def test_where_there_is_no_list_that_is_misuse(cli: Call, tmp_path: Path, name: str) -> None:
+    told = cli("feed", "parse", tmp_path / name, "--json")
+    assert (told.code, told.json["error"]["id"]) == (2, "feeds.E028")

@@ -24,7 +24,6 @@ from clearway.errors import ANSWER_IS_NO, MISUSE, ClearwayError
 
 if TYPE_CHECKING:
     from clearway.feeds.feed_settings import FeedSettings
-    from clearway.feeds.fetch import Fetched
     from clearway.feeds.guard import Context, HeldBack, Judgement
     from clearway.feeds.protected import Row
 
@@ -170,7 +169,7 @@ def _judge(
         context = replace(context, last_good=_last_good(last_good, format, context, now))
     try:
         with progress.shown(not quiet) as report:
-            fetched = _fetched(file, context.settings, report)
+            fetched = feed_options.fetched(file, context.settings, report)
     except ClearwayError as error:
         return guard.failed(error, format=format, context=context), file
     context = replace(
@@ -178,20 +177,6 @@ def _judge(
     )
     word = format or fetched.format
     return guard.check(fetched.data, format=word, origin=fetched.origin, context=context, now=now), fetched.origin
-
-
-def _fetched(file: str, settings: FeedSettings, report: progress.Report) -> Fetched:
-    from clearway.feeds.fetch import fetch
-
-    try:
-        asked = feed_options.asked_of_source(settings)
-        return fetch(file, **asked, progress=lambda done, total: report("fetch", done, total))
-    except ClearwayError as error:
-        if error.id != "feeds.E013":
-            raise
-        why = error.message.rpartition("cannot be read: ")[2]
-        detail = "it is a folder" if Path(file).expanduser().is_dir() else why
-        raise ClearwayError.of("feeds.E028", path=file, detail=detail) from None
 
 
 def _last_good(file: str, format: str | None, context: Context, now: datetime) -> Any:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clearway.cli.progress import Report
 from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
     from clearway.feeds.feed_settings import FeedSettings
+    from clearway.feeds.fetch import Fetched
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")]
 NoteOption = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads the history.")]
@@ -87,10 +89,24 @@ def checked(said: dict[str, Any], command: str) -> FeedSettings:
     return parse(FeedCheckRequest, {"settings": said}, command).settings
 
 
-def asked_of_source(settings: FeedSettings) -> dict[str, Any]:
-    """What of them is for fetch.fetch."""
-    key_file = Path(settings.key_file) if settings.key_file else None
-    return {"sha256": settings.sha256, "proxy": settings.proxy, "key_file": key_file}
+def fetched(source: str, settings: FeedSettings, report: Report = lambda step, done, total: None) -> Fetched:
+    """A list that is looked at and not taken. Raises what fetch.fetch does; E028 in place of E013."""
+    from clearway.feeds.fetch import fetch
+
+    try:
+        return fetch(
+            source,
+            sha256=settings.sha256,
+            proxy=settings.proxy,
+            key_file=Path(settings.key_file) if settings.key_file else None,
+            progress=lambda done, total: report("fetch", done, total),
+        )
+    except ClearwayError as error:
+        if error.id != "feeds.E013":
+            raise
+        why = error.message.rpartition("cannot be read: ")[2]
+        detail = "it is a folder" if Path(source).expanduser().is_dir() else why
+        raise ClearwayError.of("feeds.E028", path=source, detail=detail) from None
 
 
 def add_body(

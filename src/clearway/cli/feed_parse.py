@@ -51,11 +51,10 @@ def parse(
 
     Example: clearway feed parse zone.db --format rpz --rejects
     """
-    from clearway.feeds.fetch import fetch
     from clearway.feeds.readers import table
 
     settings = feed_options.checked(feed_options.settings(None, None, pin, proxy, key_file), "feed parse")
-    fetched = fetch(file, **feed_options.asked_of_source(settings))
+    fetched = feed_options.fetched(file, settings)
     found = table.read(fetched.data, format or fetched.format, origin=fetched.origin)
     if categories:
         lines = _categories(found.content, json)
