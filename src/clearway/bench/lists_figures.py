@@ -198,7 +198,7 @@ def _memory(stand: ListsStand, name: str, measured: Measured, bounds: dict[Loade
     series.insert(1, _together(MORE, "more_mb", loads[0]))
     parts = ", ".join(f"{one.kind} {one.detail('loader_mb'):.0f} + {one.detail('kernel_mb'):.0f} MB" for one in loads)
     notes = (
-        f"processes, each at its own peak, and kernel: {parts}",
+        f"processes, each at its own peak without the maps that it looks into, and kernel: {parts}",
         f"{MORE}: without the {loads[0].detail('empty_mb'):.0f} MB that its processes and maps take with no list",
         *told,
     )

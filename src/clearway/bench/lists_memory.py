@@ -96,6 +96,20 @@ def map_bytes(pids: Iterable[int]) -> int:
     return sum(maps.values())
 
 
+def mapped_map_bytes(pids: Iterable[int]) -> int:
+    """What of the resident memory of these processes is BPF maps that they look into: it is in `map_bytes` already."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            is_map = False
+            for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+                if line.startswith("Rss:") and is_map:
+                    total += int(line.split()[1]) * 1024
+                elif "-" in line.partition(" ")[0]:
+                    is_map = line.endswith("anon_inode:bpf-map")
+    return total
+
+
 def kernel_bytes() -> int:
     """What the kernel has given out to itself and will not give up by itself, on the whole machine: to be compared with
     an earlier answer."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from clearway.bench import lists, lists_feeds
 from clearway.bench.lists_feeds import FeedFile, Kind, Many
 from clearway.bench.lists_gateway import ListsGateway, Loaded, gateway
-from clearway.bench.lists_memory import map_bytes, resident_bytes
+from clearway.bench.lists_memory import map_bytes, mapped_map_bytes, resident_bytes
 from clearway.bench.lists_plan import ListsPlan
 from clearway.bench.machine import Cpus
 from clearway.bench.measurement import Measurement, Series
@@ -133,12 +133,14 @@ class ListsStand(Stand):
         path.chmod(0o644)
         with self.gateway() as made:
             family = made.family()
-            empty = sum(resident_bytes(pid)[0] for pid in family) + map_bytes(family)
+            resident = sum(resident_bytes(pid)[0] for pid in family)
+            empty = resident - mapped_map_bytes(family) + map_bytes(family)
             made.add("first", self._first(), "domains")  # a gateway that runs has taken lists in before
             began = time.monotonic()
             made.add("one", path, format)
             took = time.monotonic() - began
-            own, kernel = made.resident_peak_bytes(), map_bytes(made.family())
+            family = made.family()
+            own, kernel = made.resident_peak_bytes() - mapped_map_bytes(family), map_bytes(family)
         details = {
             "loader_mb": own / 1e6,
             "kernel_mb": kernel / 1e6,
