@@ -21,7 +21,7 @@ from list_lines_of import lines_of
 from clearway.feeds.readers import lines
 from clearway.feeds.readers.table import read
 
-ZONES = 2_000 if os.environ.get("CLEARWAY_TESTS") == "all" else 150
+ZONES = 2_000 if os.environ.get("CLEARWAY_TESTS") == "all" else 100
 APEX = "rpz.example"
 TARGETS = [".", ".", ".", "*.", "rpz-drop.", "rpz-passthru.", "rpz-tcp-only.", "garden.test.", "garden", "rpz-passthru"]
 OTHERS = [
