@@ -625,6 +625,12 @@ def test_quic_of_another_version_passes_unread(between: Between) -> None:
     assert [packet.payload for packet in outcome.arrived] == [unknown]
 
 
+def test_an_initial_to_the_port_of_dns_passes_unread(between: Between) -> None:
+    datagram = initials(BAD, 1)[0]
+    outcome = play(between, lambda flow: flow.datagram(datagram), port=53)
+    assert [packet.payload for packet in outcome.arrived] == [datagram]
+
+
 def test_a_forged_initial_ends_the_flow_of_another(between: Between) -> None:
     """Whoever sends it: a datagram proves no sender."""
     clean, forged = initials(GOOD, 1, connection=b"honest!!")[0], initials(BAD, 1)[0]
