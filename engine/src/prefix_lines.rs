@@ -251,7 +251,9 @@ fn read_block(first: &[u8], last: &[u8], length: &[u8]) -> Line {
 fn next_column<'a>(behind: &'a [u8], column_ends: &[bool; 256]) -> &'a [u8] {
     let behind = behind.trim_ascii_start();
     let end = behind.iter().position(|byte| column_ends[usize::from(*byte)]).unwrap_or(behind.len());
-    behind.get(..end).unwrap_or_default()
+    let column = behind.get(..end).unwrap_or_default();
+    let comment = column.windows(2).position(|pair| pair == b"//").unwrap_or(column.len());
+    column.get(..comment).unwrap_or_default()
 }
 
 fn read_range(first: &[u8], last: &[u8]) -> Line {
@@ -444,6 +446,8 @@ mod tests {
             "1.2.3.4 5.6.7.8",
             "1.2.3.4\t2001:db8::1",
             "1.2.3.4 5.6.7.0/24 # both",
+            "1.2.3.4 5.6.7.8// both",
+            "1.2.3.9 - 1.2.3.4//note",
             "1.2.3.4 5.6.7.8-5.6.7.9",
             "1.2.3.0 255.255.255.0",
             "1.2.3.0 1.2.3.255 25",

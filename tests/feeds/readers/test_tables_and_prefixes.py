@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import ipaddress
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 from list_lines_of import lines_of
 
+from clearway import _engine
+from clearway.feeds.readers import lines, plain
 from clearway.feeds.readers.table import read
 
 CELL = st.text(st.sampled_from("abc \"',;|\t-.0"), max_size=12)
@@ -80,3 +83,17 @@ def test_a_range_is_what_ipaddress_summarizes(first: ipaddress.IPv4Address, span
     found = lines_of(read(form.format(first, last).encode() + b"\n", "ip-plain").content)
     wanted = ipaddress.summarize_address_range(first, last)
     assert {ipaddress.ip_network(line.split()[1]) for line in found} == set(wanted)
+
+
+ADDRESSES = ["192.0.2.0", "192.0.2.255", "192.0.2.7", "2001:db8::1", "2001:db8::7", "::ffff:192.0.2.9"]
+MARKS = ["/24", "24", "25", "/33", "-", "-", ",", "#", ";", "//", "/", "x", "7", "012", "%eth0", "[", "]", "!", "."]
+PIECES = st.sampled_from([*ADDRESSES, *MARKS, " ", " ", " ", "\t"])
+
+
+@given(said=st.lists(st.lists(PIECES, max_size=9).map("".join), min_size=1, max_size=20))
+def test_the_engine_and_the_reader_of_one_line_agree(said: list[str]) -> None:
+    text = "\n".join(said).encode() + b"\n"
+    fast = lines_of(plain.addresses(text))
+    nothing = _engine.parse_list(text, [], [], [])
+    with mock.patch.object(lines, "_usual_of", return_value=nothing):
+        assert lines_of(plain.addresses(text)) == fast

@@ -144,7 +144,7 @@ def _address_line(line: str) -> Meaning:
     return [Said(column)]
 
 
-_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?!\d+\s*$)[\w*:.[]", re.MULTILINE)
+_HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?![\d./-]+\s*$)[\w*:.[]", re.MULTILINE)
 _LOOK_BYTES = 64 << 10
 
 
