@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from clearway.policy.arrays import U64
+from clearway.policy.arrays import U64, merged4
 from clearway.policy.compile import CELL_BITMAP, CELLS, U32, CompiledBase, ListEntries
 
 Compile = Callable[[Sequence[ListEntries]], CompiledBase]
@@ -103,7 +103,7 @@ def _has_mapped(v6: U64) -> bool:
 
 def _distinct(lists: Sequence[ListEntries]) -> U64:
     keys = lists[0].v4 if len(lists) == 1 else np.concatenate([_NO_V4, *(each.v4 for each in lists)])
-    return keys if (keys[1:] > keys[:-1]).all() else np.unique(keys)
+    return keys if (keys[1:] > keys[:-1]).all() else merged4([keys])
 
 
 def _distinct_v6(lists: Sequence[ListEntries]) -> U64:

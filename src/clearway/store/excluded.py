@@ -185,7 +185,7 @@ def spared(excluded: Sequence[Excluded], lists: Sequence[StoredEntries]) -> Spar
             for found in _names_below(stored.path, entry):
                 lines[found.scope].add(found.name)
     names = StoredNames(**{word(scope): _blob(found) for scope, found in lines.items()})
-    return Spared(np.unique(np.concatenate(four)), np.unique(np.concatenate(six), axis=0), names)
+    return Spared(arrays.merged4(four), np.unique(np.concatenate(six), axis=0), names)
 
 
 def _within(stored: StoredEntries, prefix: Prefix) -> U64:

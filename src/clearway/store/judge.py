@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.feeds import files, guard
@@ -18,7 +16,8 @@ from clearway.feeds.feed_settings import FeedSettings
 from clearway.feeds.fetch import Fetched
 from clearway.feeds.guard_entries import addresses_of
 from clearway.feeds.judgement import QUARANTINE, Judgement
-from clearway.feeds.readers.content import NO_V4, Entries
+from clearway.feeds.readers.content import Entries
+from clearway.policy.arrays import merged4
 from clearway.policy.entries import StoredEntries
 from clearway.policy.model import Prefix
 from clearway.store import protect, shared_ranges, subscribe, wanted
@@ -159,6 +158,4 @@ def _other_share(state: StateDirectory, name: str | None, now: datetime) -> int:
     for content, _ in rows:
         with contextlib.suppress(ClearwayError):
             held.append(files.open(state.feeds, content, verify=False).v4)
-    together = np.concatenate(held) if held else NO_V4
-    together.sort()
-    return addresses_of(together)
+    return addresses_of(merged4(held))

@@ -21,6 +21,7 @@ from clearway.feeds.readers.content import Entries
 from clearway.feeds.shared_bundle import PREFIX
 from clearway.feeds.shared_reader import claimed, too_much
 from clearway.feeds.shared_vendors import Vendor, vendor_of
+from clearway.policy.arrays import merged4
 from clearway.policy.entries import open_entries
 from clearway.policy.model import duration
 from clearway.policy.names import StoredNames
@@ -260,7 +261,7 @@ def _entries_of(state: StateDirectory, last: SharedVersionRow) -> guard.HasEntri
         parts = [open_entries(state.feeds / content) for content in last.contents.values()]
     except ClearwayError:
         return None
-    v4 = np.unique(np.concatenate([each.v4 for each in parts]))
+    v4 = merged4([each.v4 for each in parts])
     return Entries(v4, np.unique(np.concatenate([each.v6 for each in parts]), axis=0), StoredNames())
 
 

@@ -20,7 +20,7 @@ from clearway._engine import ListLines, NameScope
 from clearway.feeds.readers import values
 from clearway.feeds.readers.rules import NUMBERS, RULES, UNSUPPORTED, Rule
 from clearway.feeds.readers.values import Address
-from clearway.policy.arrays import U64
+from clearway.policy.arrays import U64, merged4
 from clearway.policy.names import StoredNames
 
 REJECT_CHARACTERS_MAX = 200
@@ -238,7 +238,7 @@ def _distinct(parts: list[U64], nothing: U64) -> U64:
     """All parts as one, sorted; a single one is already."""
     if len(parts) < 2:
         return parts[0] if parts else nothing
-    return np.unique(np.concatenate(parts), axis=0)
+    return merged4(parts) if nothing.ndim == 1 else np.unique(np.concatenate(parts), axis=0)
 
 
 def entries_of(lines: ListLines) -> Entries:

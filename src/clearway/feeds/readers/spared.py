@@ -15,7 +15,7 @@ from clearway import _engine
 from clearway._engine import NameScope
 from clearway.feeds.name_scan import Wanted, chunks_of, without
 from clearway.feeds.readers.content import Content, Entries
-from clearway.policy.arrays import U64
+from clearway.policy.arrays import U64, merged4
 from clearway.policy.model import BITS
 from clearway.policy.names import Blob, StoredNames
 from clearway.policy.shared import Ranges
@@ -37,7 +37,7 @@ def without_excepted(content: Content) -> tuple[Entries, int]:
     names, spared = _names_without(blocked.names, excepted.names)
     before, after = (sum(each.counts().values()) for each in (blocked.names, names))
     kept = Entries(
-        blocked.v4 if v4 is None else np.unique(np.concatenate([blocked.v4[~near4], np.array(v4, dtype=np.uint64)])),
+        blocked.v4 if v4 is None else merged4([blocked.v4[~near4], np.array(v4, dtype=np.uint64)]),
         blocked.v6 if v6 is None else np.unique(np.concatenate([blocked.v6[~near6], _rows6(v6)]), axis=0),
         names,
         spared,
