@@ -142,9 +142,11 @@ def _record(zone: _Zone, kind: str, data: list[str]) -> Meaning:
     if len(data) != 1:
         return Rule.NOT_A_LINE
     target = data[0].lower()
-    if target not in REFUSES and target != "rpz-passthru.":
+    # A name that leads to itself is how zones spared names before there was a word for it (draft-vixie-dns-rpz-04)
+    spares = target in ("rpz-passthru.", f"{inner}.")
+    if target not in REFUSES and not spares:
         return Rule.TRIGGER if target == "rpz-tcp-only." else Rule.REDIRECT
-    return _of_owner(inner, exception=target == "rpz-passthru.")
+    return _of_owner(inner, exception=spares)
 
 
 def _of_owner(owner: str, exception: bool) -> Meaning:
