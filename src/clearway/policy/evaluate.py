@@ -354,16 +354,18 @@ def base_rule(policy: Policy, address: Prefix, *, observe: bool = False) -> tupl
 
     None at a shared front end, whatever lists say; in a single-tenant cloud single hosts alone are heard.
     """
-    if policy.shared.front_ends.covers(address):
+    entries = [
+        (rules, held) for rules in policy.lists_by_class[observe] for held in rules.entries.covering(address)[:1]
+    ]
+    if not entries or policy.shared.front_ends.covers(address):  # what costs more is asked of few addresses
         return None
     in_cloud = policy.shared.single_tenant.covers(address)
     found: tuple[ListRules, Prefix] | None = None
-    for rules in policy.lists_by_class[observe]:
-        for prefix in rules.entries.covering(address)[:1]:
-            if in_cloud and not (prefix.is_host and (rules.cloud_hosts or rules.exception)):
-                continue
-            if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
-                found = rules, prefix
+    for rules, prefix in entries:
+        if in_cloud and not (prefix.is_host and (rules.cloud_hosts or rules.exception)):
+            continue
+        if found is None or (prefix.length, rules.exception) > (found[1].length, found[0].exception):
+            found = rules, prefix
     return found
 
 
