@@ -123,7 +123,7 @@ def _first_last(ranges: Ranges) -> list[Prefix]:
     rows = [(4, bound) for row in ranges.v4.tolist() for bound in row]
     rows += [(6, high << 64 | low) for a, b, c, d in ranges.v6.tolist() for high, low in ((a, b), (c, d))]
     return [
-        Prefix(version, at, 32 if version == 4 else 128)
+        Prefix.cut(version, at, 32 if version == 4 else 128)  # the last address of ::/80 is an IPv4-mapped one
         for version, bound in rows
         for at in (bound - 1, bound, bound + 1)
         if at in range(1 << (32 if version == 4 else 128))
