@@ -819,7 +819,7 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "inspect.E002": ErrorKind(
         "{path} was captured on a link layer that is not read, number {number}",
-        "Ethernet, raw IP, Linux cooked, loopback, PPP, PPPoE and Cisco HDLC captures are read.",
+        "Ethernet, raw IP, Linux cooked, netfilter's log, loopback, PPP, PPPoE and Cisco HDLC captures are read.",
         MISUSE,
     ),
     "inspect.E003": ErrorKind("{path} cannot be read: {detail}", "Name a capture file that you may read.", MISUSE),
