@@ -26,7 +26,15 @@ def _why_not_namespaces() -> str:
     return f"rights: needs root, and {', '.join(sorted(missing))} of it" if missing else ""
 
 
+ROOMS_OF_WIRES = ("gateway", "wire")
+"""Rooms whose tests run daemons, or traffic whose loss and order they watch."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # One after another where several processes test (make test): two of these at once would measure each other.
+        if item.get_closest_marker("namespaces") or item.path.parent.name in ROOMS_OF_WIRES:
+            item.add_marker(pytest.mark.xdist_group("wires"))
     for mark, why_not in (("kernel", _why_not_kernel), ("namespaces", _why_not_namespaces)):
         marked = [item for item in items if item.get_closest_marker(mark)]
         why = why_not() if marked else ""
