@@ -54,7 +54,7 @@ demo: setup
 
 test: setup
 	cargo test --locked --release --quiet --no-default-features
-	$(ROOT) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST)
+	$(ROOT) $(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(PYTEST)
 
 fuzz: | packages toolchain
 	@engine/fuzz/run.sh $(FUZZ)

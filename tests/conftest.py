@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from clearway.gateway.kernel_probe import Level, judge, probe
 
@@ -26,15 +28,22 @@ def _why_not_namespaces() -> str:
     return f"rights: needs root, and {', '.join(sorted(missing))} of it" if missing else ""
 
 
-ROOMS_OF_WIRES = ("gateway", "wire")
-"""Rooms whose tests run daemons, or traffic whose loss and order they watch."""
+ROOMS_OF_WIRES = ("tests/bench/", "tests/gateway/", "tests/wire/")
+"""Rooms whose tests time things, or watch for loss and order: two of them at once would measure each other."""
+
+
+class OneWireAtATime(LoadScopeScheduling):  # type: ignore[misc]
+    """Where several processes test, one of them goes through the rooms of wires, and the others take what is left."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "wires" if nodeid.startswith(ROOMS_OF_WIRES) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return OneWireAtATime(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        # One after another where several processes test (make test): two of these at once would measure each other.
-        if item.get_closest_marker("namespaces") or item.path.parent.name in ROOMS_OF_WIRES:
-            item.add_marker(pytest.mark.xdist_group("wires"))
     for mark, why_not in (("kernel", _why_not_kernel), ("namespaces", _why_not_namespaces)):
         marked = [item for item in items if item.get_closest_marker(mark)]
         why = why_not() if marked else ""
