@@ -1,17 +1,19 @@
 """Drop events become lines that name outside hosts only, and counts by the rule that they fell to."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from clearway._engine import Direction, DropReason, Lane
-from clearway.gateway import kept_hits
+from clearway.gateway import durable, kept_hits
 from clearway.policy.model import Prefix, Reason
 from clearway.policy.snapshot import Holding
 from clearway.store.change import OverlayWanted
@@ -219,9 +221,29 @@ def test_what_was_counted_goes_on_from_the_file_and_without_one_that_can_be_read
     assert [each.name for each in tmp_path.iterdir()] == ["hits.json"]
     again.settle({"a": "2026-02-02", "b": "2026-01-01"})
     assert (list(again.by_list), again.top()) == (["b"], [])
-    for damaged in ("", "[]", '{"since": 1}', path.read_text().replace("[", "{", 1), "null"):
+    endless = path.read_text().replace("7", "1e999", 1)
+    deep = "[" * 100_000 + "]" * 100_000
+    for damaged in ("", "[]", '{"since": 1}', path.read_text().replace("[", "{", 1), "null", endless, deep):
         path.write_text(damaged)
         assert kept_hits.begin(path, NOON).by_list == {}
+
+
+def test_two_that_store_hits_at_once_write_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon's end, and its last look: both write the same file beside the old one."""
+    writing = Lock()
+    write = durable.write_json
+
+    def alone(path: Path, data: dict[str, Any], mode: int) -> None:
+        assert writing.acquire(blocking=False)
+        sleep(0.05)
+        write(path, data, mode)
+        writing.release()
+
+    monkeypatch.setattr(durable, "write_json", alone)
+    kept = kept_hits.KeptHits(tmp_path / "hits.json", hits.Hits(NOON), Lock(), dict)
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(kept.save) for _ in range(2)]:
+            done.result()
 
 
 def test_a_drop_by_a_list_whose_entries_are_gone_is_counted_and_not_attributed() -> None:

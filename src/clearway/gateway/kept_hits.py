@@ -26,7 +26,7 @@ def stored(path: Path) -> Hits | None:
     try:
         document = durable.read_json(path)
         return Hits.of_stored(document) if document is not None else None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         log.warning("%s cannot be read, and hits are counted anew: %r", path, error)
         return None
 
@@ -46,6 +46,7 @@ class KeptHits:
         self._path = path
         self._hits = hits
         self._turn = turn
+        self._writing = threading.Lock()
         self._added = added
         self._epoch = -1
         self._saved = 0
@@ -67,11 +68,12 @@ class KeptHits:
 
     def save(self) -> None:
         """Writes the file; where the disk is full, the old one stands, and it is tried again a minute later."""
-        self._saved_at = time.monotonic()
-        with self._turn:
-            changes, document = self._hits.changes, self._hits.as_stored()
-        try:
-            durable.write_json(self._path, document, MODE)
-            self._saved = changes
-        except OSError as error:
-            log.error("hits cannot be stored: %s", error)
+        with self._writing:  # at the end of the daemon its last look may be at it still, in the same file beside
+            self._saved_at = time.monotonic()
+            with self._turn:
+                changes, document = self._hits.changes, self._hits.as_stored()
+            try:
+                durable.write_json(self._path, document, MODE)
+                self._saved = changes
+            except OSError as error:
+                log.error("hits cannot be stored: %s", error)

@@ -122,7 +122,8 @@ class Hits:
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any]) -> "Hits":
-        """What `as_stored` gave. KeyError, TypeError, ValueError or AttributeError where it is anything else."""
+        """What `as_stored` gave. KeyError, TypeError, ValueError, AttributeError or OverflowError where it is anything
+        else."""
         hits = cls(datetime.fromisoformat(stored["since"]))
         hits.unattributed = int(stored["unattributed"])
         hits._added = {str(name): str(at) for name, at in stored["added"].items()}
