@@ -202,6 +202,19 @@ def test_history_folds_the_renewals_of_a_list_into_one_line(cli: Call, tmp_path:
     assert cli("history", "--limit", "4").out.count("renewed 3 times") == 1, "counted to its end"
 
 
+def test_renewals_of_a_list_hide_no_decision_before_them(
+    cli: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clearway.store.history.FOLDED_MAX", 3)
+    (tmp_path / "one").write_text("45.9.4.1\n")
+    cli("feed", "add", "one", tmp_path / "one", "--reason", "malware")
+    for _ in range(5):
+        cli("feed", "update", "one")
+    told = cli("history").out
+    assert ("feed-add" in told, "older ones" in told) == (True, False)
+    assert "older ones" in cli("history", "--limit", "1").out
+
+
 def test_history_is_newest_first_and_says_when_there_is_more(cli: Call) -> None:
     for n in range(3):
         cli("grant", f"10.0.{n}.0/24", "--organisation", f"Org {n}", "--until", "1h")

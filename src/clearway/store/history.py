@@ -13,6 +13,7 @@ from clearway.store.database import told
 from clearway.store.models import Decision, Kind
 
 FOLDED_MAX = 10_000
+"""Decisions that are looked at to count the renewals of a list, where fewer would do for the lines that are wanted."""
 HELD = {Kind.FEED_VERSION.value: ("content", "parts"), Kind.CDN_VERSION.value: ("contents",)}
 """What the version held that was taken, in the detail of a decision."""
 STANDS_AS = {Kind.BLOCK: standing.BLOCK, Kind.EXCEPTION: standing.EXCEPTION, Kind.GRANT: standing.GRANT}
@@ -32,18 +33,20 @@ def decisions(
     """At most `limit` decisions, newest first; `target` is a prefix or name as text, or a list's name.
 
     `folded`: those by which somebody took the same version of a list again and again are one, the newest, with
-    `renewals`, how many more there were, and `renewed_since`. At most FOLDED_MAX decisions are looked at.
+    `renewals`, how many more there were, and `renewed_since`. Past FOLDED_MAX decisions it ends with `limit` of them.
     """
     rows = Decision.objects.order_by("-id")
     wanted = {"target": target, "kind": kind, "actor": actor, "at__gte": since}
     rows = rows.filter(**{field: value for field, value in wanted.items() if value is not None})
-    return _folded(rows[:FOLDED_MAX], limit) if folded else [as_answer(row) for row in rows[:limit]]
+    return _folded(rows.iterator(), limit) if folded else [as_answer(row) for row in rows[:limit]]
 
 
 def _folded(rows: Iterable[Decision], limit: int) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     last: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    for looked_at, row in enumerate(rows):
+        if looked_at >= FOLDED_MAX and len(lines) >= limit:
+            break
         line = last.get(row.target)
         if line is not None and _renews(line, row):
             line["renewals"] += 1
