@@ -105,6 +105,13 @@ def test_misuse_ends_with_two_and_a_document(cli: Call, good: Path, arguments: l
     assert cli("feed", "check", good, *arguments).err.startswith("error: ")
 
 
+def test_the_document_has_the_same_keys_in_each_case(cli: Call, good: Path, page: Path) -> None:
+    keys = cli("feed", "check", good, "--json").json.keys()
+    assert cli("feed", "check", page, "--json").json.keys() == keys
+    for wrong in (["--format", "morse"], ["--luck"]):
+        assert cli("feed", "check", good, *wrong, "--json").json.keys() == keys | {"error"}
+
+
 def test_a_number_that_is_unknown_is_told_those_there_are(cli: Call, good: Path) -> None:
     told = cli("feed", "check", good, "--set", "luck=1", "--json")
     assert all(key in told.json["error"]["fix"] for key in ("shrink", "age_days", "widest_v4"))

@@ -294,17 +294,10 @@ def _age_of(text: str) -> timedelta:
 
 
 def _no_document(format: str | None) -> dict[str, Any]:
-    """What is known of a list that was not judged."""
-    return {
-        "format": format,
-        "verdict": None,
-        "entries": 0,
-        "rule": None,
-        "rules": [],
-        "alarms": [],
-        "first_load": True,
-        "rejected": {},
-    }
+    """What is known of a list that was not judged, under the keys of one that was."""
+    from clearway.feeds.judgement import Judgement
+
+    return {**Judgement(format).document(), "verdict": None, "origin": None, "reason": None}
 
 
 def _first_of_each(held_back: Sequence[HeldBack]) -> list[HeldBack]:
