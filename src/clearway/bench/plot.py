@@ -10,6 +10,8 @@ PANEL_INCHES = 0.36  # a bar
 HEADING_INCHES = 0.95
 OURS, THEIRS = "#2563eb", "#9ca3af"
 PEERS = ("wire", "bridge", "nft", "ipset", "unbound", "dnsmasq")
+OWN_ALONE = ("parse",)
+"""Figures without peers: their kinds are formats, some of which are called after their program."""
 
 
 def save(document: dict[str, Any], path: Path) -> None:
@@ -44,7 +46,8 @@ def _panel(panel: Any, figure: dict[str, Any]) -> None:
     kinds = figure["kinds"]
     positions = list(range(len(kinds)))
     medians = [kind["median"] or 0 for kind in kinds]
-    colours = [THEIRS if kind["kind"].startswith(PEERS) else OURS for kind in kinds]
+    peers = () if figure["name"] in OWN_ALONE else PEERS
+    colours = [THEIRS if kind["kind"].startswith(peers) else OURS for kind in kinds]
     panel.barh(positions, medians, color=colours, height=0.7)
     for position, kind in zip(positions, kinds, strict=True):
         values = [turn["value"] for turn in kind["turns"] if turn["value"] is not None]
