@@ -35,7 +35,7 @@ def _lines_of(text: bytes, places: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     line, before = 1, 0
     for at in places:
-        line += text.count(b"\n", before, at)
+        line += text.count(b"\n", before, at) + text.count(b"\r", before, at) - text.count(b"\r\n", before, at)
         before = at
         found[at] = line
     return found

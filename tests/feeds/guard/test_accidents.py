@@ -343,6 +343,12 @@ def test_an_entry_that_touches_what_is_protected(line: str, rule: str, alarms: b
     assert (held.line, held.rule, bool(held.hit)) == (2001, rule, True)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_is_held_back_is_told_with_its_line_whatever_ends_one(end: str) -> None:
+    found = judged(end.join([*HOSTS[:2], "8.8.8.8", HOSTS[2], ""]).encode())
+    assert [(held.value, held.line) for held in found.held_back] == [("8.8.8.8", 3)]
+
+
 @pytest.mark.parametrize(
     "line",
     [
