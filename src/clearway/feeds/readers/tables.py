@@ -151,7 +151,7 @@ def _reader(columns: Columns, scope: NameScope) -> Callable[[str], Meaning]:
     return line_reader
 
 
-_NO = (["0"], ["false"], ["False"], ["FALSE"])
+_NO = (["0"], ["false"], ["False"], ["FALSE"], ["no"], ["No"], ["NO"])
 _HASHES = re.compile(
     r"(?:md5|sha\d+|ssdeep|imphash|tlsh)(?:_hash)?|file.*|.*hash|email.*|filename|mutex|regkey|cve|yara|asn?|ja3.*|x509.*"
 )
