@@ -39,6 +39,7 @@ class OneWireAtATime(LoadScopeScheduling):  # type: ignore[misc]
         return "wires" if nodeid.startswith(ROOMS_OF_WIRES) else nodeid
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return OneWireAtATime(config, log)
 
