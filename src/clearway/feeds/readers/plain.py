@@ -9,7 +9,7 @@ from clearway.feeds.readers import lines
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Meaning, Said, Unfit
 from clearway.feeds.readers.lines import Frame, Shape, without_comment
 from clearway.feeds.readers.rules import Rule
-from clearway.feeds.readers.values import address_of, looks_like_address, range_of
+from clearway.feeds.readers.values import address_of, looks_like_address
 
 EXACT, BELOW, SUBTREE = NameScope.EXACT, NameScope.BELOW, NameScope.SUBTREE
 COMMENTS = ("#", ";", "//", "!")
@@ -139,9 +139,17 @@ def _address_line(line: str) -> Meaning:
         is_range = looks_like_address(last) and "/" not in column + last
         return [Said(f"{column}-{last}")] if is_range else Rule.ADDRESS
     if beside and address_of(beside.partition("-")[0]) is not Rule.ADDRESS:
-        block = address_of(f"{column}/{third}")
-        return [Said(f"{column}/{third}")] if [block] == range_of(column, beside) else Rule.NOT_A_LINE
+        return [Said(f"{column}/{third}")] if _is_block(column, beside, third) else Rule.NOT_A_LINE
     return [Said(column)]
+
+
+def _is_block(first: str, last: str, length: str) -> bool:
+    """Whether these are the first address, the last one and the length of one prefix."""
+    low, high, block = address_of(first), address_of(last), address_of(f"{first}/{length}")
+    if isinstance(low, Rule) or isinstance(high, Rule) or isinstance(block, Rule) or "/" in last:
+        return False
+    hosts = (1 << low.length - block.length) - 1
+    return low.version == high.version and (low.address, high.address) == (block.address, block.address | hosts)
 
 
 _HOSTS_LOOK = re.compile(rb"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+(?![\d./-]+\s*$)[\w*:.[]", re.MULTILINE)
