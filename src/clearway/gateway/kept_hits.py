@@ -1,8 +1,9 @@
 """hits.json: what lists have earned since they were added, over restarts, upgrades and reboots of the machine.
 
 Written whole beside the old one and renamed: at most once a minute, and at the end. A kill costs what was counted since
-then, no more. Counts by list and by entry; nothing of whom they stopped. Its thief learns which entries of lists, and
-which single ones, were asked for from inside, and how often.
+then, no more. Counts by list and by entry, and when each list was last hit; nothing of whom they stopped. Its thief
+learns which entries of lists, and which single ones, were asked for from inside, and how often; of a list of one entry
+also when last.
 """
 
 import logging
