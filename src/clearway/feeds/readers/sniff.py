@@ -66,6 +66,7 @@ _SURE: tuple[tuple[str, bytes], ...] = (
 """Formats of lines that a single one gives away."""
 
 
+PLAIN = "ip-plain"
 _LOOSE = frozenset({"maltrail", "dnscrypt-names", "ubo-hosts-or-url"})
 """Formats that read the lists of others, and some lines more: those have to be more than a slip or two."""
 _NAMED = re.compile(
@@ -109,17 +110,32 @@ def best(text: bytes, readers: Mapping[str, HasRead]) -> str | None:
             continue
         if content.entry_lines or word in sure or word == "domains":  # a list of URLs with paths is one of domains
             scores[word] = _score(content, word, sample)
-        if word == next(iter(readers)) and not len(content.rejects) and content.entry_lines:
+        if word == PLAIN and not len(content.rejects) and content.entry_lines:
             break  # the first of the table makes all of it: no other makes more
     margin = 1.5 + 0.02 * sample.count(b"\n")
     found = None
     for word in scores:
         if found is None or scores[word] > scores[found] + (margin if word in _LOOSE else 0):
             found = word
+    if found == PLAIN and _says_more_as_table(sample, readers):
+        return "csv"
     given_away = max((word for word in sure if word in scores), key=lambda word: scores[word], default=None)
     if found and given_away and scores[given_away] * 2 >= scores[found]:
         found = given_away
     return found if found is not None and scores[found] > 0 else None
+
+
+def _says_more_as_table(sample: bytes, readers: Mapping[str, HasRead]) -> bool:
+    """Whether a header, which may stand in a comment, finds names or categories in what are else notes of addresses."""
+    if b"," not in sample:
+        return False
+    plain = readers[PLAIN].read(sample)
+    try:
+        table = readers["csv"].read(sample)
+    except Unfit:
+        return False
+    is_as_good = table.entry_lines >= plain.entry_lines and table.counts["malformed"] <= plain.counts["malformed"]
+    return is_as_good and (len(table.blocked) > len(plain.blocked) or bool(table.categories))
 
 
 def _is_of_one_host(sample: bytes) -> bool:
