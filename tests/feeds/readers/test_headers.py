@@ -36,6 +36,8 @@ from clearway.feeds.readers.table import read
         ("# IPs: 192.0.2.1", None),
         ("# Domains behind a proxy: 7", None),
         ("192.0.2.9 # Entries: 7", None),
+        ("# Count: 1 per host", None),
+        ("# IP count: 3 of 5", None),
     ],
 )
 def test_a_declared_count(line: str, count: int | None) -> None:

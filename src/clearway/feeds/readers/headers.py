@@ -21,7 +21,7 @@ _THINGS = (
 _COUNT = r"(?:(?:domain|hostname|host|name|address|ip|subnet|network|rule|entry|record|indicator|total)\s+)?count"
 _DECLARED = re.compile(
     rf"(?:total\s+)?(?:(?:number|count)\s+of\s+|total\s+)?(?:unique\s+|blocked\s+|listed\s+)*(?:{_COUNT}|(?:{_THINGS})"
-    r"(?:\s+count)?)\s*[:=]\s*(\d{1,3}(?:[,.' ]\d{3})+|\d+)(?![\d.,])",
+    r"(?:\s+count)?)\s*[:=]\s*(\d{1,3}(?:[,.' ]\d{3})+|\d+)(?![\d.,]|\s+(?:per|of|in|an?)\b)",
     re.IGNORECASE | re.ASCII,
 )
 _END = re.compile(rf"end\s*[(:]?\s*(\d+)\s*\)?\s*(?:{_THINGS})\b", re.IGNORECASE | re.ASCII)
