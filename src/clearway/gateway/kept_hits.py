@@ -56,8 +56,8 @@ class KeptHits:
     def look(self, epoch: int) -> None:
         """Once a second: hears of lists that came and went with each epoch, and writes where it is time to."""
         if epoch != self._epoch:
-            self._epoch = epoch
             self.settle()
+            self._epoch = epoch
         if self._hits.changes != self._saved and time.monotonic() - self._saved_at >= SAVE_S:
             self.save()
 

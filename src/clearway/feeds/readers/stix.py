@@ -12,11 +12,11 @@ from typing import Any
 from clearway.feeds.readers import documents
 from clearway.feeds.readers.content import NOTHING_MORE, Asked, Content, Gatherer, Item, Meaning, Unfit
 from clearway.feeds.readers.documents import Places, objects, text_of, texts
+from clearway.feeds.readers.headers import NEVER
 from clearway.feeds.readers.rules import Rule
 from clearway.feeds.readers.stix_pattern import comparisons
 
 BENIGN = frozenset({"benign", "allowlist"})
-NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def stix(text: bytes, asked: Asked = NOTHING_MORE) -> Content:
