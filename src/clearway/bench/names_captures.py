@@ -77,16 +77,16 @@ def files(names: Sequence[bytes]) -> Iterator[tuple[Path, Path]]:
 
 def read(reader: Reader, cpus: Cpus, full: Path, empty: Path, hellos: int) -> Measurement:
     """Hellos a CPU second; what its start takes beside it."""
-    start_s, _ = _run(reader, cpus, empty)
-    all_s, lines = _run(reader, cpus, full)
+    start_s, _ = cpu_seconds(reader, cpus, empty)
+    all_s, lines = cpu_seconds(reader, cpus, full)
     if reader.counts and lines != hellos:
         detail = f"{lines} of {hellos} names"
         raise ClearwayError.of("bench.E004", command=reader.name, detail=detail)
     return Measurement(hellos / max(all_s - start_s, 1e-6), {"start_s": start_s, "with_start": hellos / all_s})
 
 
-def _run(reader: Reader, cpus: Cpus, path: Path) -> tuple[float, int]:
-    """CPU seconds, and lines that it printed."""
+def cpu_seconds(reader: Reader, cpus: Cpus, path: Path) -> tuple[float, int]:
+    """CPU seconds of one reading, and lines that it printed."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             reader.command(path),

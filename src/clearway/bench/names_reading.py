@@ -103,6 +103,8 @@ def captures(stand: NamesStand) -> Result:
             reader.name: partial(names_captures.read, reader, stand.cpus, full, empty, plan.capture_hellos)
             for reader in readers
         }
+        for reader in readers:  # what a first start alone costs, as byte code, is no part of any turn
+            names_captures.cpu_seconds(reader, stand.cpus, empty)
         series = interleave(kinds, plan.capture_turns, stand.progress, "hellos/s")
     aims = [
         Aim("inspect", ">=", bound, base=peer) for peer, bound in (("ndpiReader", 10), ("tshark", 40)) if peer in kinds
