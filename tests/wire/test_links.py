@@ -37,7 +37,7 @@ def soon(seen: Callable[[], bool]) -> bool:
 
 
 def crosses(wire: ShortWire) -> bool:
-    """A frame each way arrives."""
+    """A frame each way arrives, at once: one sent before the ports are up is lost, and is not to be waited for."""
     for source, target, one, other in (
         (wire.left, wire.right, LEFT, RIGHT),
         (wire.right, wire.left, RIGHT, LEFT),
@@ -45,7 +45,7 @@ def crosses(wire: ShortWire) -> bool:
         frame = frames.ethernet(frames.mac(other.mac), frames.mac(one.mac), 0x88B5, bytes(46))
         with capture(target) as listening, injector(source) as sending:
             sending.send(frame)
-            if frame not in listening.frames(1, quiet_s=0.05):
+            if frame not in listening.frames(quiet_s=0.1):
                 return False
     return True
 
