@@ -8,28 +8,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from loaded_gateway import Gateway, load
+
 from clearway import _engine as engine
 from clearway.lab.namespace import End, Namespace, wire
 
-ROOM = engine.Capacity(1024, 4, 16)
 MOUNT, UMOUNT_DETACH = ctypes.CDLL(None, use_errno=True), 2
-
-
-class Gateway(NamedTuple):
-    loader: engine.Loader
-    tables: engine.Tables
-
-
-def load(loader: engine.Loader, capacity: engine.Capacity = ROOM, xdp: bool = False) -> Gateway:
-    settings = engine.Settings(inside_ifindex=1, outside_ifindex=1)
-    loader.load(settings, capacity, xdp=xdp)
-    return Gateway(loader, engine.Tables(loader.map_fds(), loader.capacity()))
 
 
 @pytest.fixture

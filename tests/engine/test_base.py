@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from bases import ask, base, parts
-from conftest import ROOM, Gateway, load
+from loaded_gateway import ROOM, Gateway, load
 from raw_maps import index, memory, update
 
 from clearway import _engine as engine

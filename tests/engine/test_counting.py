@@ -6,7 +6,7 @@ import time
 
 import pytest
 from bases import ask, base, frame, mapped
-from conftest import Gateway
+from loaded_gateway import Gateway
 from raw_maps import update
 
 from clearway import _engine as engine

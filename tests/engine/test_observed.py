@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bases import base, frame
-from conftest import ROOM, Gateway, load
+from loaded_gateway import ROOM, Gateway, load
 from raw_maps import index, update
 
 from clearway import _engine as engine

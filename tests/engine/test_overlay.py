@@ -5,7 +5,7 @@ import struct
 
 import pytest
 from bases import ask, base, frame, mapped
-from conftest import Gateway
+from loaded_gateway import Gateway
 from raw_maps import delete, memory, update
 
 from clearway import _engine as engine

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 from bases import ask, base, mapped
-from conftest import ROOM, Gateway
+from loaded_gateway import ROOM, Gateway
 from raw_maps import index, update
 
 from clearway import _engine as engine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bases import base, mapped
-from conftest import ROOM, Gateway, load
+from loaded_gateway import ROOM, Gateway, load
 
 from clearway import _engine as engine
 
