@@ -28,7 +28,7 @@ KINDS = {
     "request-response-tcp": {"wire", "bridge", "nft 1k", "green", "inspected"},
     "cost": {"tcx 100", "tcx 3k", "tcx 3k-uniform"},
     "loading": {"1k", "3k", "nft 1k"},
-    "grant": {"grant"},
+    "decisions": {"grant", "revoke", "block", "unblock", "block NAME", "unblock NAME"},
     "commands": {"clearway --help", "clearway status"},
 }
 

@@ -1,4 +1,4 @@
-"""The rows that go through the real daemon: loading a list, a grant, and how long commands take."""
+"""The rows that go through the real daemon: loading a list, and how long commands take."""
 
 import subprocess
 import tempfile
@@ -12,7 +12,7 @@ from pathlib import Path
 from clearway.bench import lists
 from clearway.bench.daemon import CLEARWAY, COMMAND_S_MAX, Daemon
 from clearway.bench.generator import frame
-from clearway.bench.measurement import Aim, Measurement, Result, Series, percentile
+from clearway.bench.measurement import Aim, Measurement, Result, Series
 from clearway.bench.stand import Stand
 from clearway.bench.topology import PLAIN_LEFT, PREFIX, Wire
 from clearway.bench.turns import interleave
@@ -20,14 +20,12 @@ from clearway.errors import ClearwayError
 
 SETTLE_S = 3.0
 """After `ready` a daemon goes on importing what its first list needs; a gateway that runs has done so."""
-GRANT_CHECK_EVERY = 50
-"""Every so many grants, the loaded program is asked whether it knows the grant."""
 
 
 def loading(stand: Stand) -> Result:
     """A list from its file until the daemon says that it is enforced, into an empty gateway that runs."""
     kinds = {}
-    with _daemon() as daemon:
+    with running_daemon() as daemon:
         daemon.start_programs()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         Path(folder).chmod(0o755)  # the daemon has no rights of root
@@ -63,14 +61,14 @@ def loading(stand: Stand) -> Result:
 
 
 def _load(path: Path, entries: lists.Entries) -> Measurement:
-    with _daemon() as daemon:
+    with running_daemon() as daemon:
         began = time.monotonic()
         daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
         took = time.monotonic() - began
         _check_dropped(daemon, entries)
         kernel = sum(daemon.ask("GET", "/v1/status")["memory_bytes"].values())
         resident = daemon.resident_peak_bytes()
-    with _daemon() as daemon:
+    with running_daemon() as daemon:
         began = time.monotonic()
         done = daemon.command("feed", "add", "bench", str(path), "--reason", "scanner")
         command_s = time.monotonic() - began
@@ -84,54 +82,24 @@ def _check_dropped(daemon: Daemon, entries: lists.Entries) -> None:
     """First, middle and last entry of the list, as sources from outside."""
     for at in (0, len(entries) // 2, len(entries) - 1):
         address = str(IPv4Address(int(entries[at]) >> 8))
-        outcome = _probe(daemon, address, PLAIN_LEFT, "inbound")
+        outcome = probe(daemon, address, PLAIN_LEFT, "inbound")
         if outcome["verdict"] != "drop":
             detail = f"{address} is listed, and its probe was {outcome['verdict']}"
             raise ClearwayError.of("bench.E004", command="clearway feed add", detail=detail)
 
 
-def _probe(daemon: Daemon, source: str, destination: str, direction: str) -> dict[str, str]:
+def probe(daemon: Daemon, source: str, destination: str, direction: str) -> dict[str, str]:
     built = frame(bytes(6), bytes(6), source, destination)
     answer = daemon.ask("POST", "/v1/probe", {"frame": built.hex(), "direction": direction})
     outcome: dict[str, str] = answer["outcomes"]["tcx"]
     return outcome
 
 
-def grants(stand: Stand) -> Result:
-    """Grants one after another over the daemon's socket, with the middle list loaded."""
-    title = f"grant to kernel, p99 of {stand.plan.grants:,}, from the request at the socket"
-    stand.progress.begin(title, 1)
-    with _list_file(stand, "middle") as path, _daemon() as daemon:
-        daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
-        series = interleave({"grant": partial(_grant_all, daemon, stand.plan.grants)}, 1, stand.progress, "ms")
-    notes = (
-        f"p50 {series[0].detail('p50_ms'):.2f} ms; a row in the database, then the kernel, then the answer; every "
-        f"{GRANT_CHECK_EVERY}th is proven by a probe of the loaded program",
-    )
-    return Result("grant", title, "ms", "lower", None, series, (Aim("grant", "<=", 20),), notes)
-
-
-def _grant_all(daemon: Daemon, count: int) -> Measurement:
-    times_ms = []
-    for number in range(count):
-        address = f"10.64.{number >> 8}.{number & 255}"
-        body = {"prefix": address, "organisation": f"bench {number}", "until": "1h"}
-        began = time.monotonic()
-        daemon.ask("POST", "/v1/grant", body)
-        times_ms.append((time.monotonic() - began) * 1000)
-        if number % GRANT_CHECK_EVERY == 0:
-            outcome = _probe(daemon, address, "192.0.2.1", "outbound")
-            if outcome["lane"] != "green":
-                detail = f"{address} is granted, and its probe was {outcome['lane']}"
-                raise ClearwayError.of("bench.E004", command="clearway grant", detail=detail)
-    return Measurement(percentile(times_ms, 0.99), {"p50_ms": percentile(times_ms, 0.5)})
-
-
 def commands(stand: Stand) -> Result:
     """Wall time of commands, the interpreter's start included; `status` of a gateway that runs with the middle list."""
     title = "time of a command, from start to end"
     stand.progress.begin(title, stand.plan.commands * 2)
-    with _list_file(stand, "middle") as path, _daemon() as daemon:
+    with list_file(stand, "middle") as path, running_daemon() as daemon:
         daemon.ask("POST", "/v1/feeds", {"name": "bench", "source": str(path), "reason": "scanner"})
         kinds = {
             "clearway --help": partial(_timed, [*CLEARWAY, "--help"]),
@@ -154,7 +122,7 @@ def _timed(command: list[str]) -> Measurement:
 
 
 @contextmanager
-def _daemon() -> Iterator[Daemon]:
+def running_daemon() -> Iterator[Daemon]:
     """A gateway that runs on a wire of its own, with nothing in its lists."""
     wire = Wire(through=True)
     wire.up()
@@ -171,7 +139,7 @@ def _daemon() -> Iterator[Daemon]:
 
 
 @contextmanager
-def _list_file(stand: Stand, size: str) -> Iterator[Path]:
+def list_file(stand: Stand, size: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         Path(folder).chmod(0o755)
         path = Path(folder, f"{stand.list_name(size)}.txt")

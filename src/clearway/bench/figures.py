@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from clearway.bench.bulk import CONGESTION_CONTROL, bulk
-from clearway.bench.control_figures import commands, grants, loading
+from clearway.bench.control_figures import commands, loading
+from clearway.bench.decision_figures import decisions
 from clearway.bench.generator import Flood, Stream, flood
 from clearway.bench.lists import Entries, pairs, touched_share
 from clearway.bench.measurement import Aim, Measurement, Result, Series
@@ -255,7 +256,7 @@ FIGURES: dict[str, Figure] = {
         Figure("request-response-tcp", "the same over TCP", ("nft",), 20, request_response_tcp),
         Figure("cost", "cost of a packet as the list grows", (), 40, forwarding_cost),
         Figure("loading", "a list from file to enforced, and kernel memory", ("nft",), 60, loading),
-        Figure("grant", "a grant from request to kernel", (), 30, grants),
+        Figure("decisions", "block, grant and back, from request to kernel", (), 90, decisions),
         Figure("commands", "how long commands take to start", (), 20, commands),
     )
 }

@@ -16,7 +16,8 @@ class Plan:
     packets_s: float
     requests: int  # request/response pairs a turn
     loads: int  # turns of loading a list from file to enforced
-    grants: int
+    decisions: int  # of each kind
+    standing_names: int  # blocked one by one, while decisions are timed
     commands: int  # starts of each command
     small: int  # entries: the table that costs least
     middle: int  # entries: what nft can hold beside it
@@ -36,7 +37,8 @@ FULL = Plan(
     packets_s=1.5,
     requests=60_000,
     loads=3,
-    grants=1000,
+    decisions=1000,
+    standing_names=10_000,
     commands=10,
     small=1000,
     middle=1_000_000,
@@ -51,7 +53,8 @@ QUICK = Plan(
     packets_s=0.5,
     requests=10_000,
     loads=1,
-    grants=200,
+    decisions=200,
+    standing_names=1_000,
     commands=3,
     small=1000,
     middle=100_000,
@@ -66,7 +69,8 @@ SMOKE = Plan(
     packets_s=0.05,
     requests=200,
     loads=1,
-    grants=5,
+    decisions=5,
+    standing_names=10,
     commands=1,
     small=100,
     middle=1000,
