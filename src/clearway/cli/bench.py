@@ -100,7 +100,7 @@ def lists(
     """Measure lists: 10 million addresses and 5 million names in forty of them, from files to enforced; and again.
 
     The same list beside nft, ipset, unbound and dnsmasq, where they are installed; the wire while lists are loaded.
-    Everything takes about ten minutes and wants a machine that does nothing else; --quick takes about three.
+    Everything takes about nine minutes and wants a machine that does nothing else; --quick takes about three.
 
     Example: sudo clearway bench lists --only all --only changed
     """
