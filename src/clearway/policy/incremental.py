@@ -40,20 +40,23 @@ def recompile(
 
     Lists of the same arrays (the same objects) are taken as unchanged without a look at them.
     """
-    changed = _changed(before, after)
+    touched_max = sum(len(each.v4) for each in after) * share_max
+    gone, come = _gone_and_come(before, after)
+    if sum(len(each.v4) for each in come) - sum(len(each.v4) for each in gone) > touched_max:
+        return None  # a first large list above all: known without a second's comparison
+    changed = _changed(gone, come)
     if changed is None:
         return None
     touched, v6_differs = changed
     if not touched.any() and not v6_differs:
         return base
     old, new = _cut_down(before, after, touched, v6_differs)
-    total = sum(len(each.v4) for each in after)
-    if sum(len(each.v4) for each in new) > total * share_max:
+    if sum(len(each.v4) for each in new) > touched_max:
         return None
-    gone, made = compile(old), compile(new)
+    unmade, made = compile(old), compile(new)
     numbers, cells, bitmaps, observed = _spliced(base, made, touched)
     v6 = made if v6_differs else base
-    counts = {key: base.counts[key] - gone.counts[key] + made.counts[key] for key in base.counts}
+    counts = {key: base.counts[key] - unmade.counts[key] + made.counts[key] for key in base.counts}
     counts |= {"cells": len(cells), "bitmaps": len(bitmaps), "slots": len(v6.v6_slots), "buckets": len(v6.v6_buckets)}
     return replace(
         base,
@@ -69,11 +72,17 @@ def recompile(
     )
 
 
-def _changed(before: Sequence[ListEntries], after: Sequence[ListEntries]) -> tuple[Cells, bool] | None:
-    """/24s in which some entry is another, and whether some IPv6 entry is. None: IPv4 is written as IPv6 there."""
+def _gone_and_come(
+    before: Sequence[ListEntries], after: Sequence[ListEntries]
+) -> tuple[list[ListEntries], list[ListEntries]]:
+    """The lists that only one side has."""
     held = {_identity(each) for each in before}, {_identity(each) for each in after}
-    old = [each for each in before if _identity(each) not in held[1]]
-    new = [each for each in after if _identity(each) not in held[0]]
+    gone = [each for each in before if _identity(each) not in held[1]]
+    return gone, [each for each in after if _identity(each) not in held[0]]
+
+
+def _changed(old: Sequence[ListEntries], new: Sequence[ListEntries]) -> tuple[Cells, bool] | None:
+    """/24s in which some entry is another, and whether some IPv6 entry is. None: IPv4 is written as IPv6 there."""
     touched = np.zeros(CELLS, dtype=bool)
     v6_differs = False
     for kind in {_kind(each) for each in [*old, *new]}:
