@@ -245,7 +245,7 @@ def read(
     """
     reader = reader_of(format) if format else None
     text = packing.unpacked(data, origin)
-    if text.count(b"\r") != text.count(b"\r\n"):
+    if b"\r" in text and text.count(b"\r") != text.count(b"\r\n"):  # a search is a tenth of a count
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # a line end that what looks for lines knows
     texts.check(text, origin)
     word = format or detect(text, origin)
