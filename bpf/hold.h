@@ -206,8 +206,31 @@ enum held_answer {
 	HELD_DONE,	  /* all is said in the decision */
 };
 
-/* A packet of a flow that may have an entry. */
-__noinline int ask_held(struct packet *p, struct decision *d)
+/* Of a packet with data: what a SYN between its ports left behind (a slot of young_flows). Beside an entry that stands,
+ * it belongs to a later connection, of which the inspector would know nothing. 0: to none. A SYN leaves its own here. */
+static __always_inline __u64 later_of(const struct frame *f, struct packet *p, struct decision *d, __u64 directed)
+{
+	volatile __u64 *young;
+	__u8 *octet = header_at(f, p->at, 20);
+	__u32 sequence;
+	bool data;
+
+	if (!octet)
+		return 0;
+	sequence = bpf_ntohl(*(__be32 *)(octet + 4)) + 1;
+	data = p->at + (octet[12] >> 4) * 4 < p->limit;
+	if ((octet[13] & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN) {
+		if (data)
+			return young_tag_of(directed) << 40 | sequence;
+		young_put(directed, sequence, now_of(d));
+		return 0;
+	}
+	young = data ? young_of(directed) : NULL;
+	return young ? *young : 0;
+}
+
+/* A packet of a flow that may have an entry. `later`: later_of it. */
+__noinline int ask_held(struct packet *p, struct decision *d, __u64 later)
 {
 	volatile struct hold_control *hold;
 	volatile struct hold_slot *slot;
@@ -236,12 +259,17 @@ __noinline int ask_held(struct packet *p, struct decision *d)
 	case HOLD_HELD:
 		if (direction != slot->client_direction)
 			return HELD_DONE;
+		if ((__u32)later == slot->start) /* its own, seen before its first packet was settled */
+			later = 0;
 		break;
 	default:
 		if (slot->held[direction] == slot->released[direction])
 			return p->protocol == IPPROTO_TCP ? HELD_NOTHING : HELD_DONE;
 	}
-	send_to_tap(p, d, hold, slot);
+	if (later)
+		drop(d, DROP_NOT_INSPECTED); /* it comes again, and is read when the entry is out of its way */
+	else
+		send_to_tap(p, d, hold, slot);
 	return HELD_DONE;
 }
 
@@ -437,7 +465,7 @@ static __always_inline bool may_hold_initial(context *skb, __u32 at)
 	if (bpf_skb_load_bytes(skb, at, start, sizeof(start)))
 		return false;
 	version = (__u32)start[1] << 24 | start[2] << 16 | start[3] << 8 | start[4];
-	if ((start[0] & 0xc0) != 0xc0)
+	if (!(start[0] & 0x80)) /* the bit below may be anything: RFC 9287 */
 		return false;
 	return (version == 1 && (start[0] & 0x30) != 0x30) || (version == 0x6b3343cf && (start[0] & 0x30) != 0);
 }
@@ -475,6 +503,7 @@ static __always_inline void name_rule(context *skb, struct packet *p, struct dec
 	struct flow_hashes hashes;
 	struct frame f;
 	__u32 zero = 0;
+	__u64 later = 0;
 	__u32 *mark;
 
 	if (!d->names_active || d->drop_reason || d->lane != LANE_INSPECTED || d->probe || p->fragment ||
@@ -486,9 +515,13 @@ static __always_inline void name_rule(context *skb, struct packet *p, struct dec
 		return;
 	hashes = flow_hashes_of(p, hold);
 	mark = mark_of(hashes.mark);
-	if (mark && *(volatile __u32 *)mark && ask_held(p, d) == HELD_DONE)
-		return;
 	f = frame_of(skb);
+	if (mark && *(volatile __u32 *)mark) {
+		if (p->protocol == IPPROTO_TCP)
+			later = later_of(&f, p, d, hashes.directed);
+		if (ask_held(p, d, later) == HELD_DONE)
+			return;
+	}
 	if (p->protocol == IPPROTO_TCP)
 		name_of_tcp(skb, &f, p, d, hashes.directed, hashes.mark);
 	else

@@ -297,6 +297,11 @@ static __always_inline int find_extensions(struct name_window *w, __u64 at, __u6
 	return w->read.at ? NAME_CLEAN : NAME_NONE;
 }
 
+/* Content types of records that a client may begin with. */
+#define TLS_CHANGE_CIPHER_SPEC 20
+#define TLS_ALERT 21
+#define TLS_HANDSHAKE 22
+
 /* A ClientHello that is one record and one handshake message, and all in the window. */
 __noinline int find_hello(__u32 length)
 {
@@ -479,8 +484,10 @@ __noinline int read_name(context *skb, __u32 at, __u32 length, __u32 is_dns, __u
 		return NAME_NOT_HERE;
 	if (is_dns)
 		answer = find_dns(size);
-	else if (BYTE(0) == 22)
+	else if (BYTE(0) == TLS_HANDSHAKE)
 		answer = find_hello(size);
+	else if (BYTE(0) == TLS_CHANGE_CIPHER_SPEC || BYTE(0) == TLS_ALERT)
+		answer = NAME_NOT_HERE; /* a hello may follow */
 	else
 		answer = find_request(size, length);
 	w->read.name_class = answer == NAME_NONE ? CLASS_NONE : CLASS_SEEN;

@@ -162,6 +162,22 @@ def test_a_hello_in_records_of_any_size_is_refused(between: Between, size: int) 
     is_refused(play(between, scenario), message)
 
 
+@pytest.mark.parametrize("record", [b"\x15\3\1\0\2\1\x5a", b"\x14\3\1\0\1\1"], ids=["alert", "change-cipher-spec"])
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
+def test_a_record_in_front_of_a_hello_hides_nothing(between: Between, record: bytes, apart: bool) -> None:
+    message = record + HELLO
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        if apart:
+            flow.data(record)
+        first = len(record) if apart else 0
+        for at in range(first, len(message), MTU_BYTES):
+            flow.data(message[at : at + MTU_BYTES], at=at)
+
+    is_refused(play(between, scenario), message)
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["name-first", "name-last"])
 def test_a_long_hello_is_refused_wherever_its_name_stands(between: Between, first: bool) -> None:
     filling = extension(PADDING, bytes(9000))

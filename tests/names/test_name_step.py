@@ -106,6 +106,12 @@ def test_first_data_out_of_order_is_held_unread(gateway: Gateway) -> None:
     assert (gateway.slot().held, gateway.seen()) == ((2, 0), {})
 
 
+@pytest.mark.parametrize("record", [b"\x15\3\1\0\2\1\x5a", b"\x14\3\1\0\1\1"], ids=["alert", "change-cipher-spec"])
+def test_a_record_that_a_hello_may_follow_is_held(gateway: Gateway, record: bytes) -> None:
+    gateway.send(syn(), tcp(record), tcp(hello("a.listed.example"), at=1 + len(record)))
+    assert (gateway.slot().held, gateway.seen()) == ((2, 0), {})
+
+
 def test_a_part_of_a_hello_is_held(gateway: Gateway) -> None:
     gateway.send(syn(), tcp(hello("clean.example")[:200]))
     assert (gateway.slot().state, gateway.facts()) == (HELD, {"HELD": 1})
@@ -261,6 +267,33 @@ def test_what_must_be_held_while_an_earlier_entry_of_its_ends_stands_comes_again
     gateway.set_slot(16, "=I", 1)
     assert gateway.send(syn(), LISTED, LISTED) == [REDIRECT, DROP, DROP]
     assert (gateway.dropped("NOT_INSPECTED"), gateway.facts(), gateway.marks()) == (2, {"HELD": 1}, 1)
+
+
+@pytest.mark.parametrize(("state", "at"), [(HELD, 5000), (PASSING, 5000), (PASSING, 0)])
+def test_a_later_connection_is_not_taken_for_the_one_that_still_waits(gateway: Gateway, state: int, at: int) -> None:
+    """Its SYN goes behind what waits, as it has to; the inspector, which has decided, would let its hello pass."""
+    listed = tcp(hello("a.listed.example"), at=at + 1)
+    gateway.send(syn(), tcp(hello("clean.example")[:300]))
+    gateway.set_state(state)
+    assert gateway.send(tcp(at=at, flags=SYN), listed) == [REDIRECT, DROP]
+    assert (gateway.slot().held, gateway.dropped("NOT_INSPECTED")) == ((2, 0), 1)
+    gateway.set_state(PASSING)
+    gateway.set_slot(16, "=I", 2)
+    assert gateway.send(listed, tcp(hello("clean.example"), at=at + 1)) == [DROP, REDIRECT]
+    assert (gateway.slot().held, gateway.seen()) == ((2, 0), {"tls seen": 1})
+
+
+def test_data_in_a_later_syn_is_not_taken_for_that_of_the_one_that_waits(gateway: Gateway) -> None:
+    gateway.send(syn(), tcp(hello("clean.example")[:300]))
+    assert gateway.send(tcp(hello("a.listed.example"), at=5000, flags=SYN)) == [DROP]
+    assert (gateway.slot().held, gateway.dropped("NOT_INSPECTED")) == ((1, 0), 1)
+
+
+def test_a_syn_that_comes_again_ends_no_flow_that_waits(gateway: Gateway) -> None:
+    whole = hello("clean.example")
+    gateway.send(syn(), tcp(whole[:300]))
+    assert gateway.send(syn(), tcp(whole[300:], at=301)) == [REDIRECT, REDIRECT]
+    assert (gateway.slot().held, gateway.dropped("NOT_INSPECTED")) == ((3, 0), 0)
 
 
 def test_a_refused_flow_is_dropped_both_ways_until_its_time(gateway: Gateway) -> None:
