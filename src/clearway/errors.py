@@ -121,7 +121,7 @@ CATALOG: dict[str, ErrorKind] = {
         "{message}", "Remove a list (`clearway feed remove NAME`) or give the machine more memory.", MACHINE_CANNOT
     ),
     "engine.E003": ErrorKind(
-        "{message}", "Take the gateway off with `clearway detach`, then start it again.", MACHINE_CANNOT
+        "{message}", "Take the gateway off with `clearway detach --name NAME`, then start it again.", MACHINE_CANNOT
     ),
     "engine.E004": ErrorKind(
         "{message}", "The old policy stands. `clearway feed update` compiles the lists anew.", MACHINE_CANNOT, True
@@ -671,7 +671,7 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "gateway.E007": ErrorKind(
         "a gateway runs already, as process {pid}: it holds {held}",
-        "Stop it first: kill {pid}, or take it off the wire with `clearway detach`.",
+        "Stop it first: kill {pid}, or take it off the wire with `clearway detach --name {name}`.",
         MACHINE_CANNOT,
     ),
     "gateway.E008": ErrorKind(
@@ -700,7 +700,7 @@ CATALOG: dict[str, ErrorKind] = {
     ),
     "gateway.E014": ErrorKind(
         "the gateway, process {pid}, did not end within {seconds} s",
-        "It still enforces. End it with kill -9 {pid}, then run `clearway detach` again.",
+        "It still enforces. End it with kill -9 {pid}, then run `clearway detach --name {name}` again.",
         MACHINE_CANNOT,
         True,
     ),

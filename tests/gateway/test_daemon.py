@@ -147,10 +147,12 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first(wire: Wire, tmp_pa
         first.start()
         same_state = refused(first)
         assert same_state["id"] == "gateway.E007" and str(first.pid) in same_state["message"]
+        assert f"`clearway detach --name {first.name}`" in same_state["fix"]
         second.name = f"{first.name}-b"
         same_ports = refused(second)
         assert same_ports["id"] == "gateway.E007"
         assert str(first.pid) in same_ports["message"] and "port inside" in same_ports["message"]
+        assert f"`clearway detach --name {first.name}`" in same_ports["fix"], "the one that holds them"
         assert first.pings(), "and the first one goes on"
 
 
@@ -234,11 +236,30 @@ def test_a_port_that_comes_back_is_taken_in_while_it_runs(wire: Wire, tmp_path: 
         until(lambda: running.status()["ports"]["outside"]["present"], 5, "the new port isn't looked at")
 
 
-def replace_port(wire: Wire, there: bool = True) -> None:
+def test_a_port_that_comes_back_with_another_mtu_is_told_so_and_taken_in_once_it_is_mended(
+    wire: Wire, tmp_path: Path
+) -> None:
+    def problems() -> str:
+        return "\n".join(running.status()["health"]["problems"])
+
+    with gateway(wire, tmp_path / "state") as running:
+        running.start()
+        replace_port(wire, mtu=1400)
+        until(lambda: "is back and cannot be used: the ports differ in MTU" in problems(), 5, "no cause is told")
+        assert "ip link set outside mtu 1500" in problems() and "is gone" not in problems()
+        time.sleep(2.5)
+        assert running.said().count("the port that came back cannot be used") == 1, "it is logged at every look"
+        ip("link", "set", "outside", "mtu", "1500", namespace=wire.gateway)
+        until(running.pings, 10, "nothing crosses after the MTU was mended")
+        until(lambda: running.status()["health"]["ok"], 5, problems())
+
+
+def replace_port(wire: Wire, there: bool = True, mtu: int = 1500) -> None:
     """Another port under the outside one's name."""
     if there:
         ip("link", "del", "outside", namespace=wire.gateway)
     ip("link", "add", "outside", "netns", wire.gateway, "type", "veth", "peer", "name", "eth0", "netns", wire.outer)
+    ip("link", "set", "outside", "mtu", str(mtu), namespace=wire.gateway)
     ip("address", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "eth0", namespace=wire.outer)
     ip("link", "set", "eth0", "up", namespace=wire.outer)
 

@@ -107,6 +107,19 @@ def test_handing_over_follows_no_link(root: None, tmp_path: Path) -> None:
     assert (state.path / ".keys" / "link").lstat().st_uid == FIXED_ID
 
 
+def test_a_daemon_is_told_by_its_gateways_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "RUN_DIRECTORY", tmp_path)
+    (tmp_path / "gone.lock").write_text("1\n")
+    for name in ("port-4026531840-7", "west-2"):
+        process = hold(tmp_path / f"{name}.lock")
+        try:
+            assert locks.name_held_by(process.pid) == (None if name.startswith("port") else name)
+        finally:
+            process.kill()
+            process.wait()
+    assert locks.name_held_by(0) is None
+
+
 def test_a_full_disk_at_the_locks_is_told_as_one_and_none_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Drop events become lines that name outside hosts only, and counts by the rule that they fell to."""
 
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,31 @@ def test_a_full_disk_loses_lines_and_counts_them(tmp_path: Path) -> None:
     path.unlink()
     file.write([{"a": 3}])
     assert (file.written, file.lost) == (1, 2)
+
+
+def test_a_line_that_the_disk_cut_is_taken_back_and_the_next_one_stands_alone(tmp_path: Path) -> None:
+    file = eve.EveFile(tmp_path / "eve.json")
+    file.write([{"number": 1}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    try:
+        file.write([{"number": 2}, {"number": 3, "long": "x" * 100}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    file.write([{"number": 4}])
+    file.close()
+    assert [json.loads(line)["number"] for line in file.path.read_text().splitlines()] == [1, 4]
+    assert (file.written, file.lost) == (2, 2)
+
+
+def test_after_a_line_that_a_kill_left_half_the_next_one_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+    path.write_text('{"number":1}\n{"numb')
+    file = eve.EveFile(path)
+    file.write([{"number": 2}])
+    file.write([{"number": 3}])
+    file.close()
+    assert path.read_text() == '{"number":1}\n{"numb\n{"number":2}\n{"number":3}\n'
 
 
 class Snapshot:

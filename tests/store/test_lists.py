@@ -17,7 +17,7 @@ from clearway.feeds import fetch
 from clearway.policy import snapshot
 from clearway.policy.model import Prefix
 from clearway.store import decide, explain, lists, overview, unused, wanted
-from clearway.store.models import Decision, FeedVersion
+from clearway.store.models import Decision, Feed, FeedVersion
 from clearway.store.requests import (
     BlockRequest,
     FeedAddRequest,
@@ -26,6 +26,7 @@ from clearway.store.requests import (
     StoredContent,
     UnblockRequest,
 )
+from clearway.telemetry import hits
 
 HOUR = timedelta(hours=1)
 
@@ -100,6 +101,17 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_fetched(
     with pytest.raises(ClearwayError) as raised:
         add(state, source.with_name("missing"), now)
     assert raised.value.id == "store.E029"
+
+
+def test_no_list_has_the_name_that_hits_give_to_single_blocks(
+    state: StateDirectory, source: Path, now: datetime
+) -> None:
+    """Else `feed report` counts for the list what was blocked by hand, and removing it forgets nothing of that."""
+    with pytest.raises(ClearwayError) as raised:
+        lists.add(state, FeedAddRequest(name=hits.SINGLE, source=str(source), reason="malware"), now, "alice")
+    assert (raised.value.id, raised.value.exit_code) == ("store.E020", 2)
+    assert raised.value.message.startswith("name: block is what hits and events say")
+    assert not Feed.objects.exists()
 
 
 def test_an_unchanged_list_lives_longer_and_needs_no_compilation(

@@ -55,7 +55,7 @@ def detach(name: str, state: Path) -> Detached:
     _require_rights()
     directory, runtime = _record(name, state)
     held = [locks.name_lock(name)] + ([directory.daemon_lock] if runtime is not None else [])
-    stopped = _stop(held)
+    stopped = _stop(held, name)
     with _alone(name):
         done = _in_child(lambda: _undo(name, runtime))
         if runtime is not None:
@@ -88,7 +88,7 @@ def _require_rights() -> None:
             raise ClearwayError.of("setup.E001", name=check.name, found=check.found, mend=check.mend)
 
 
-def _stop(paths: list[Path]) -> int | None:
+def _stop(paths: list[Path], name: str) -> int | None:
     """Ends whoever holds one of the locks, and waits until all are free. The pid, None when nobody did."""
     stopped = None
     for path in paths:
@@ -99,7 +99,7 @@ def _stop(paths: list[Path]) -> int | None:
             os.kill(pid, signal.SIGTERM)
         stopped = pid
         if not locks.wait_free(path, STOP_S):
-            raise ClearwayError.of("gateway.E014", pid=pid, seconds=f"{STOP_S:g}")
+            raise ClearwayError.of("gateway.E014", pid=pid, seconds=f"{STOP_S:g}", name=name)
     return stopped
 
 
@@ -107,7 +107,7 @@ def _alone(name: str) -> FileLock:
     try:
         return FileLock.take(locks.name_lock(name), timeout_s=1.0)
     except LockHeld as error:
-        raise ClearwayError.of("gateway.E007", pid=error.pid, held=error.path) from error
+        raise ClearwayError.of("gateway.E007", pid=error.pid, held=error.path, name=name) from error
 
 
 def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The kernel takes a second TCX program on a port without a word; only these refus
 import errno
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from clearway.config import open_lock_file
 
 RUN_DIRECTORY = Path("/run/clearway")
 _POLL_S = 0.01
+_PORT_LOCK = re.compile(r"port-\d+-\d+\.lock")
 
 
 class LockHeld(Exception):
@@ -92,6 +94,14 @@ def network_namespace() -> int:
 
 def name_lock(name: str) -> Path:
     return RUN_DIRECTORY / f"{name}.lock"
+
+
+def name_held_by(pid: int) -> str | None:
+    """Name of the gateway that this process is the daemon of; None when it is of none."""
+    for path in RUN_DIRECTORY.glob("*.lock"):
+        if pid and not _PORT_LOCK.fullmatch(path.name) and holder(path) == pid:
+            return path.stem
+    return None
 
 
 def state_of_name(name: str) -> Path:

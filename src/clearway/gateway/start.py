@@ -130,7 +130,8 @@ def _take_locks(name: str, state: StateDirectory, links: tuple[Link, Link]) -> l
                 lock.release()
             if isinstance(error, ClearwayError):
                 raise
-            raise ClearwayError.of("gateway.E007", pid=error.pid, held=what) from error
+            name = locks.name_held_by(error.pid) or "NAME"
+            raise ClearwayError.of("gateway.E007", pid=error.pid, held=what, name=name) from error
     return held
 
 

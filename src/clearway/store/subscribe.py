@@ -70,6 +70,9 @@ def times(source: str, every_text: str | None, life_text: str | None) -> tuple[t
 
 def check_new(request: FeedAddRequest) -> None:
     """Whether the list could be taken, before anything is fetched. Raises store.E020, E029, policy.E004, E006."""
+    if request.name == Kind.BLOCK:
+        detail = f"{request.name} is what hits and events say of what was blocked by hand; take another name"
+        raise ClearwayError.of("store.E020", field="name", detail=detail, command="feed add")
     if request.reason is not None:
         parse_word(Reason, request.reason)
     times(request.source, request.every, request.life)

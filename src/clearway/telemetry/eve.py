@@ -11,8 +11,9 @@ import json
 import os
 from collections.abc import Iterable
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from clearway._engine import Direction, DropReason, Lane
 from clearway.policy.model import Prefix, word
@@ -142,22 +143,21 @@ class EveFile:
         self.lost = 0
         self._bytes_max = bytes_max
         self._kept = kept
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         self._size = 0
+        self._torn = False  # its last line has no end, since whoever wrote it was killed, or could not take it away
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Appends the records, and rotates when the file is large enough after them."""
         text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
         try:
-            file = self._file or self._open()
-            file.write(text)
-            file.flush()
+            self._append(text.encode())
         except OSError:
             self.lost += len(records)
+            self._cut_back()
             self.close()
             return
         self.written += len(records)
-        self._size += len(text)
         if self._size >= self._bytes_max:
             self._rotate()
 
@@ -167,10 +167,28 @@ class EveFile:
                 self._file.close()
             self._file = None
 
-    def _open(self) -> TextIO:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self._file = os.fdopen(descriptor, "w")
+    def _append(self, lines: bytes) -> None:
+        file = self._file or self._open()
+        if self._torn:
+            lines = b"\n" + lines
+        left = memoryview(lines)
+        while left:
+            left = left[file.write(left) :]
+        self._size += len(lines)
+        self._torn = False
+
+    def _cut_back(self) -> None:
+        """Takes away what of the lines was written, or the next one would be glued to the half of one."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._size)
+
+    def _open(self) -> FileIO:
+        # unbuffered: what could not be written must not be tried again when the file is closed
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._file = FileIO(descriptor, "r+")
         self._size = os.fstat(descriptor).st_size
+        self._torn = self._size > 0 and os.pread(descriptor, 1, self._size - 1) != b"\n"
         return self._file
 
     def _rotate(self) -> None:

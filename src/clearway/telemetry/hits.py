@@ -21,7 +21,7 @@ TOP = 10
 TOP_BY_LIST = 20
 """Entries of each list in `answer`."""
 SINGLE = "block"
-"""Stands in place of a list's name for a single entry, by a person or a detector."""
+"""Stands in place of a list's name for a single entry, by a person or a detector. No list is taken under this name."""
 
 _SOURCE = {DropReason.BLOCKED_SOURCE, DropReason.LISTED_SOURCE}
 _DESTINATION = {DropReason.BLOCKED_DESTINATION, DropReason.LISTED_DESTINATION}
