@@ -1,7 +1,7 @@
 # Every way into the project. `make demo` and `make test` set the machine up by themselves; a second run takes seconds.
 #   make demo    a small internet in namespaces, a real gateway, a million addresses and names listed
 #   make test    cargo test, pytest (its closing line is the last)      make lint    formatters, linters, types
-#                CLEARWAY_TESTS=all: every real client over every wire, every mutant, a run of each fuzz target
+#                CLEARWAY_TESTS=all: every real client over every wire, every mutant
 #   make setup   system packages, .venv, the extension                  make bench   what the figures come from
 #   make bpf     compiles the kernel's programs                         make lock    renews requirements.lock
 #   make wheel   one wheel in target/wheels                             make docs    renews the pages made from the code

@@ -42,7 +42,7 @@ need iperf3 have iperf3
 need nftables have nft
 need ethtool have ethtool
 # clients that the tests of names record; a browser is large, and Debian starts a server of zones as soon as it is there,
-# so these two are for continuous integration alone
+# so these are for continuous integration alone
 need openssl have openssl
 need bind9-dnsutils have dig
 need gnutls-bin have gnutls-cli
@@ -50,6 +50,7 @@ need netcat-openbsd have nc
 need wget have wget
 [ -z "${CI:-}" ] || ! in_archive chromium || need chromium have chromium
 [ -z "${CI:-}" ] || need knot have knotd
+[ -z "${CI:-}" ] || need g++ have "${CXX:-c++}" # for a short run of each fuzz target
 need clang have_clang
 
 [ ${#missing[@]} -gt 0 ] || exit 0

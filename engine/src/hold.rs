@@ -5,7 +5,7 @@
 //! `released` is raised only after write() has returned, which is when the frame is in the far port's transmit. A
 //! decided flow goes direct only while both are equal. A packet that completes no name is written at once: nothing
 //! is kept here beyond the frame in hand, so a killed inspector loses one packet. What it keeps of a flow is bounded by
-//! the programs (HELD_FLOWS_MAX flows) and by `reassembly` (bytes a flow).
+//! the programs (HELD_FLOWS_MAX flows), by `flow` (FLOW_BYTES_MAX) and by hold_memory.rs (READING_BYTES_MAX of all).
 //!
 //! Long because the order of its steps is what it is about. No capability, no allocation that an outsider sizes, no
 //! lock that somebody holds for long. Called by python_hold.rs in the inspector process; it must not be called twice at
@@ -29,7 +29,7 @@ use crate::hold_answers::{answer, spoken};
 use crate::hold_company::{Company, COMPANY};
 use crate::hold_events::{key_of, Refusals, Refused};
 use crate::hold_flows::{Flows, REFUSED_NS};
-use crate::hold_live::{bytes_of, Between, KeyBytes, Kind, UDP};
+use crate::hold_live::{bytes_of, Between, KeyBytes, Kind, Live, UDP};
 use crate::hold_packet::{ends, read_packet, segments, Held};
 use crate::hold_rules::{Hit, Rules};
 use crate::hold_tables::HoldTables;
@@ -243,31 +243,11 @@ impl<'a> Turn<'a> {
     }
 
     fn move_on(&mut self) -> Result<()> {
-        let (tables, rules, found, now_ns) = (self.tables, &self.rules, &mut self.found, self.now_ns);
-        let refusals = &self.hold.refusals;
-        self.flows.turn(tables, now_ns, self.empty_ns, |live, mut flow| {
-            found.clear();
-            flow.end(found);
-            tables.count(inspector_count::GAVE_UP, 1);
-            found.iter().for_each(|seen| count_class(tables, rules, seen));
-            // Nobody hides a name by never sending the last byte. There is no packet in hand to answer
-            let (seen, hit) = rules.first_hit(found, now_ns)?;
-            let (reason, observe) = (hit.told.reason_number, rules.answering.observe || hit.observed);
-            if hit.observed {
-                tables.count(inspector_count::OBSERVED, 1);
-            } else {
-                tables.count(refused_by(seen.protocol), 1);
-                tables.count(inspector_count::NOT_ANSWERED, 1);
-            }
-            if let Some(between) = live.between {
-                let event = event_of(now_ns, seen, hit, between, live.datagrams, ("", observe));
-                if !refusals.put(event) {
-                    tables.count(inspector_count::EVENTS_LOST, 1);
-                }
-            }
-            (!observe).then_some(reason)
+        let (hold, rules, found, now_ns) = (self.hold, &self.rules, &mut self.found, self.now_ns);
+        self.flows.turn(self.tables, now_ns, self.empty_ns, |live, flow| {
+            given_up(hold, rules, found, now_ns, live, flow)
         })?;
-        tables.tell_live(self.flows.count());
+        self.tables.tell_live(self.flows.count());
         self.mend_total();
         Ok(())
     }
@@ -327,7 +307,16 @@ impl<'a> Turn<'a> {
             return Ok(());
         }
         self.packet_of_flow(&held, &packet);
+        self.bound_memory(&held.key);
         Ok(())
+    }
+
+    /// A packet of that flow was read: now all flows together may keep too much.
+    fn bound_memory(&mut self, key: &KeyBytes) {
+        self.flows.weigh(key);
+        let (hold, rules, found, now_ns) = (self.hold, &self.rules, &mut self.found, self.now_ns);
+        self.flows
+            .make_room(self.tables, now_ns, |live, flow| given_up(hold, rules, found, now_ns, live, flow));
     }
 
     /// The first packet of a flow that the inspector sees. False: the flow has no entry.
@@ -424,7 +413,7 @@ impl<'a> Turn<'a> {
         } else {
             let mut so_far = (Standing::of(packet), Vec::new());
             if let Some(live) = self.flows.get(&held.key) {
-                so_far = (live.standing(packet), std::mem::take(&mut live.opening));
+                so_far = (live.standing(packet), live.opening.take());
                 if let Some(slot) = self.tables.slot(live.number) {
                     slot.set_refused_until(self.now_ns + REFUSED_NS, hit.told.reason_number);
                     slot.set_state(hold_state::REFUSED);
@@ -518,6 +507,39 @@ impl<'a> Turn<'a> {
         }
         self.tables.released_total().fetch_add(1, Ordering::Release);
     }
+}
+
+/// A flow is read no further: its time is up, or there is no room. Why it is refused (enum reason), if what it has named
+/// so far is.
+fn given_up(
+    hold: &Hold,
+    rules: &Rules,
+    found: &mut Vec<Observation>,
+    now_ns: u64,
+    live: &Live,
+    mut flow: Box<Flow>,
+) -> Option<u32> {
+    let tables = &hold.tables;
+    found.clear();
+    flow.end(found);
+    tables.count(inspector_count::GAVE_UP, 1);
+    found.iter().for_each(|seen| count_class(tables, rules, seen));
+    // Nobody hides a name by never sending the last byte. There is no packet in hand to answer
+    let (seen, hit) = rules.first_hit(found, now_ns)?;
+    let (reason, observe) = (hit.told.reason_number, rules.answering.observe || hit.observed);
+    if hit.observed {
+        tables.count(inspector_count::OBSERVED, 1);
+    } else {
+        tables.count(refused_by(seen.protocol), 1);
+        tables.count(inspector_count::NOT_ANSWERED, 1);
+    }
+    if let Some(between) = live.between {
+        let event = event_of(now_ns, seen, hit, between, live.datagrams, ("", observe));
+        if !hold.refusals.put(event) {
+            tables.count(inspector_count::EVENTS_LOST, 1);
+        }
+    }
+    (!observe).then_some(reason)
 }
 
 /// What is told of a refusal; last, what was answered, and whether it was only observed.

@@ -19,7 +19,9 @@ use crate::abi::{hold_state, inspector_count, limit, FlowKey, HeldFlow};
 use crate::clock;
 use crate::error::Result;
 use crate::hold_live::{bytes_of, typed, KeyBytes, Kind, Live, UDP};
-use crate::hold_tables::HoldTables;
+use crate::hold_memory::Memory;
+use crate::hold_opening::Opening;
+use crate::hold_tables::{HoldTables, Slot};
 
 /// A flow whose name is not complete by then passes as unknown. Its packets aren't kept back meanwhile.
 const WATCHED_NS: u64 = 2_000_000_000;
@@ -56,6 +58,8 @@ struct Leaving {
 /// See the file's head.
 pub struct Flows {
     live: HashMap<KeyBytes, Live>,
+    /// What they keep.
+    memory: Memory,
     due: BinaryHeap<Reverse<(u64, KeyBytes, u32)>>,
     /// Without an entry; something of them may still be in a TAP.
     owned: HashSet<u32>,
@@ -88,6 +92,7 @@ impl Flows {
         });
         Flows {
             live: HashMap::new(),
+            memory: Memory::default(),
             due: BinaryHeap::new(),
             owned: HashSet::new(),
             waiting: Vec::new(),
@@ -112,7 +117,48 @@ impl Flows {
     /// Takes in a flow that the programs hold.
     pub fn add(&mut self, key: KeyBytes, live: Live, due_ns: u64) {
         self.due.push(Reverse((due_ns, key, live.generation)));
-        self.live.insert(key, live);
+        if let Some(before) = self.live.insert(key, live) {
+            self.memory.forget(&key, &before);
+        }
+        self.weigh(&key);
+    }
+
+    fn remove(&mut self, key: &KeyBytes) {
+        if let Some(live) = self.live.remove(key) {
+            self.memory.forget(key, &live);
+        }
+    }
+
+    /// A packet of it was read: it may keep more now, or less.
+    pub fn weigh(&mut self, key: &KeyBytes) {
+        if let Some(live) = self.live.get_mut(key) {
+            self.memory.weigh(key, live);
+        }
+    }
+
+    /// Gives up flows while all together keep more than READING_BYTES_MAX, as turn() does those whose time is up.
+    pub fn make_room(
+        &mut self,
+        tables: &HoldTables,
+        now_ns: u64,
+        mut gave_up: impl FnMut(&Live, Box<Flow>) -> Option<u32>,
+    ) {
+        self.give_back(|live| match tables.slot(live.number) {
+            Some(slot) => give_up(live, slot, now_ns, &mut gave_up),
+            None => {
+                live.unwatch();
+                now_ns
+            }
+        });
+    }
+
+    /// `give_up` ends the reading of a flow, and says when it is looked at again.
+    fn give_back(&mut self, mut give_up: impl FnMut(&mut Live) -> u64) {
+        while let Some(key) = self.memory.to_give_back() {
+            let Some(live) = self.live.get_mut(&key) else { return };
+            self.due.push(Reverse((give_up(live), key, live.generation)));
+            self.memory.weigh(&key, live);
+        }
     }
 
     /// A flow that is held from now on. `start`: as the slot has it.
@@ -131,6 +177,7 @@ impl Flows {
             for_life: kind.for_life,
             datagrams: kind.datagrams,
             between: Some(kind.between),
+            opening: if kind.datagrams { Opening::default() } else { Opening::new(start, kind.for_life) },
             server_expects: start,
             client_next: start,
             ..Live::new(entry, now_ns)
@@ -195,8 +242,8 @@ impl Flows {
     pub fn decided(&mut self, key: &KeyBytes, now_ns: u64) {
         let crowded = self.live.len() > CROWDED;
         if let Some(live) = self.live.get_mut(key) {
-            live.watched = None;
-            live.opening = Vec::new();
+            live.unwatch();
+            self.memory.weigh(key, live);
             live.last_ns = now_ns;
             let stays = live.datagrams && !crowded;
             let due_ns = now_ns + if stays { DATAGRAMS_PASS_NS } else { 0 };
@@ -207,8 +254,8 @@ impl Flows {
     /// Is refused until REFUSED_NS from now.
     pub fn refused(&mut self, key: &KeyBytes, now_ns: u64) {
         if let Some(live) = self.live.get_mut(key) {
-            live.watched = None;
-            live.opening = Vec::new();
+            live.unwatch();
+            self.memory.weigh(key, live);
             let look_ns = if live.datagrams { CROWDED_LOOK_NS } else { REFUSED_NS };
             self.due.push(Reverse((now_ns + look_ns, *key, live.generation)));
         }
@@ -266,7 +313,7 @@ impl Flows {
                 hold_state::REFUSED if slot.refused_until_ns() <= now_ns || (crowded && live.datagrams) => {
                     let number = live.number;
                     tables.forget(&typed(&key), slot)?;
-                    self.live.remove(&key);
+                    self.remove(&key);
                     self.owned.insert(number);
                     self.waiting.push(Leaving { number, entry: None });
                     continue;
@@ -282,17 +329,11 @@ impl Flows {
                 hold_state::PASSING => now_ns + LOOK_AGAIN_NS,
                 _ if live.for_life && live.last_ns + DNS_IDLE_NS > now_ns => live.last_ns + DNS_IDLE_NS,
                 _ if !live.for_life && slot.born_ns() + WATCHED_NS > now_ns => slot.born_ns() + WATCHED_NS,
-                _ => match live.watched.take().and_then(|flow| gave_up(live, flow)) {
-                    Some(reason) => {
-                        slot.set_refused_until(now_ns + REFUSED_NS, reason);
-                        slot.set_state(hold_state::REFUSED);
-                        now_ns + CROWDED_LOOK_NS
-                    }
-                    None => {
-                        slot.set_state(hold_state::PASSING);
-                        now_ns
-                    }
-                },
+                _ => {
+                    let again_ns = give_up(live, slot, now_ns, &mut gave_up);
+                    self.memory.weigh(&key, live);
+                    again_ns
+                }
             };
             self.due.push(Reverse((again_ns.max(now_ns + 1), key, generation)));
         }
@@ -315,7 +356,7 @@ impl Flows {
                 // Every program that ran before has ended: equal now is equal for good
                 Some((key, _)) if slot.is_equal() && slot.state() == hold_state::PASSING => {
                     tables.forget(&typed(&key), slot)?;
-                    self.live.remove(&key);
+                    self.remove(&key);
                     self.owned.insert(number);
                     self.waiting.push(Leaving { number, entry: None });
                 }
@@ -346,6 +387,27 @@ impl Flows {
     }
 }
 
+/// Ends the reading of a flow: it passes from now on, unless what it has named so far is refused. When to look at it
+/// again.
+fn give_up(
+    live: &mut Live,
+    slot: Slot<'_>,
+    now_ns: u64,
+    gave_up: &mut impl FnMut(&Live, Box<Flow>) -> Option<u32>,
+) -> u64 {
+    match live.unwatch().and_then(|flow| gave_up(live, flow)) {
+        Some(reason) => {
+            slot.set_refused_until(now_ns + REFUSED_NS, reason);
+            slot.set_state(hold_state::REFUSED);
+            now_ns + CROWDED_LOOK_NS
+        }
+        None => {
+            slot.set_state(hold_state::PASSING);
+            now_ns
+        }
+    }
+}
+
 /// Makes the counters of a flow meet where a packet is gone. How many are.
 fn mend(tables: &HoldTables, live: &mut Live, now_ns: u64, empty_ns: u64) -> u64 {
     let Some(slot) = tables.slot(live.number) else { return 0 };
@@ -365,4 +427,51 @@ fn mend(tables: &HoldTables, live: &mut Live, now_ns: u64, empty_ns: u64) -> u64
         released.store(held, Ordering::Release);
         lost + u64::from(of_direction)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clearway_inspector::flow::Transport;
+
+    use super::*;
+    use crate::hold_memory::{READING_BYTES_MAX, SHARE_BYTES};
+
+    /// A flow of which nothing came but `byte_at`, a byte so far behind its start.
+    fn begin(flows: &mut Flows, number: u32, byte_at: u32) -> KeyBytes {
+        let mut key: KeyBytes = [0; size_of::<KeyBytes>()];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        let mut flow = Flow::new(Transport::Tcp, 53, Some(0));
+        flow.segment(byte_at, b"x", &mut Vec::new());
+        let kind = Kind { for_life: true, datagrams: false, between: (([0; 16], 0), ([0; 16], 0), 0) };
+        let entry = HeldFlow { slot: number, generation: 1 };
+        flows.watch(key, entry, flow, Some(0), kind, u64::from(number));
+        key
+    }
+
+    #[test]
+    fn as_many_flows_as_there_can_be_with_all_that_each_may_keep_stay_within_the_bound() {
+        let mut flows = Flows::none();
+        let (small, mut given_up) = (begin(&mut flows, 0, 0), Vec::new());
+        for number in 1..limit::HELD_FLOWS_MAX {
+            begin(&mut flows, number, 18_000);
+            flows.give_back(|live| {
+                given_up.push(live.number);
+                live.unwatch();
+                0
+            });
+            assert!(flows.memory.bytes() <= READING_BYTES_MAX);
+        }
+        let kept: usize = flows.live.values().map(Live::memory_bytes).sum();
+        assert_eq!(kept, flows.memory.bytes());
+        assert!(kept > READING_BYTES_MAX - 3 * SHARE_BYTES * 3, "{kept}");
+        // The oldest first, and no more than had to be; one that holds little isn't pushed out, however old
+        assert!(given_up.iter().copied().eq(1..=given_up.len() as u32));
+        assert!(flows.get(&small).is_some_and(|live| live.watched.is_some()));
+        for number in 0..limit::HELD_FLOWS_MAX {
+            let mut key = small;
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            flows.decided(&key, 0);
+        }
+        assert_eq!((flows.memory.bytes(), flows.memory.to_give_back()), (0, None));
+    }
 }

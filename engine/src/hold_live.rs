@@ -2,15 +2,11 @@
 
 use clearway_inspector::answers::Standing;
 use clearway_inspector::flow::Flow;
-use clearway_inspector::frame::Packet;
+use clearway_inspector::frame::{flags, Packet};
 
 use crate::abi::{FlowKey, HeldFlow};
 use crate::hold_events::End;
-
-/// Bytes of a flow's start that are kept for an answer.
-const OPENING_BYTES_MAX: usize = 256;
-/// Bytes of queries over TCP that are kept until they are whole; a longer one is answered with a reset.
-const QUERY_BYTES_MAX: usize = 4096;
+use crate::hold_opening::Opening;
 
 /// Its number in IP.
 pub const UDP: u8 = 17;
@@ -43,15 +39,19 @@ pub struct Live {
     /// Client, server, enum direction of the client's packets; None: adopted.
     pub between: Option<Between>,
     /// How its client's stream begins; of DNS over TCP, what of a query has come so far.
-    pub opening: Vec<u8>,
+    pub opening: Opening,
     /// TCP: the sequence number that the server expects next, as far as what was passed tells.
     pub server_expects: Option<u32>,
     /// TCP: the sequence number behind the last byte that the client sent.
     pub client_next: Option<u32>,
     /// Boot clock of its last packet from a TAP, or of its decision.
     pub last_ns: u64,
+    /// Boot clock of the first packet of it that came here.
+    pub since_ns: u64,
     /// `held` of both directions when it was last looked at, and since when it was that.
     pub stuck: ([u32; 2], u64),
+    /// memory_bytes() as hold_memory.rs has it.
+    pub weighed_bytes: usize,
 }
 
 /// What a flow is held as.
@@ -78,19 +78,33 @@ impl Live {
             for_life: false,
             datagrams: false,
             between: None,
-            opening: Vec::new(),
+            opening: Opening::default(),
             server_expects: None,
             client_next: None,
             last_ns: now_ns,
+            since_ns: now_ns,
             stuck: ([0; 2], 0),
+            weighed_bytes: 0,
         }
+    }
+
+    /// Nothing of it is read any more, and nothing kept of what was.
+    pub fn unwatch(&mut self) -> Option<Box<Flow>> {
+        self.opening = Opening::default();
+        self.watched.take()
+    }
+
+    /// What of its client's bytes is kept, and what reads them.
+    pub fn memory_bytes(&self) -> usize {
+        self.watched.as_ref().map_or(0, |flow| flow.memory_bytes()) + self.opening.memory_bytes()
     }
 
     /// Keeps of a packet what an answer needs to know of those before it.
     pub fn remember(&mut self, packet: &Packet<'_>) {
-        let most = if self.for_life { QUERY_BYTES_MAX } else { OPENING_BYTES_MAX };
-        let room = most.saturating_sub(self.opening.len());
-        self.opening.extend(packet.payload.iter().take(room));
+        if packet.flags & flags::SYN != 0 {
+            self.opening.begin_anew(first_byte(packet));
+        }
+        self.opening.push(first_byte(packet), packet.payload);
         let next = Standing::of(packet).client_next;
         self.client_next = Some(self.client_next.map_or(next, |before| later(before, next)));
     }
@@ -108,7 +122,7 @@ impl Live {
         let in_order = later(packet.sequence, expected) == expected;
         self.server_expects = Some(if in_order { later(expected, next) } else { expected });
         if self.for_life {
-            self.opening = behind_whole_queries(&self.opening).to_vec();
+            self.opening.pass_queries(first_byte(packet), packet.payload);
         }
     }
 
@@ -132,14 +146,9 @@ fn later(one: u32, other: u32) -> u32 {
     }
 }
 
-/// What stands behind the queries that are whole, each with its length before it.
-fn behind_whole_queries(stream: &[u8]) -> &[u8] {
-    let mut rest = stream;
-    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
-        let Some(next) = behind.get(usize::from(u16::from_be_bytes(*length))..) else { break };
-        rest = next;
-    }
-    rest
+/// Sequence number of a packet's first byte: a SYN takes one.
+fn first_byte(packet: &Packet<'_>) -> u32 {
+    packet.sequence.wrapping_add(u32::from(packet.flags & flags::SYN != 0))
 }
 
 #[cfg(test)]
@@ -191,9 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn whole_queries_are_cut_off_and_a_part_of_one_is_kept() {
-        assert_eq!(behind_whole_queries(&[0, 2, 8, 9, 0, 1, 7, 0, 3, 1]), [0, 3, 1]);
-        assert_eq!(behind_whole_queries(&[0]), [0]);
-        assert!(behind_whole_queries(&[0, 0, 0, 1, 5]).is_empty());
+    fn a_query_that_comes_in_pieces_the_wrong_way_round_stands_whole_for_its_answer() {
+        let entry = HeldFlow { slot: 0, generation: 1 };
+        let mut live = Live { for_life: true, opening: Opening::new(Some(11), true), ..Live::new(entry, 0) };
+        let syn = Packet { flags: flags::SYN, ..segment(10, &[0, 3]) };
+        // Each passes but the last, which is the one that completes it
+        for packet in [syn, segment(15, &[9]), segment(15, &[9]), segment(11, &[0, 3, 7])] {
+            live.remember(&packet);
+            live.passed(&packet);
+        }
+        live.remember(&segment(14, &[8]));
+        assert_eq!(live.opening.whole(), [0, 3, 7, 8, 9]);
+        live.passed(&segment(14, &[8]));
+        live.remember(&segment(16, &[0, 1, 5]));
+        assert_eq!(live.opening.whole(), [0, 1, 5]);
     }
 }

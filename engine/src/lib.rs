@@ -38,6 +38,8 @@ pub mod hold_control;
 pub mod hold_events;
 pub mod hold_flows;
 pub mod hold_live;
+pub mod hold_memory;
+pub mod hold_opening;
 pub mod hold_packet;
 pub mod hold_rules;
 pub mod hold_tables;

@@ -174,6 +174,24 @@ def test_explain_of_a_decision_says_whether_it_stands(cli: Call) -> None:
     assert (told["decision"]["stands"], told["outcome"]) == (False, "forwarded")
 
 
+@pytest.mark.parametrize("name", ["drop.v4", "list.1"])
+def test_explain_of_a_decision_about_a_list_takes_its_name_for_no_domain(cli: Call, a_list: Path, name: str) -> None:
+    number = cli("feed", "add", name, a_list, "--reason", "malware", "--json").json["decision"]
+    told = cli("explain", str(number), "--json").json
+    assert (set(told), told["decision"]["target"]) == ({"decision"}, name)
+    assert "no rule refuses" not in cli("explain", str(number)).out
+
+
+def test_explain_of_a_decision_about_traffic_explains_its_target(cli: Call) -> None:
+    from clearway.cli.explain import ABOUT_TRAFFIC
+    from clearway.store.models import Kind
+
+    assert set(Kind.values) > ABOUT_TRAFFIC
+    for words in (["feed", "exclude", "--until", "1d"], ["feed", "protected", "add"]):
+        number = cli(*words, "45.7.1.9", "--json").json["decision"]
+        assert cli("explain", str(number), "--json").json["target"] == "45.7.1.9"
+
+
 def test_history_folds_the_renewals_of_a_list_into_one_line(cli: Call, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text("45.9.4.1\n45.9.4.2\n")
@@ -288,6 +306,41 @@ def test_explain_live_asks_about_a_granted_address_outside_as_one_outside(state:
     status["gateway"]["inside_prefixes"] = []
     packets = explain_live._packets(StateDirectory(state), asked, status, datetime.now(UTC))
     assert str(packets[0][1]) == "193.0.113.9"
+
+
+@pytest.mark.parametrize(
+    "asked, inside, peer",
+    [
+        ("10.1.2.3", ["10.0.0.0/8"], "198.41.0.4"),
+        ("198.41.0.9", ["198.41.0.0/24"], "192.5.5.241"),
+        ("198.51.100.1", ["0.0.0.0/0"], "10.0.0.1"),
+        ("fd00::9", ["fd00::/8"], "2001:503:ba3e::2:30"),
+    ],
+)
+def test_explain_live_of_an_inside_host_talks_to_one_that_the_spoof_guard_lets_pass(
+    state: Path, cli: Call, asked: str, inside: list[str], peer: str
+) -> None:
+    packets = _live_packets(cli, state, asked, inside)
+    assert packets == [("outbound", asked, peer), ("inbound", peer, asked)]
+
+
+def test_explain_live_of_an_outside_host_talks_to_an_inside_one_without_a_grant(state: Path, cli: Call) -> None:
+    cli("grant", "10.0.0.0/16", "--organisation", "Clinic", "--until", "1h")
+    assert _live_packets(cli, state, "193.0.113.9", ["10.0.0.0/8"])[0] == ("outbound", "10.128.0.0", "193.0.113.9")
+    assert _live_packets(cli, state, "193.0.113.9", ["10.7.7.7"])[0] == ("outbound", "10.7.7.7", "193.0.113.9")
+
+
+def _live_packets(cli: Call, state: Path, asked: str, inside: list[str]) -> list[tuple[str, str, str]]:
+    from datetime import UTC, datetime
+
+    from clearway.cli import explain_live
+    from clearway.config import StateDirectory
+    from clearway.policy.model import Prefix, word
+
+    cli("block", "185.0.2.8", "--reason", "scanner", "--until", "1h")  # that there is a database
+    status = {"gateway": {"inside_prefixes": inside}}
+    packets = explain_live._packets(StateDirectory(state), Prefix.parse(asked), status, datetime.now(UTC))
+    return [(word(direction), str(source), str(destination)) for direction, source, destination in packets]
 
 
 def test_the_reasons_in_help_are_those_there_are() -> None:

@@ -16,6 +16,9 @@ def at(**ago: float) -> str:
     return stamp(NOW - timedelta(**ago))
 
 
+UP = {"present": True, "up": True, "carrier": True}
+
+
 def status(**more: Any) -> dict[str, Any]:
     """A gateway that is well."""
     row = {"lane": "inspected", "direction": "outbound"}
@@ -23,7 +26,7 @@ def status(**more: Any) -> dict[str, Any]:
         "gateway": {"name": "main", "pid": 7, "since": at(hours=3), "inside": "in0", "outside": "out0", "hook": "tcx"},
         "health": {"ok": True, "problems": []},
         "links": {"tcx-inside": "up", "tcx-outside": "up"},
-        "ports": {"inside": {"up": True}, "outside": {"up": True}},
+        "ports": {"inside": UP, "outside": UP},
         "link_follow": {"on": True, "taken_down": None},
         "bypass": {"on": False, "until": None},
         "wanted": 1_000_003,
@@ -130,7 +133,7 @@ def test_what_is_wrong_stands_on_top_and_in_its_row(capsys: pytest.CaptureFixtur
             health={"ok": False, "problems": ["17 of 20 [x] are missing"]},
             enforced=3,
             links={"tcx-inside": "gone", "tcx-outside": "up"},
-            ports={"inside": {"up": False}, "outside": {"up": True}},
+            ports={"inside": {**UP, "carrier": False}, "outside": {**UP, "up": False, "carrier": False}},
             link_follow={"on": True, "taken_down": "outside"},
             bypass={"on": True, "until": at(minutes=-9)},
             held_back=["10.0.0.0/8"],
@@ -142,14 +145,30 @@ def test_what_is_wrong_stands_on_top_and_in_its_row(capsys: pytest.CaptureFixtur
     for line in (
         "• 17 of 20 [x] are missing",
         "3 of 1 000 003 wanted",
-        "10.0.0.0/8: would cover the inside",
-        "inside no link · outside up · link-follow on, while the daemon runs · outside taken down with the other",
+        "held back  10.0.0.0/8\n",
+        "inside no link · outside taken down with the other · link-follow on, while the daemon runs",
         "not attached: tcx-inside",
         "on: a plain wire, ends in 9 min",
         "90 s behind what was seen",
         "overlay 1 time",
     ):
         assert line in text
+
+
+@pytest.mark.parametrize(
+    "inside, told",
+    [
+        ({"carrier": False}, "inside no link · outside up · link-follow off"),
+        ({"up": False, "carrier": False}, "inside down · outside up · link-follow off"),
+        ({"present": False, "up": False, "carrier": False}, "inside gone · outside up · link-follow off"),
+    ],
+)
+def test_a_port_is_up_only_with_a_signal_on_its_wire(
+    capsys: pytest.CaptureFixture[str], inside: dict[str, bool], told: str
+) -> None:
+    following = {"on": False, "taken_down": None}
+    text = shown(capsys, status(ports={"inside": {**UP, **inside}, "outside": UP}, link_follow=following))
+    assert told in text
 
 
 def test_observing_says_so_and_shows_what_would_have_been_dropped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,9 @@ def test_the_other_far_end_sees_a_lost_link_and_its_return(wire: Wire, tmp_path:
         until(lambda: not far_end_sees(wire, wire.inner), 3, "the inside doesn't notice")
         assert time.monotonic() - began < 2
         assert taken_down(running) == "inside"
-        assert "port inside is down" in " ".join(running.status()["health"]["problems"])
+        problems = running.status()["health"]["problems"]
+        assert "port inside is down, since outside has no link" in problems
+        assert any(problem.startswith("port outside has no link") for problem in problems)
         mend(wire.outer)
         until(lambda: far_end_sees(wire, wire.inner), 3, "it doesn't come back")
         until(running.pings, 5, "nothing crosses")
@@ -91,7 +93,20 @@ def test_without_link_follow_nothing_is_taken_down(wire: Wire, tmp_path: Path) -
         cut(wire.outer)
         time.sleep(1)
         assert far_end_sees(wire, wire.inner)
-        assert running.status()["link_follow"]["on"] is False
+        status = running.status()
+        assert status["link_follow"]["on"] is False
+        assert any(problem.startswith("port outside has no link") for problem in status["health"]["problems"])
+
+
+def test_an_mtu_that_is_no_longer_equal_is_a_problem_until_it_is(wire: Wire, tmp_path: Path) -> None:
+    with gateway(wire, tmp_path / "state") as running:
+        running.start()
+        assert running.status()["health"]["problems"] == []
+        ip("link", "set", "outside", "mtu", "1400", namespace=wire.gateway)
+        told = "the ports differ in MTU: inside has 1500, outside has 1400"
+        until(lambda: told in " ".join(running.status()["health"]["problems"]), 3, "it is not noticed")
+        ip("link", "set", "outside", "mtu", "1500", namespace=wire.gateway)
+        until(lambda: running.status()["health"]["ok"], 3, "it stays ill")
 
 
 def test_settings_changed_by_another_hand_are_put_back(wire: Wire, tmp_path: Path) -> None:

@@ -112,6 +112,21 @@ def test_an_exception_inside_a_prefix_spares_its_own_addresses(lay: Callable[[st
     assert (found["outcome"], found["decided_by"]["list"]) == ("partly", "wide")
 
 
+def test_within_a_block_only_an_exception_spares_anything(
+    lay: Callable[[str], None], told: Explain, now: datetime
+) -> None:
+    """The overlay beats what is excluded from lists, and cloud ranges: within its block they change nothing."""
+    lay("list")
+    lay("exclusion")
+    decide.block(BlockRequest(target="195.20.4.0/22", reason="scanner", until="1d"), now, "ada")
+    lay("tenant")
+    found = told("195.20.4.0/22")
+    assert {rule["kind"] for rule in found["rules"]} >= {"block", "list", "excluded"}
+    assert (found["outcome"], found["decided_by"]["kind"]) == ("dropped", "block")
+    lay("exception")
+    assert told("195.20.4.0/22")["outcome"] == "partly"
+
+
 def test_a_prefix_of_a_list_is_not_heard_where_hosts_are_let(lay: Callable[[str], None], told: Explain) -> None:
     lay("list")
     lay("tenant")

@@ -71,6 +71,29 @@ def test_a_flood_of_refused_initials_does_not_take_all_slots(wire: ShortWire) ->
         assert 0 < gateway.tables.hold_state()["live"] < SLOTS
 
 
+def test_flows_that_keep_much_of_what_came_are_given_up_before_memory_is_full(wire: ShortWire) -> None:
+    """Queries over TCP of which one byte came, far behind the start. One that holds next to nothing is still read,
+    though it is older than all of them."""
+    flows = 16 * BATCH_MAX
+    until_ns = engine.boot_clock_ns() + 10**12
+    query = message(NAME)
+    begun = [segment(FIRST_PORT - 1, 1000, frames.SYN), segment(FIRST_PORT - 1, 1001, frames.ACK, query[:9])]
+    with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
+        inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
+        for frame in begun:
+            send_each(wire, gateway, frame, range(FIRST_PORT - 1, FIRST_PORT))
+        ports = range(FIRST_PORT, FIRST_PORT + flows)
+        send_each(wire, gateway, segment(0, 1000, frames.SYN), ports)
+        send_each(wire, gateway, segment(0, 1001 + FAR_BYTES, frames.ACK, b"x"), ports)
+        wait_for(lambda: gateway.tables.inspector_counts().get("flows-held", 0) == flows + 1)
+        given_up = gateway.tables.inspector_counts()["gave-up"]
+        assert flows - READING_BYTES_MAX // FAR_BYTES < given_up < flows - READING_BYTES_MAX // FLOW_BYTES_MAX
+        assert not {Fact.HOLD_FULL, Fact.INSPECTOR_AWAY} & gateway.tables.facts().keys()
+        rest = segment(FIRST_PORT - 1, 1010, frames.ACK, query[9:])
+        send_each(wire, gateway, rest, range(FIRST_PORT - 1, FIRST_PORT))
+        wait_for(lambda: gateway.tables.inspector_counts().get("refused-dns", 0) == 1)
+
+
 def send_initials(wire: ShortWire, gateway: BareGateway, initial: bytes, flows: int) -> None:
     """One a flow, slower where the machine is."""
     frame = datagram(initial, 0)

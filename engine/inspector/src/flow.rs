@@ -297,11 +297,23 @@ impl Flow {
             Reading::Http(head) => match head.read(whole) {
                 Parsed::More => Step::More,
                 Parsed::Done(request) => self.say_requests(request, whole, found),
+                // Its first line is no request's, and may not be the first.
+                Parsed::No(Absence::OtherProtocol) if may_begin_earlier => {
+                    self.reading = Reading::Start;
+                    Step::More
+                }
+                Parsed::No(Absence::OtherProtocol) => {
+                    self.say(Observation::new(Protocol::Other, Err(self.other())), found)
+                }
                 Parsed::No(absence) => self.say(Observation::new(Protocol::Http, Err(absence)), found),
             },
             Reading::Http2(connection) => match connection.read(whole) {
                 Parsed::More => Step::More,
-                Parsed::Done(host) => self.say(of_host(host, ambiguous), found),
+                Parsed::Done(hosts) => {
+                    say_hosts(hosts, ambiguous, found);
+                    self.said = true;
+                    self.over()
+                }
                 Parsed::No(absence) => self.say(Observation::new(Protocol::Http, Err(absence)), found),
             },
             _ => Step::More,
@@ -378,7 +390,7 @@ impl Flow {
         let mut next = Some(request);
         for _ in 0..=PIPELINED_MAX {
             let Some(request) = next else { break };
-            say_hosts(&request, ambiguous, found);
+            say_hosts(request.hosts(), ambiguous, found);
             let (head, behind) = rest.split_at(request.head_bytes.min(rest.len()));
             rest = behind;
             next = match may_have_body(head) || rest.is_empty() || !http::could_be_request(rest) {
@@ -395,7 +407,14 @@ impl Flow {
 
     fn give_up(&mut self, absence: Absence, found: &mut Vec<Observation>) -> Step {
         let stream = std::mem::take(&mut self.stream);
-        self.give_up_on(stream.whole(), if stream.overflowed() { Absence::TooLarge } else { absence }, found)
+        let absence = match &self.reading {
+            Reading::Start if stream.is_empty() && self.untold > 0 => Absence::OtherProtocol, // datagrams
+            Reading::Start if self.midstream && !stream.is_empty() => Absence::Unseen,
+            _ if stream.overflowed() => Absence::TooLarge,
+            Reading::Start if stream.is_empty() => Absence::Empty,
+            _ => absence,
+        };
+        self.give_up_on(stream.whole(), absence, found)
     }
 
     fn give_up_on(&mut self, whole: &[u8], absence: Absence, found: &mut Vec<Observation>) -> Step {
@@ -410,7 +429,7 @@ impl Flow {
             }
             Reading::Http(head) => {
                 if let Some(request) = head.so_far() {
-                    say_hosts(&request, ambiguous, found);
+                    say_hosts(request.hosts(), ambiguous, found);
                 }
                 Protocol::Http
             }
@@ -426,9 +445,6 @@ impl Flow {
         if found.len() == before && !self.said {
             let absence = match &self.reading {
                 Reading::Quic(initials) if absence == Absence::Incomplete => initials.absence(),
-                Reading::Start if whole.is_empty() && self.untold > 0 => Absence::OtherProtocol, // datagrams
-                Reading::Start if whole.is_empty() && absence == Absence::Incomplete => Absence::Empty,
-                Reading::Start if self.midstream => Absence::Unseen,
                 _ => absence,
             };
             found.push(Observation::new(protocol, Err(absence)));
@@ -490,9 +506,8 @@ fn of_host(host: Host, ambiguous: u32) -> Observation {
     Observation { odd: host.odd, ambiguous, ..Observation::new(Protocol::Http, host.name) }
 }
 
-/// Every name of a request; where there is none, why its first host is none.
-fn say_hosts(request: &Request, ambiguous: u32, found: &mut Vec<Observation>) {
-    let mut hosts = request.hosts();
+/// Every name of a request's hosts; where there is none, why its first host is none.
+fn say_hosts(mut hosts: Vec<Host>, ambiguous: u32, found: &mut Vec<Observation>) {
     if hosts.iter().any(|host| host.name.is_ok()) {
         hosts.retain(|host| host.name.is_ok());
     } else {

@@ -133,16 +133,24 @@ impl Decoder {
     }
 }
 
-/// §5.1; up to 2²¹ + 2⁸: three further bytes, which is more than a block has.
+/// Bytes behind the prefix: as many as Go's server takes. Some of them may be zeros that say nothing.
+const INTEGER_BYTES_MAX: u32 = 9;
+
+/// §5.1; up to 2²¹ + 2⁸: what three further bytes say, which is more than a block has.
 fn integer(reader: &mut Reader<'_>, prefix_bits: u32) -> Option<usize> {
     let prefix_max = (1 << prefix_bits) - 1;
     let mut value = usize::from(reader.u8()?) & prefix_max;
     if value < prefix_max {
         return Some(value);
     }
-    for shift in [0, 7, 14] {
+    for at in 0..INTEGER_BYTES_MAX {
         let byte = reader.u8()?;
-        value += usize::from(byte & 0x7f) << shift;
+        let bits = usize::from(byte & 0x7f);
+        match at {
+            0..3 => value += bits << (7 * at),
+            _ if bits != 0 => return None,
+            _ => {}
+        }
         if byte & 0x80 == 0 {
             return Some(value);
         }

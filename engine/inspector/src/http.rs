@@ -10,8 +10,8 @@ use crate::reader::Parsed;
 
 /// Bytes of a head, and of the lines before it. Servers take 8 to 32 KiB.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of a method. The longest registered one has 17.
-pub const METHOD_BYTES_MAX: usize = 20;
+/// Bytes of a method. The longest registered one has 17. As in bpf/names.h.
+pub const METHOD_BYTES_MAX: usize = 24;
 /// Distinct hosts of one head that are kept: the first ones, and the last one. Each takes up to 1 KiB.
 pub const HOSTS_MAX: usize = 8;
 /// Bytes that a `Head` holds, at most.
@@ -35,7 +35,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// `host`, `host:port`, `[address]` or `[address]:port`, and space around it.
+    /// `host`, `host:port`, `[address]` or `[address]:port`, and space around it. Behind a name, whatever stands there
+    /// counts as the port: servers look at it, or don't.
     pub fn read(value: &[u8]) -> Host {
         let value = value.get(..HOST_BYTES_MAX).unwrap_or(value);
         let host = without_port(value.trim_ascii());
@@ -90,8 +91,9 @@ pub fn request(stream: &[u8]) -> Parsed<Request> {
     Head::default().read(stream)
 }
 
-/// Could a stream that begins so be a request? True while undecided. A method is of letters, hyphens and underscores: a
-/// registered one, WebDAV's among them, or an unknown one, which some servers answer as GET; in small letters too.
+/// Could a stream that begins so be a request? True while undecided. A method is any token (RFC 9110 §5.6.2) of up to
+/// `METHOD_BYTES_MAX`: a registered one, or an unknown one, which some servers answer as GET. Most other protocols are told
+/// by their first line's end at the latest.
 pub fn could_be_request(start: &[u8]) -> bool {
     let mut start = start;
     while let Some(rest) = start.strip_prefix(b"\r\n").or_else(|| start.strip_prefix(b"\n")) {
@@ -248,7 +250,7 @@ fn method(start: &[u8]) -> Method {
     let length = start.iter().take(METHOD_BYTES_MAX + 1).take_while(|byte| is_method_byte(**byte)).count();
     let (word, rest) = start.split_at_checked(length).unwrap_or_default();
     match rest.first() {
-        _ if length > METHOD_BYTES_MAX || word.starts_with(b"-") || word.starts_with(b"_") => Method::None,
+        _ if length > METHOD_BYTES_MAX => Method::None,
         None => Method::Begun,
         Some(b' ' | b'\t') if length > 0 => Method::Bytes(length),
         Some(b'\r' | b'\n') if PLAIN_METHODS.contains(&word) => Method::Bytes(length),
@@ -257,7 +259,8 @@ fn method(start: &[u8]) -> Method {
 }
 
 const fn is_method_byte(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'-' || byte == b'_'
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// `None`: another protocol's, or the preface of HTTP/2.
@@ -273,15 +276,17 @@ fn start_line(line: &[u8]) -> Option<StartLine> {
     let rest = rest.trim_ascii();
     let last = rest.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
     let is_http = starts_with_ignoring_case(last, b"HTTP/");
-    if method == b"PRI" || (!is_http && names_a_version(last)) || !(is_plain || is_http || has_version(rest))
-    {
+    if (!is_http && names_a_version(last)) || !(is_plain || is_http || has_version(rest)) {
         return None;
     }
-    let target =
-        rest.split(u8::is_ascii_whitespace).next().filter(|first| !(is_http && first.len() == rest.len()));
+    let target = rest.split(u8::is_ascii_whitespace).next();
+    let target = target.filter(|first| !(is_http && first.len() == rest.len())).unwrap_or_default();
+    if method == b"PRI" && target == b"*" && last.starts_with(b"HTTP/2") {
+        return None;
+    }
     Some(StartLine {
         method: String::from_utf8_lossy(method).into_owned(),
-        target: target_host(method, target.unwrap_or_default()),
+        target: target_host(method, target),
     })
 }
 
@@ -312,8 +317,15 @@ fn target_host(method: &[u8], target: &[u8]) -> Option<Host> {
     Some(Host::read(authority)).filter(Host::is_stated)
 }
 
-/// Takes `:` and digits off.
+/// Takes off what begins with the first colon, where the rest of it is a name; else `:` and digits.
 fn without_port(host: &[u8]) -> &[u8] {
+    let Some((name, _)) = memchr::memchr(b':', host).and_then(|colon| host.split_at_checked(colon)) else {
+        return host;
+    };
+    // `fe80::1` begins like a name.
+    if Name::parse(name).is_ok() && Name::parse(host) != Err(Absence::Literal) {
+        return name;
+    }
     let Some((name, port)) = memchr::memrchr(b':', host).and_then(|colon| host.split_at_checked(colon))
     else {
         return host;

@@ -1,5 +1,5 @@
-//! HTTP/2 with prior knowledge (RFC 9113 §3.3): the `:authority` of the first request, in clear text. Called by the
-//! flow machine; fuzz target `http2`.
+//! HTTP/2 with prior knowledge (RFC 9113 §3.3): `:authority` and `host` of the first request, in clear text. Called by
+//! the flow machine; fuzz target `http2`.
 //!
 //! Reads frames up to the end of the first header block and nothing of what they carry beside it. Each frame is read
 //! once, when it is whole.
@@ -27,8 +27,10 @@ pub fn could_be_preface(start: &[u8]) -> bool {
     start.iter().zip(PREFACE).all(|(sent, expected)| sent == expected)
 }
 
-/// Reads a stream from its preface to the end of the first header block: `:authority`, else `host`.
-pub fn authority(stream: &[u8]) -> Parsed<Host> {
+/// Reads a stream from its preface to the end of the first header block: the first `:authority` and the first `host`,
+/// each that is not empty, once where they are the same; one that is `NotSent` where neither is there. Servers differ in
+/// which they take.
+pub fn hosts(stream: &[u8]) -> Parsed<Vec<Host>> {
     Connection::default().read(stream)
 }
 
@@ -43,7 +45,7 @@ pub struct Connection {
 
 impl Connection {
     /// `stream`: from its first byte, each time.
-    pub fn read(&mut self, stream: &[u8]) -> Parsed<Host> {
+    pub fn read(&mut self, stream: &[u8]) -> Parsed<Vec<Host>> {
         let window = stream.get(..CONNECTION_BYTES_MAX).unwrap_or(stream);
         if self.read == 0 {
             if !could_be_preface(window) {
@@ -63,7 +65,7 @@ impl Connection {
             self.read += header.bytes();
             match self.frame(&header, payload) {
                 None => return Parsed::No(Absence::Malformed),
-                Some(true) => return self.authority(),
+                Some(true) => return self.hosts(),
                 Some(false) => (),
             }
         }
@@ -96,7 +98,7 @@ impl Connection {
         Some(header.flags & FLAG_END_HEADERS != 0)
     }
 
-    fn authority(&mut self) -> Parsed<Host> {
+    fn hosts(&mut self) -> Parsed<Vec<Host>> {
         let block = self.block.take().map(|(_, block)| block).unwrap_or_default();
         let (mut authority, mut host) = (None, None);
         let decoded = Decoder::default().decode(&block, |name, value| {
@@ -111,10 +113,12 @@ impl Connection {
             }
         });
         // A name that was read stands, whatever comes behind it.
-        match (authority.or(host), decoded) {
-            (Some(host), _) => Parsed::Done(host),
-            (None, Err(absence)) => Parsed::No(absence),
-            (None, Ok(())) => Parsed::Done(Host::read(b"")),
+        let mut hosts: Vec<Host> = authority.into_iter().chain(host).collect();
+        hosts.dedup();
+        match decoded {
+            Err(absence) if hosts.is_empty() => Parsed::No(absence),
+            Ok(()) if hosts.is_empty() => Parsed::Done(vec![Host::read(b"")]),
+            _ => Parsed::Done(hosts),
         }
     }
 }
@@ -155,7 +159,7 @@ fn header_fragment(flags: u8, payload: &[u8]) -> Option<&[u8]> {
 /// What holds of every stream, for tests and the fuzz target. Panics where it does not.
 #[doc(hidden)]
 pub fn invariant(stream: &[u8]) {
-    let whole = authority(stream);
+    let whole = hosts(stream);
     // Byte by byte, it is the same answer, and none before it.
     let mut connection = Connection::default();
     let mut answer = Parsed::More;
@@ -168,7 +172,8 @@ pub fn invariant(stream: &[u8]) {
     }
     assert_eq!(answer, whole);
     assert_eq!(!could_be_preface(stream), whole == Parsed::No(Absence::OtherProtocol));
-    if let Parsed::Done(host) = whole {
-        assert_eq!(host.name.is_ok() || !host.is_stated(), host.odd.is_empty());
+    if let Parsed::Done(hosts) = whole {
+        assert!(hosts.len() == 1 || hosts.len() == 2 && hosts.iter().all(Host::is_stated));
+        assert!(hosts.iter().all(|host| (host.name.is_ok() || !host.is_stated()) == host.odd.is_empty()));
     }
 }

@@ -40,9 +40,11 @@ pub struct Initials {
     /// Without those whose Initials no key opened: `attempts` bounds these.
     datagrams: u32,
     attempts: u32,
-    /// Something of a version that is known came, and no key opened it.
+    /// Something of a version that is known came, and no key opens it.
     sealed: bool,
     other_version: bool,
+    /// An Initial came in a datagram that servers throw away.
+    thrown_away: bool,
     /// Of connections that are forgotten.
     ambiguous: u32,
 }
@@ -78,7 +80,8 @@ impl Initials {
                     None => (tried, self.sealed) = (true, true),
                 },
                 Packet::OtherVersion => self.other_version = true,
-                Packet::Initial(_) | Packet::Skipped => self.sealed = true,
+                Packet::Initial(_) => self.thrown_away = true,
+                Packet::Skipped => self.sealed = true,
                 Packet::End => break,
             }
         }
@@ -110,6 +113,7 @@ impl Initials {
             None if !self.connections.is_empty() => Absence::Incomplete,
             None if self.sealed => Absence::Undecipherable,
             None if self.other_version => Absence::OtherVersion,
+            None if self.thrown_away => Absence::Incomplete,
             None if self.datagrams == 0 => Absence::Empty,
             None => Absence::OtherProtocol,
         }
@@ -293,17 +297,21 @@ struct Header<'a> {
 impl<'a> Header<'a> {
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let first = reader.u8()?;
-        if first & LONG_AND_FIXED_BITS != LONG_AND_FIXED_BITS {
+        let number = reader.u32()?;
+        // RFC 9287: a client that knows its server may clear the fixed bit. Of a version that is not known, the bit is
+        // what tells it from noise.
+        let bits = if Version::of(number).is_some() { LONG_BIT } else { LONG_BIT | FIXED_BIT };
+        if first & bits != bits {
             return None;
         }
-        let number = reader.u32()?;
         let destination = connection_id(reader)?;
         let _source = connection_id(reader)?;
         Some(Header { kind: first >> 4 & 0x03, number, destination })
     }
 }
 
-const LONG_AND_FIXED_BITS: u8 = 0xc0;
+const LONG_BIT: u8 = 0x80;
+const FIXED_BIT: u8 = 0x40;
 
 fn connection_id<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = reader.u8().filter(|length| *length <= CONNECTION_ID_BYTES_MAX)?;

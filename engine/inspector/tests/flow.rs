@@ -5,6 +5,7 @@
 mod hellos;
 
 use clearway_inspector::flow::{invariant, Flow, Step, Transport, FLOW_BYTES_MAX, MIDSTREAM_SEGMENTS_MAX};
+use clearway_inspector::http2::PREFACE;
 use clearway_inspector::observation::{Absence, Observation, Protocol};
 use hellos::of_a_browser;
 use proptest::prelude::*;
@@ -128,6 +129,10 @@ fn a_flow_that_nobody_saw_begin_is_read_from_its_lowest_segment() {
         // what stood in the later half alone may have been told before
         assert!(names(&found).ends_with(&expected), "{what}: {:?}", names(&found));
     }
+    // A line of a body is no request's, and does not end the wait for an earlier segment.
+    let body = b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3\r\n";
+    assert_eq!(names(&read(80, None, &[(1000 + REQUEST.len() as u32, body), (1000, REQUEST)])), ["www.example.com"]);
+    assert_eq!(read(80, None, &[(1000, body)])[0].name, Err(Absence::Unseen));
     let mut flow = Flow::new(Transport::Tcp, 443, None);
     let mut found = Vec::new();
     for at in 0..u32::from(MIDSTREAM_SEGMENTS_MAX) {
@@ -142,6 +147,13 @@ fn what_is_none_of_the_protocols_is_over_with_its_first_bytes() {
     let step = Flow::new(Transport::Tcp, 22, Some(0)).segment(0, b"SSH-2.0-OpenSSH\r\n", &mut found);
     assert_eq!((step, found[0].protocol), (Step::Done, Protocol::Other));
     assert_eq!(found[0].name, Err(Absence::OtherProtocol));
+    // Words that may begin a request are told apart by their line: it is none of HTTP's then.
+    for line in [&b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3\r\n"[..], b"EHLO mail.example\r\n"] {
+        found.clear();
+        let step = Flow::new(Transport::Tcp, 22, Some(0)).segment(0, line, &mut found);
+        assert_eq!((step, found[0].protocol), (Step::Done, Protocol::Other));
+        assert_eq!(found[0].name, Err(Absence::OtherProtocol));
+    }
     found.clear();
     let step = Flow::new(Transport::Udp, 5000, None).datagram(&[0; 20], &mut found);
     assert_eq!((step, found[0].name.clone()), (Step::Done, Err(Absence::OtherProtocol)));
@@ -164,6 +176,36 @@ fn a_hello_that_never_completes_tells_the_name_that_it_holds_when_the_flow_is_gi
     let found = read(443, Some(0), &[(0, &bytes[..20])]);
     assert_eq!(found[0].name, Err(Absence::Incomplete));
     assert_eq!(read(443, Some(0), &[])[0].name, Err(Absence::Empty));
+}
+
+#[test]
+fn a_flow_whose_first_bytes_never_came_is_incomplete_and_not_empty() {
+    let said = |segments: &[(u32, &[u8])]| {
+        let found = read(443, Some(START), segments);
+        assert_eq!(found.len(), 1);
+        (found[0].protocol, found[0].name.clone())
+    };
+    let behind = START.wrapping_add(100);
+    assert_eq!(said(&[(behind, &[7; 403])]), (Protocol::Other, Err(Absence::Incomplete)));
+    assert_eq!(said(&[]), (Protocol::Other, Err(Absence::Empty)));
+    assert_eq!(said(&[(START.wrapping_sub(1), &[0])]), (Protocol::Other, Err(Absence::Empty)), "a keep-alive");
+}
+
+#[test]
+fn both_hosts_of_a_first_request_of_http2_are_names_of_the_flow() {
+    let field = |name: &str, value: &str| {
+        [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+    };
+    let flow_of = |authority: &str, host: &str| {
+        let block = [field(":authority", authority), field("host", host)].concat();
+        let headers = [&[0, 0, block.len() as u8, 1, 4, 0, 0, 0, 1], &block[..]].concat();
+        let stream = [&PREFACE[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0], &headers].concat();
+        read(80, Some(START), &[(START, &stream)])
+    };
+    assert_eq!(names(&flow_of("a.example", "b.example:80")), ["a.example", "b.example"]);
+    assert_eq!(names(&flow_of("a.example", "A.example.")), ["a.example"]);
+    assert_eq!(names(&flow_of("192.0.2.1", "b.example")), ["b.example"]);
+    assert_eq!(flow_of("192.0.2.1", "192.0.2.2")[0].name, Err(Absence::Literal));
 }
 
 #[test]

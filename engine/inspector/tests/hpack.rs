@@ -166,6 +166,8 @@ fn what_breaks_a_rule_is_malformed() {
         ("7f00", "a name's index past the table"),
         ("ff80", "an integer without end"),
         ("ffffffff7f", "an integer of 2²⁸"),
+        ("3f8080808001", "an integer of 2²⁸ behind zeros"),
+        ("3f80808080808080808000", "ten bytes of an integer"),
         ("400161", "no value"),
         ("41827f", "a string longer than the block"),
         ("4181ff", "padding of eight bits"),
@@ -176,6 +178,17 @@ fn what_breaks_a_rule_is_malformed() {
     ] {
         assert_eq!(fields(&mut Decoder::default(), hex), Err(Absence::Malformed), "{why}");
     }
+}
+
+/// As Go's server reads it.
+#[test]
+fn an_integer_may_go_on_with_zeros() {
+    for zeros in ["00", "8000", "80808000", "808080808080808000"] {
+        let block = format!("3f{zeros}82"); // a table of 31 bytes
+        assert_eq!(fields(&mut Decoder::default(), &block).unwrap(), [":method: GET"], "{block}");
+    }
+    assert_eq!(fields(&mut Decoder::default(), "ff808080808000"), Err(Absence::Malformed), "index 127");
+    assert_eq!(fields(&mut Decoder::default(), "4182800061"), Err(Absence::Malformed), "not a length's");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a panic is how a test fails
 
-use clearway_inspector::http2::{authority, could_be_preface, invariant, PREFACE};
+use clearway_inspector::http2::{could_be_preface, hosts, invariant, PREFACE};
 use clearway_inspector::observation::Absence;
 use clearway_inspector::reader::Parsed;
 use proptest::prelude::*;
@@ -38,13 +38,22 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
-fn host(stream: &[u8]) -> Result<String, Absence> {
+/// The hosts, each a name, else why there is none.
+fn names(stream: &[u8]) -> Result<Vec<String>, Absence> {
     invariant(stream);
-    match authority(stream) {
-        Parsed::Done(host) => host.name.map(|name| name.to_string()),
+    match hosts(stream) {
+        Parsed::Done(hosts) => {
+            hosts.into_iter().map(|host| host.name.map(|name| name.to_string())).collect()
+        }
         Parsed::No(absence) => Err(absence),
         Parsed::More => Err(Absence::Incomplete),
     }
+}
+
+fn host(stream: &[u8]) -> Result<String, Absence> {
+    let mut names = names(stream)?;
+    assert_eq!(names.len(), 1, "{names:?}");
+    Ok(names.remove(0))
 }
 
 #[test]
@@ -53,7 +62,7 @@ fn the_authority_of_the_first_request_is_read() {
     assert_eq!(host(&whole), Ok("plain.example".into()));
     assert_eq!(host(&[whole.as_slice(), b"and more"].concat()), Ok("plain.example".into()));
     for length in 0..whole.len() {
-        assert_eq!(authority(&whole[..length]), Parsed::More, "{length}");
+        assert_eq!(hosts(&whole[..length]), Parsed::More, "{length}");
     }
 }
 
@@ -71,11 +80,13 @@ fn a_header_block_may_be_spread_over_frames_and_padded() {
 }
 
 #[test]
-fn host_stands_in_for_an_authority_that_is_not_sent() {
-    let both =
-        [field("host", "h.example"), field(":authority", "a.example"), field(":authority", "b.example")]
-            .concat();
-    assert_eq!(host(&connection(&[frame(HEADERS, END, 1, &both)])), Ok("a.example".into()));
+fn host_stands_beside_an_authority_or_in_for_one_that_is_not_sent() {
+    let of = |fields: &[Vec<u8>]| names(&connection(&[frame(HEADERS, END, 1, &fields.concat())]));
+    let (host_field, authority) = (field("host", "h.example"), field(":authority", "a.example"));
+    let both = Ok(vec!["a.example".to_owned(), "h.example".to_owned()]);
+    assert_eq!(of(&[host_field.clone(), authority.clone(), field(":authority", "b.example")]), both);
+    assert_eq!(of(&[authority.clone(), host_field, field("host", "i.example")]), both);
+    assert_eq!(of(&[authority, field("host", "A.Example.:80")]), Ok(vec!["a.example".to_owned()]));
     assert_eq!(
         host(&connection(&[frame(HEADERS, END, 1, &field("host", "h.example:80"))])),
         Ok("h.example".into())

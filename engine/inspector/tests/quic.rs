@@ -273,6 +273,25 @@ fn a_flow_without_an_initial_is_undecipherable_and_soon_decided() {
     assert_eq!(said(&[vec![0x80; 40]]), (other, false), "not empty: a datagram came");
 }
 
+/// RFC 9287; the bit is part of what the tag covers.
+#[test]
+fn an_initial_without_its_fixed_bit_is_opened() {
+    let message = of_a_browser(b"a.example");
+    for version in [VERSION_1, VERSION_2] {
+        let greased = Initial { fixed_bit: false, ..Initial::new(version, ID) };
+        let datagram = greased.datagram(&crypto(0, &message));
+        assert_eq!(datagram[0] & 0xc0, 0x80);
+        assert!(could_be_initial(&datagram));
+        assert_eq!(fed(std::slice::from_ref(&datagram)).0, client_hello(&message));
+        let (observation, done) = said(std::slice::from_ref(&datagram));
+        assert_eq!(observation.name.map(|name| name.as_str().to_owned()), Ok("a.example".to_owned()));
+        assert!(done);
+        let mut other = datagram;
+        other[1..5].copy_from_slice(&0x1a2a_3a4a_u32.to_be_bytes());
+        assert!(!could_be_initial(&other), "of another version it is not told from noise");
+    }
+}
+
 /// RFC 9000 §14.1: a server throws it away, so a clean name there decides nothing.
 #[test]
 fn an_initial_in_a_small_datagram_is_not_believed() {
@@ -281,6 +300,8 @@ fn an_initial_in_a_small_datagram_is_not_believed() {
     assert!(small.len() < INITIAL_DATAGRAM_BYTES_MIN);
     let message = of_a_browser(b"a.example");
     assert_eq!(fed(&[small.clone(), whole(VERSION_1, ID, &message)]).0, client_hello(&message));
+    let alone = said(std::slice::from_ref(&small)).0;
+    assert_eq!(alone, Observation::new(Protocol::Quic, Err(Absence::Incomplete)), "no key was tried");
     let (observation, _) = said(&[small, whole(VERSION_1, ID, &message)]);
     assert_eq!(observation.name.map(|name| name.as_str().to_owned()), Ok("a.example".to_owned()));
 }

@@ -10,11 +10,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from clearway.bench import lists
-from clearway.bench.daemon import CLEARWAY, COMMAND_S_MAX, Daemon
+from clearway.bench.daemon import COMMAND_S_MAX, Daemon
 from clearway.bench.generator import frame
 from clearway.bench.measurement import Aim, Measurement, Result, Series
 from clearway.bench.stand import Stand
-from clearway.bench.topology import PLAIN_LEFT, PREFIX, Wire
+from clearway.bench.topology import CLEARWAY, PLAIN_LEFT, PREFIX, Wire
 from clearway.bench.turns import interleave
 from clearway.errors import ClearwayError
 

@@ -3,22 +3,18 @@
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clearway.bench.topology import PREFIX, Wire
+from clearway.bench.topology import CLEARWAY, PREFIX, Wire
 from clearway.errors import ClearwayError
 
 READY_S_MAX = 30.0
 COMMAND_S_MAX = 30.0
 END_S_MAX = 10.0
-
-# the installation that this process runs from, whatever PATH says
-CLEARWAY = [sys.executable, "-m", "clearway.cli.app"]
 
 
 class Daemon:
@@ -85,9 +81,9 @@ class Daemon:
         return total
 
     def close(self) -> None:
-        """Off the wire, ended, and its files removed."""
+        """Off the wire, ended, and its files removed: also where its process has ended, which leaves its programs."""
         try:
-            if self._process and self._process.poll() is None:
+            if self._process:
                 with suppress(subprocess.TimeoutExpired):
                     self.command("detach", "--name", self.name)
                 self._end()

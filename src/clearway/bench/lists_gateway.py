@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clearway.bench.daemon import CLEARWAY, Daemon
+from clearway.bench.daemon import Daemon
 from clearway.bench.generator import frame
 from clearway.bench.lists_memory import PeakMemory, cpu_seconds, family, map_bytes
 from clearway.bench.measurement import Measurement
-from clearway.bench.topology import PLAIN_LEFT, Wire
+from clearway.bench.topology import CLEARWAY, PLAIN_LEFT, Wire
 from clearway.errors import ClearwayError
 
 LOAD_S_MAX = 600.0

@@ -11,6 +11,7 @@ granted, one that is not.
 import itertools
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearway.errors import ClearwayError
+from clearway.gateway import bpffs
 from clearway.lab.namespace import NETNS_DIRECTORY, End, Namespace, wire
 
 PREFIX = "cwb-"
@@ -25,6 +27,10 @@ GREEN_PREFIX = "10.9.0.0/24"
 GREEN_LEFT, GREEN_RIGHT = "10.9.0.1", "10.9.0.2"
 PLAIN_LEFT, PLAIN_RIGHT = "10.9.64.1", "10.9.64.2"
 THREAD_S_MAX = 2.0
+DETACH_S_MAX = 40.0
+
+# the installation that this process runs from, whatever PATH says
+CLEARWAY = [sys.executable, "-m", "clearway.cli.app"]
 
 _numbers = itertools.count()
 
@@ -171,11 +177,18 @@ def _kernel_threads() -> Iterator[tuple[int, str]]:
 
 
 def sweep() -> int:
-    """Takes away what benches left behind that were killed; how many namespaces that was."""
-    removed = 0
-    for path in sorted(NETNS_DIRECTORY.glob(f"{PREFIX}*")) if NETNS_DIRECTORY.is_dir() else []:
-        pid = path.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            Namespace(path.name).remove()
-            removed += 1
-    return removed
+    """Takes away what benches left behind that were killed: gateways with their pins, which hold a hundred megabytes
+    and more each, and namespaces; how many of these that was."""
+    for name in filter(_is_left, bpffs.names()):
+        command = [*CLEARWAY, "detach", "--name", name, "--state", "/nonexistent"]
+        subprocess.run(command, capture_output=True, timeout=DETACH_S_MAX, check=False)
+    left = [path.name for path in sorted(NETNS_DIRECTORY.glob(f"{PREFIX}*")) if _is_left(path.name)]
+    for name in left:
+        Namespace(name).remove()
+    return len(left)
+
+
+def _is_left(name: str) -> bool:
+    """Does what has this name belong to a bench that is gone?"""
+    pid = name.removeprefix(PREFIX).partition("-")[0]
+    return name.startswith(PREFIX) and pid.isdigit() and not Path(f"/proc/{pid}").exists()

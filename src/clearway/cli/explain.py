@@ -16,6 +16,10 @@ from clearway.errors import ClearwayError
 
 NUMBER_DIGITS_MAX = 18
 """Of a decision: a longer number is none of them, and no database takes it."""
+ABOUT_TRAFFIC = frozenset(
+    ["block", "unblock", "exception", "grant", "revoke", "feed-exclude", "feed-include", "protect", "unprotect"],
+)
+"""Kinds of decision whose target is a prefix or name; others are about a list, ranges, or the gateway."""
 WORDS = {"dropped": "red", "forwarded": "green", "green": "green", "partly": "yellow"}
 
 
@@ -43,7 +47,7 @@ def explain(
     from clearway.policy.model import Name, parse_target
 
     decision = _decision(target, now) if target.isascii() and target.isdecimal() else None
-    if decision is not None and "." not in decision["target"] and ":" not in decision["target"]:
+    if decision is not None and decision["kind"] not in ABOUT_TRAFFIC:
         if json:
             show.document({"decision": decision})
         else:

@@ -13,8 +13,13 @@ from clearway.policy.model import Direction, Prefix, word
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PEERS = {4: ("10.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1"), 6: ("fd00::1", "2001:db8::1", "2001:db8:1::1")}
-"""Who stands at the other end of the packet: the first that no single entry and no list touches."""
+PEERS = {
+    4: ("10.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1", "198.41.0.4", "192.5.5.241", "193.0.14.129"),
+    6: ("fd00::1", "2001:db8::1", "2001:db8:1::1", "2001:503:ba3e::2:30", "2001:500:2f::f", "2001:7fd::1"),
+}
+"""Who stands at the other end of the packet: the first that no single entry and no list touches. The last three are the
+root name servers a, f and k, as hosts of the internet that stay where they are: nothing is sent to them, since a packet
+is only run through the program."""
 NOTES = {
     "bypassed": "The gateway is a plain wire just now (`clearway bypass`): nothing is dropped.",
     "observed": "The gateway only observes (`--observe`): nothing is dropped.",
@@ -86,23 +91,36 @@ def _packets(
         each.kind == "grant" and each.prefix.covers(host) for each in wanted.touching(host, now)
     )
     as_inside = within or granted
-    peer = _peer(state, host, [] if as_inside else [each for each in inside if each.version == host.version], now)
+    peer = _peer(state, host, _outer_peers(host, inside) if as_inside else _inner_peers(host, inside), now)
     inner, outer = (host, peer) if as_inside else (peer, host)
     return [(Direction.OUTBOUND, inner, outer), (Direction.INBOUND, outer, inner)]
 
 
-def _peer(state: StateDirectory, host: Prefix, inside: list[Prefix], now: datetime) -> Prefix:
-    from clearway.policy.model import BITS
+def _peer(state: StateDirectory, host: Prefix, candidates: list[Prefix], now: datetime) -> Prefix:
     from clearway.store import lists, wanted
 
-    bits = BITS[host.version]
-    candidates = [Prefix(each.version, each.address + (each.length < bits), bits) for each in inside]
-    candidates += [Prefix.parse(text) for text in PEERS[host.version]]
-    candidates = [each for each in candidates if each != host]
     for each in candidates:
         if not wanted.touching(each, now) and not lists.holders(state, each, now):
             return each
     return candidates[0]
+
+
+def _outer_peers(host: Prefix, inside: list[Prefix]) -> list[Prefix]:
+    """Whom the spoof guard takes for outside: in no inside prefix and no bogon. All, where the inside is everything."""
+    from clearway.policy.bogons import BOGONS
+
+    every = [each for each in map(Prefix.parse, PEERS[host.version]) if each != host]
+    return [each for each in every if not any(prefix.covers(each) for prefix in (*inside, *BOGONS))] or every
+
+
+def _inner_peers(host: Prefix, inside: list[Prefix]) -> list[Prefix]:
+    """Hosts of the inside, three of each prefix, as the first one may have a grant; where it is not known, anybody."""
+    from clearway.policy.model import BITS
+
+    bits = BITS[host.version]
+    own = [(each.address, 1 << (bits - each.length)) for each in inside if each.version == host.version]
+    hosts = [Prefix(host.version, first + at % size, bits) for first, size in own for at in (1, size // 2, size - 2)]
+    return hosts or [each for each in map(Prefix.parse, PEERS[host.version]) if each != host]
 
 
 def _ask(

@@ -84,7 +84,7 @@ def _facts_about_it(status: dict[str, Any], now: datetime) -> Table:
         if told:
             rows.add_row(key, told)
     if status.get("held_back"):
-        rows.add_row("held back", f"[yellow]{', '.join(status['held_back'])}: would cover the inside[/yellow]")
+        rows.add_row("held back", f"[yellow]{', '.join(status['held_back'])}[/yellow]")
     rows.add_row("ports", _ports(status))
     noticed = {name: fact["packets"] for name, fact in (status.get("facts") or {}).items() if name != "probe"}
     if any(noticed.values()):
@@ -117,18 +117,29 @@ def _snapshot(status: dict[str, Any], now: datetime) -> str:
 
 
 def _ports(status: dict[str, Any]) -> str:
-    words = []
-    for side, port in (status.get("ports") or {}).items():
-        up = port.get("up")
-        words.append(f"{side} {'up' if up else '[red]no link[/red]' if up is False else '?'}")
     follow = status.get("link_follow") or {}
+    words = [
+        f"{side} {_port(port, taken_down=side == follow.get('taken_down'))}"
+        for side, port in (status.get("ports") or {}).items()
+    ]
     words.append("link-follow on, while the daemon runs" if follow.get("on") else "link-follow off")
-    if follow.get("taken_down"):
-        words.append(f"[yellow]{follow['taken_down']} taken down with the other[/yellow]")
     gone = [name for name, on in (status.get("links") or {}).items() if on not in ("up", "attached", True)]
     if gone:
         words.append(f"[red]not attached: {', '.join(gone)}[/red]")
     return " · ".join(words)
+
+
+def _port(port: dict[str, Any], *, taken_down: bool) -> str:
+    """`up` is what the port is set to; whether there is a signal on its wire is `carrier`."""
+    if port.get("present") is False:
+        return "[red]gone[/red]"
+    if taken_down:
+        return "[yellow]taken down with the other[/yellow]"
+    if port.get("up") is False:
+        return "[red]down[/red]"
+    if port.get("carrier") is False:
+        return "[red]no link[/red]"
+    return "up" if port.get("carrier") else "?"
 
 
 def _lanes(status: dict[str, Any], before: Before | None) -> Table:

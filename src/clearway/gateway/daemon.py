@@ -262,15 +262,23 @@ class Daemon:
             self._reloading = asyncio.create_task(self._reload())
 
     async def _reload(self) -> None:
-        """Programs are made for interface numbers: a port of the same name with another number needs others."""
+        """Programs are made for interface numbers: a port of the same name with another number needs others.
+
+        Called again at every look until it succeeds, so what can't be used is found before anything is loaded.
+        """
+        from clearway.gateway import ports
         from clearway.gateway.start import ports_again
 
+        options = self._started.options
         try:
+            await asyncio.to_thread(ports.find, options.inside, options.outside)
             await asyncio.to_thread(self._started.enforcer.reload)
             self._wire.adopt(await asyncio.to_thread(ports_again, self._started))
             self._wire.look()
         except (ClearwayError, OSError) as error:
-            log.error("the port that came back cannot be used: %s", error)
+            if str(error) != str(self._wire.refused):
+                log.error("the port that came back cannot be used: %s", error)
+            self._wire.refused = error
 
     async def _end(self, background: list[asyncio.Task[None]]) -> None:
         for task in background:

@@ -64,11 +64,19 @@ def find(inside: str, outside: str) -> tuple[Link, Link]:
             raise ClearwayError.of("gateway.E021", port=name)
         found.append(link)
     first, second = found
-    if first.mtu != second.mtu:
-        raise ClearwayError.of(
-            "gateway.E003", inside=inside, inside_mtu=first.mtu, outside=outside, outside_mtu=second.mtu
-        )
+    differ = mtu_error(inside, first.mtu, outside, second.mtu)
+    if differ is not None:
+        raise differ
     return first, second
+
+
+def mtu_error(inside: str, inside_mtu: int, outside: str, outside_mtu: int) -> ClearwayError | None:
+    """gateway.E003 where the ports differ in MTU: what only one of them can carry would be lost between them."""
+    if inside_mtu == outside_mtu:
+        return None
+    return ClearwayError.of(
+        "gateway.E003", inside=inside, inside_mtu=inside_mtu, outside=outside, outside_mtu=outside_mtu
+    )
 
 
 def warnings(link: Link) -> list[str]:

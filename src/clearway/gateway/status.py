@@ -123,9 +123,7 @@ class StatusBoard:
             problems.append(f"{report.foreign} entries are in the kernel that nobody wants there")
         problems += report.faults
         problems += [f"canary: {told}" for told in report.canaries_failed]
-        problems += [f"port {name} is gone" for name in self.wire.absent_names()]
-        if self.wire.runtime.taken_down:
-            problems.append(f"port {self.wire.runtime.taken_down} is down, since the other one has no link")
+        problems += self.wire.problems()
         if self.base_work.last_error is not None:
             problems.append(f"the lists could not be brought into the kernel: {self.base_work.last_error}")
         problems += self.enforcer.names.problems()

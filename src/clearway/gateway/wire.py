@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from clearway.errors import ClearwayError
 from clearway.gateway import netlink, ports
 from clearway.gateway.clock import boot_ns
-from clearway.gateway.link_follow import Action, Follower, PortFacts
+from clearway.gateway.link_follow import Action, Follower, PortFacts, other
 from clearway.gateway.netlink import Link
 from clearway.gateway.runtime import Runtime
 
@@ -22,13 +23,17 @@ _GONE = PortFacts(up=False, carrier=False)
 
 
 class TheWire:
-    """`on_new_port` is called when a port is there again under another interface number."""
+    """`on_new_port` is called when a port is there again under another interface number, at every look until it is
+    adopted, or refused by setting `refused`."""
 
     def __init__(self, runtime: Runtime, path: Path, *, follow: bool, on_new_port: Callable[[], None]) -> None:
         self.runtime = runtime
         self.follow = follow
         self.mended = 0
         self.absent: set[str] = set()
+        self.refused: ClearwayError | OSError | None = None
+        """Why a port that is there again cannot be used."""
+        self._back: set[str] = set()  # of the absent ones: a port of that name is there again
         self._path = path
         self._on_new_port = on_new_port
         self._follower = Follower()
@@ -39,6 +44,8 @@ class TheWire:
         """Looks at both ports, keeps their settings, follows links. After every change of a link, and now and then."""
         for side in ports.SIDES:
             self._links[side] = self._look_at(side)
+        if not self._back:
+            self.refused = None
         if self.follow and not self.absent:
             self._step()
 
@@ -58,9 +65,19 @@ class TheWire:
         self.runtime = runtime
         self._follower = Follower()
         self.absent.clear()
+        self._back.clear()
+        self.refused = None
 
-    def absent_names(self) -> list[str]:
-        return [self.runtime.ports[side].name for side in sorted(self.absent)]
+    def problems(self) -> list[str]:
+        """What is wrong with the ports, as sentences."""
+        told = []
+        for side in sorted(self.absent):
+            name, refused = self.runtime.ports[side].name, self.refused
+            if side in self._back and refused is not None:
+                told.append(f"port {name} is back and cannot be used: {_advice(refused)}")
+            else:
+                told.append(f"port {name} is gone")
+        return told + problems_of(self.ports_document(), self.runtime.taken_down)
 
     def ports_document(self) -> dict[str, Any]:
         document = {}
@@ -93,10 +110,14 @@ class TheWire:
             if side not in self.absent:
                 log.error("port %s is gone: nothing crosses, and nothing is enforced there", record.name)
             self.absent.add(side)
-            if netlink.link_by_name(record.name) is not None:
-                self._on_new_port()
+            if netlink.link_by_name(record.name) is None:
+                self._back.discard(side)
+                return None
+            self._back.add(side)
+            self._on_new_port()
             return None
         self.absent.discard(side)
+        self._back.discard(side)
         try:
             changed = ports.keep(link, self._target)
         except OSError as error:
@@ -140,3 +161,27 @@ class TheWire:
             self.runtime.save(self._path)
         except OSError as error:  # a full disk must not keep a far side from noticing
             log.error("%s cannot be written: %s", self._path, error)
+
+
+def problems_of(document: dict[str, Any], taken_down: str | None) -> list[str]:
+    """What is wrong with ports that are there, as sentences; `taken_down` is the side that link-follow took down."""
+    told = []
+    for side, port in document.items():
+        name = port["name"]
+        if not port["present"]:
+            continue
+        if side == taken_down:
+            told.append(f"port {name} is down, since {document[other(side)]['name']} has no link")
+        elif not port["up"]:
+            told.append(f"port {name} is set down, so nothing crosses: ip link set {name} up")
+        elif not port["carrier"]:
+            told.append(f"port {name} has no link, so nothing crosses: look at its cable and its other end")
+    inside, outside = (document[side] for side in ports.SIDES)
+    if inside["present"] and outside["present"]:
+        differ = ports.mtu_error(inside["name"], inside["mtu"], outside["name"], outside["mtu"])
+        told += [_advice(differ)] if differ is not None else []
+    return told
+
+
+def _advice(error: ClearwayError | OSError) -> str:
+    return f"{error}. {error.fix.rstrip('.')}" if isinstance(error, ClearwayError) else str(error)

@@ -220,6 +220,17 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def parse_time(text: str) -> datetime | None:
+    """A time as RFC 3339 writes it, in UTC; None of a text in another form. Raises policy.E004."""
+    if not _RFC_3339.fullmatch(text.strip()):
+        return None
+    fraction = re.sub(r"(\.\d{6})\d+", r"\1", text.strip())  # datetime keeps microseconds
+    try:
+        return datetime.fromisoformat(fraction.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ClearwayError.of("policy.E004", value=text) from None
+
+
 def until(text: str, now: datetime) -> datetime:
     """A time in UTC: RFC 3339, or a duration counted from `now`; at most DURATION_MAX from it.
 
@@ -227,12 +238,8 @@ def until(text: str, now: datetime) -> datetime:
     """
     text = text.strip()
     try:
-        if _RFC_3339.fullmatch(text):
-            fraction = re.sub(r"(\.\d{6})\d+", r"\1", text)  # datetime keeps microseconds
-            time = datetime.fromisoformat(fraction.upper()).astimezone(UTC)
-        else:
-            time = now.astimezone(UTC) + duration(text)
-    except (ValueError, OverflowError):
+        time = parse_time(text) or now.astimezone(UTC) + duration(text)
+    except OverflowError:
         raise ClearwayError.of("policy.E004", value=text) from None
     if time - now > DURATION_MAX:
         raise ClearwayError.of("policy.E004", value=text)

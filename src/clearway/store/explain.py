@@ -240,12 +240,7 @@ def _outcome(target: Prefix, decided_by: dict[str, Any] | None, within: list[dic
     if kind == standing.GRANT and decided_by:
         return GREEN, f"traffic of {target} is forwarded first, by a grant to {decided_by['organisation']}"
     refuses = kind in (standing.BLOCK, "list")
-    opposite = (
-        {standing.EXCEPTION, "shared", EXCLUDED}
-        if refuses
-        else {standing.BLOCK, *(("list",) if kind in ("", "shared") else ())}
-    )
-    partly = any(rule["kind"] in opposite for rule in within)
+    partly = any(rule["kind"] in _opposite(kind) for rule in within)
     if refuses:
         return (
             (PARTLY, f"{target} is dropped, but for what is spared within it")
@@ -263,6 +258,15 @@ def _outcome(target: Prefix, decided_by: dict[str, Any] | None, within: list[dic
         return FORWARDED, f"{target} is excluded from what lists refuse"
     spared = kind == standing.EXCEPTION
     return FORWARDED, f"{target} is spared by an exception" if spared else f"no rule refuses {target}: forwarded"
+
+
+def _opposite(kind: str) -> set[str]:
+    """Rules that may act the other way within what one of that kind decides ("" of kind: none does)."""
+    if kind == standing.BLOCK:
+        return {standing.EXCEPTION}
+    if kind == "list":
+        return {standing.EXCEPTION, "shared", EXCLUDED}
+    return {standing.BLOCK, "list"} if kind in ("", "shared") else {standing.BLOCK}
 
 
 def _spared_sentence(target: Prefix, rule: dict[str, Any]) -> str:

@@ -18,13 +18,16 @@ pub struct Initial {
     pub number: u32,
     /// How many of the number's bytes are sent.
     pub number_bytes: usize,
+    /// Cleared where it is greased, RFC 9287.
+    pub fixed_bit: bool,
 }
 
 impl Initial {
     pub fn new(version: u32, id: &[u8]) -> Self {
         let (keys_of, destination) = (id.to_vec(), id.to_vec());
         let (source, token) = (b"src".to_vec(), vec![]);
-        Initial { version, keys_of, destination, source, token, number: 0, number_bytes: 4 }
+        let (number, number_bytes, fixed_bit) = (0, 4, true);
+        Initial { version, keys_of, destination, source, token, number, number_bytes, fixed_bit }
     }
 
     /// A datagram of 1200 bytes or more with this packet alone.
@@ -39,7 +42,8 @@ impl Initial {
         let mut frames = frames.to_vec();
         frames.resize(frames.len().max(4), 0);
         let kind = if self.version == VERSION_2 { 1 } else { 0 };
-        let mut packet = vec![0xc0 | kind << 4 | (self.number_bytes - 1) as u8];
+        let bits = if self.fixed_bit { 0xc0 } else { 0x80 };
+        let mut packet = vec![bits | kind << 4 | (self.number_bytes - 1) as u8];
         packet.extend(self.version.to_be_bytes());
         for id in [&self.destination, &self.source] {
             packet.push(id.len() as u8);
