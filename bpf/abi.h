@@ -174,7 +174,8 @@ enum limit {
 	NAMES_PUSHED_OUT = 15, /* young flows that newer ones pushed out of young_flows: they pass unread */
 	YOUNG_LINES = 1 << 14, /* of YOUNG_SLOTS flows whose first data is awaited: 1 MB */
 	YOUNG_SLOTS = 8,
-	HELD_FLOWS_MAX = 16384, /* held, passing behind, and refused ones together: 64 bytes each, and a hash entry */
+	HELD_FLOWS_MAX = 16384, /* held, passing behind, and refused ones together: 64 bytes each, and a hash entry;
+				 * in the inspector READING_BYTES_MAX (128 MB) for all that are read */
 	HELD_MARKS = 4096,	/* 32 KB, so that flows of no entry cost no hash lookup */
 	TAP_PACKETS_MAX = 2048, /* in the TAPs, both together; below their txqueuelen of 4 096 */
 	FLOW_PACKETS_MAX = 64,	/* of one flow and direction in its TAP */
