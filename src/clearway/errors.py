@@ -855,6 +855,11 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "cli.E006": ErrorKind("there is no decision {number}", "`clearway history` shows those there are.", ANSWER_IS_NO),
+    "cli.E007": ErrorKind(
+        "what this command says cannot be written to standard output: {detail}",
+        "Send it elsewhere, or make room there. What was decided stands: `clearway history` shows it.",
+        MACHINE_CANNOT,
+    ),
     "cli.E004": ErrorKind(
         "unexpected: {detail}",
         "This is a defect. Run it again with CLEARWAY_TRACEBACK=1 and report what it prints.",

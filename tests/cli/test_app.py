@@ -129,6 +129,29 @@ def test_a_reader_that_goes_away_is_no_error(state: Path, cli: Call) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("words", ["--help", "--version", "feed formats", "feed formats --json"])
+def test_output_that_cannot_be_written_is_one_error_on_the_other_stream(state: Path, words: str) -> None:
+    command = f"{sys.executable} -m clearway.cli.app {words} >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: what this command says cannot be written to standard output: No space left")
+    assert len(done.stderr.splitlines()) == 2, "and its fix"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_an_error_that_cannot_be_written_as_json_is_told_on_the_other_stream(state: Path, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m clearway.cli.app inspect {tmp_path}/none.pcap --json >/dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "[cli.E007]" in done.stderr, "Traceback" in done.stderr) == (3, True, False)
+
+
+def test_closed_output_is_no_error(state: Path) -> None:
+    command = f"{sys.executable} -m clearway.cli.app feed formats >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_there_is_no_colour_in_a_pipe_and_none_on_a_terminal_that_wants_none(state: Path, cli: Call) -> None:
     assert "\x1b" not in cli("block", "192.0.2.1", "--reason", "scanner", "--until", "1h").out
     assert "\x1b" not in cli("history").out + cli("status").err

@@ -1,6 +1,7 @@
 """block, unblock, grant, revoke, feed, history, explain, status where no gateway runs: what they store and say."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -244,6 +245,17 @@ def test_history_is_newest_first_and_says_when_there_is_more(cli: Call) -> None:
     assert [row["organisation"] for row in narrowed["decisions"]] == ["Org 1"]
     assert cli("history", "--by", "nobody at all").out == "no decision fits\n"
     assert cli("history", "--kind", "opinion", "--json").json["error"]["id"] == "store.E020"
+
+
+def test_history_reads_times_as_decisions_do_and_names_every_kind(cli: Call) -> None:
+    from clearway.cli.history import KINDS
+    from clearway.store.models import Kind
+
+    cli("grant", "10.0.1.0/24", "--organisation", "Org", "--until", "1h")
+    for past in ("2026-01-26 01:00:00Z", "2026-01-26t01:00:00.5+05:00"):
+        assert len(cli("history", "--since", past, "--json").json["decisions"]) == 1
+    assert cli("history", "--since", "2999-01-01 00:00:00Z", "--json").json["decisions"] == []
+    assert re.split(", | or ", KINDS) == list(Kind)
 
 
 def test_status_without_a_gateway_shows_what_is_stored_and_ends_with_1(cli: Call, state: Path, a_list: Path) -> None:

@@ -7,11 +7,17 @@ codes: 0 done, 1 the answer is no, 2 misuse, 3 the machine cannot. Nobody sees a
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
-from typing import Any, NamedTuple
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from clearway.errors import MISUSE, ClearwayError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
 COLLECTED_FROM = 50_000
@@ -75,16 +81,39 @@ Times are RFC 3339 or a duration: 30m, 2h, 7d.
 def main() -> None:
     """The entry point. Ends the process."""
     gc.set_threshold(COLLECTED_FROM)
-    arguments = sys.argv[1:]
-    if "_CLEARWAY_COMPLETE" not in os.environ and arguments[:1] in ([], ["--help"], ["-h"], ["help"]):
-        print(help_text(sys.stdout.isatty() and "NO_COLOR" not in os.environ), end="")
-        sys.exit(0)
-    if arguments == ["--version"]:
-        from importlib.metadata import version
+    sys.stdout = _output(sys.stdout)
+    sys.exit(call(sys.argv[1:]))
 
-        print(f"clearway {version('clearway')}")
-        sys.exit(0)
-    sys.exit(call(arguments))
+
+class Unwritable(OSError):
+    """Standard output cannot be written."""
+
+
+class _Output(io.FileIO):
+    """Standard output, which says of an error that it is its own; a reader that went away is none."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Unwritable(error.errno, error.strerror) from None
+
+
+def _output(stream: TextIO | None) -> TextIO:
+    """In place of that stream, with the same buffers; None where it was closed."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream or Path(os.devnull).open("w")
+    raw = _Output(stream.fileno(), "w", closefd=False)
+    buffered = raw if stream.write_through else io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffered,
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def rows() -> dict[str, Row]:
@@ -104,28 +133,59 @@ def help_text(bold: bool) -> str:
 
 def call(arguments: list[str]) -> int:
     """Runs one command line to its exit code; every error is told here."""
-    as_json = "--json" in arguments
-    from clearway.cli import show
-
     try:
-        return _dispatch(arguments)
+        return _told(arguments)
+    except BrokenPipeError:
+        _no_more_output()
+        return 0
+    except Unwritable as error:
+        from clearway.cli import show
+
+        _no_more_output()
+        told = ClearwayError.of("cli.E007", detail=error.strerror)
+        with suppress(OSError):
+            show.error(told, as_json=False)
+        return told.exit_code
+
+
+def _told(arguments: list[str]) -> int:
+    """The same, where what is told can be written."""
+    as_json = "--json" in arguments
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except ClearwayError as error:
-        show.error(error, as_json)
-        return error.exit_code
+        told = error
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
-        return 0
+    except (BrokenPipeError, Unwritable):
+        raise
     except Exception as error:
         if os.environ.get("CLEARWAY_TRACEBACK") == "1":
             raise
         told = ClearwayError.of("cli.E004", detail=f"{type(error).__name__}: {error}")
-        show.error(told, as_json)
-        return told.exit_code
+    from clearway.cli import show
+
+    show.error(told, as_json)
+    sys.stdout.flush()
+    return told.exit_code
+
+
+def _no_more_output() -> None:
+    """What is left to write goes nowhere, or Python complains when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if "_CLEARWAY_COMPLETE" not in os.environ and arguments[:1] in ([], ["--help"], ["-h"], ["help"]):
+        print(help_text(sys.stdout.isatty() and "NO_COLOR" not in os.environ), end="")
+        return 0
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"clearway {version('clearway')}")
+        return 0
     import typer
 
     root = _group()
@@ -143,7 +203,6 @@ def _dispatch(arguments: list[str]) -> int:
             print(error)
             return MISUSE
         raise misuse(error) from None
-    sys.stdout.flush()
     return code if isinstance(code, int) else 0
 
 
