@@ -25,7 +25,7 @@ enum reason {
 enum lane {
 	LANE_INSPECTED = 0,
 	LANE_GREEN = 1,
-	LANE_CDN = 2, /* counted from the version on that brings shared ranges */
+	LANE_CDN = 2, /* not counted yet */
 };
 
 enum verdict {

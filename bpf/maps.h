@@ -55,6 +55,8 @@ struct {
 	ARRAY_OF(struct v6_slot, 2);
 } base_v6_slots SEC(".maps");
 
+/* How base_v6_buckets is hashed, and which lengths are asked. 2 elements of 152 bytes, one a copy. Writer: daemon, idle
+ * copy. Reader: both programs, after base_v6_filter. Never full: all 129 lengths have room. */
 struct {
 	ARRAY_OF(struct base_meta, 2);
 } base_meta SEC(".maps");
@@ -165,6 +167,8 @@ struct {
 	__uint(max_entries, EVENTS_BYTES);
 } events SEC(".maps");
 
+/* How many drop events this tick has had, and how many were skipped since the last one. 1 element of 16 bytes a CPU.
+ * Writer, reader: programs. Spent: the event is skipped and the next one's weight grows, as where `events` is full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

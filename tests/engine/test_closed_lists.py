@@ -60,6 +60,14 @@ def test_limits_are_those_of_the_header(root: Path) -> None:
     assert enum_of_header(root, "limit") == engine.LIMITS
 
 
+def test_a_lane_that_no_program_counts_is_told_as_such(root: Path) -> None:
+    programs = "".join(path.read_text() for path in (root / "bpf").glob("*.[ch]") if path.name != "abi.h")
+    rows = [line for line in (root / "docs/vocabulary.md").read_text().splitlines() if line.startswith("| `")]
+    for lane in enum_of_header(root, "lane"):
+        (row,) = [row for row in rows if row.startswith(f"| `{lane.removeprefix('LANE_').lower()}` |")]
+        assert ("Not counted yet" in row) != (lane in programs), row
+
+
 def test_the_stub_names_all_that_the_extension_has(root: Path) -> None:
     tree = ast.parse((root / "src" / "clearway" / "_engine.pyi").read_text())
     stub = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}

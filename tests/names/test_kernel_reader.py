@@ -11,7 +11,7 @@ from clearway import _engine as engine
 pytestmark = pytest.mark.kernel
 
 GENERATED = 100_000
-"""A million, and other seeds: `clearway bench names`."""
+"""A million, and other seeds: `clearway bench reader`."""
 ETHERNET = 1
 FRAME_BYTES_MAX = 3400
 """What BPF_PROG_TEST_RUN takes."""
