@@ -100,10 +100,3 @@ def test_searches_find_what_covers_a_prefix_and_what_lies_within(
     stored = files.store(tmp_path, read(LIST))
     assert [str(p) for p in stored.covering(Prefix.parse(asked))] == covering
     assert [str(p) for p in stored.within(Prefix.parse(asked), 2)] == within
-
-
-def test_pruning_keeps_what_it_is_told_to_and_removes_what_a_crash_left(tmp_path: Path) -> None:
-    kept, gone = files.store(tmp_path, read(LIST)), files.store(tmp_path, read(b"192.0.2.1\n"))
-    (tmp_path / ".new-1-abc").mkdir()
-    assert files.prune(tmp_path, {kept.hash}) == [gone.hash]
-    assert [path.name for path in tmp_path.iterdir()] == [kept.hash]

@@ -146,27 +146,6 @@ def test_a_foreign_or_damaged_manifest_is_refused(
     assert error.value.id == id and message in error.value.message, error.value
 
 
-def test_where_the_current_one_is_damaged_the_last_good_one_stands(tmp_path: Path) -> None:
-    first = write(tmp_path)
-    second = write(tmp_path, created=NOW + timedelta(seconds=1))
-    flip(second / "v4_cells.bin")
-    found, refused = snapshot.newest(tmp_path / "snapshots")
-    assert found is not None and found.path == first
-    assert [error.id for error in refused] == ["policy.E010"]
-
-
-def test_a_snapshot_that_was_never_made_current_is_not_taken(tmp_path: Path) -> None:
-    first = write(tmp_path)
-    write(tmp_path, created=NOW + timedelta(seconds=1))
-    snapshot.make_current(tmp_path / "snapshots", first.name)
-    found, refused = snapshot.newest(tmp_path / "snapshots")
-    assert found is not None and (found.path, refused) == (first, [])
-
-
-def test_where_there_is_none_there_is_none(tmp_path: Path) -> None:
-    assert snapshot.newest(tmp_path / "snapshots") == (None, [])
-
-
 def test_the_last_three_stay_and_what_a_crash_left_goes(tmp_path: Path) -> None:
     (tmp_path / "snapshots" / ".new-1-x").mkdir(parents=True)
     written = [write(tmp_path, created=NOW + timedelta(seconds=n)) for n in range(5)]

@@ -4,8 +4,6 @@ A name is told from every other by its number, five letters of its second-level 
 n, and names of other numbers are on no list. No real name is in it, other than by chance.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -40,10 +38,6 @@ def lines(first: int, count: int, seed: int = 1) -> bytes:
 def some(first: int, count: int, seed: int = 1) -> list[bytes]:
     """The same as a list."""
     return lines(first, count, seed).split()
-
-
-def mean_bytes(names: Sequence[bytes]) -> float:
-    return sum(map(len, names)) / len(names)
 
 
 def _chunk(numbers: npt.NDArray[np.int64], random: np.random.Generator) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +10,7 @@ from clearway.policy.arrays import U64
 from clearway.policy.entries import StoredEntries as FeedFile
 from clearway.policy.names import StoredNames
 
-__all__ = ["FeedFile", "open", "prune", "store"]
+__all__ = ["FeedFile", "open", "store"]
 
 
 class HasArrays(Protocol):
@@ -44,12 +42,3 @@ def store(
 def open(directory: Path, hash: str, *, verify: bool = True) -> FeedFile:
     """The entries of that hash. Raises feeds.E014 when they are missing or damaged; see entries.open_entries."""
     return entries.open_entries(directory / hash, verify=verify)
-
-
-def prune(directory: Path, keep: Collection[str]) -> list[str]:
-    """Removes contents whose hash is not in `keep`, and what a crash left. Only for the one writer; hashes removed."""
-    parts.remove_unfinished(directory)
-    removed = sorted(path.name for path in directory.glob("*") if len(path.name) == 64 and path.name not in keep)
-    for hash in removed:
-        shutil.rmtree(directory / hash, ignore_errors=True)
-    return removed

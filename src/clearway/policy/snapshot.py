@@ -6,13 +6,11 @@
 
 The manifest carries its own meaning: format, ABI of the kernel structs, epoch, time, lists with content hash, those
 left out with why, counts. Identical input gives identical bytes; the time is an argument. A damaged or foreign snapshot
-is refused by name, and the one before it can be taken (`newest`). The newest KEPT stay, for events of an epoch that has
-just ended.
+is refused by name, and what the kernel holds stands. The newest KEPT stay, for events of an epoch that has just ended.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -262,21 +260,6 @@ def load(path: Path, *, feeds: Path | None = None) -> Snapshot:
         raise ClearwayError.of("policy.E011", path=folder, detail=detail) from None
     feeds = feeds or folder.parent.parent / "feeds"
     return Snapshot(folder, compiled, lists, epoch, created, feeds, left_out, names, format, shared)
-
-
-def newest(directory: Path, *, feeds: Path | None = None) -> tuple[Snapshot | None, list[ClearwayError]]:
-    """The current snapshot, or the newest one that can be used where that cannot; and why others could not."""
-    refused: list[ClearwayError] = []
-    names = sorted((path.name for path in directory.glob("*") if _NAME.fullmatch(path.name)), reverse=True)
-    with contextlib.suppress(OSError):
-        current = (directory / CURRENT).readlink().name
-        names = [current, *(name for name in names if name < current)]  # a newer one was never made current
-    for name in names:
-        try:
-            return load(directory / name, feeds=feeds), refused
-        except ClearwayError as error:
-            refused.append(error)
-    return None, refused
 
 
 def _check_kind(folder: Path, document: dict[str, Any]) -> None:
