@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from clearway.bench import run
+from clearway.bench.daemon import Daemon
 from clearway.bench.figures import FIGURES
 from clearway.bench.generator import frame
 from clearway.bench.plan import SMOKE
 from clearway.bench.topology import PREFIX, Wire, sweep
 from clearway.bench.turns import Silent
 from clearway.errors import ClearwayError
+from clearway.gateway import bpffs
 from clearway.lab.namespace import NETNS_DIRECTORY, Namespace
 
 KINDS = {
@@ -88,6 +90,31 @@ def test_what_a_killed_bench_left_behind_is_swept_and_a_living_one_is_left_alone
     finally:
         left.remove()
         living.remove()
+
+
+@pytest.mark.kernel
+def test_a_gateway_whose_daemon_was_killed_is_taken_off_by_close_and_by_the_next_bench() -> None:
+    for left_by in ("close", "sweep"):
+        pid = next(number for number in range(4_100_000, 4_190_000) if not Path(f"/proc/{number}").exists())
+        wire = Wire(through=True)
+        wire.up()
+        try:
+            daemon = Daemon(wire)
+            daemon.name = f"{PREFIX}{pid}-0-gateway" if left_by == "sweep" else daemon.name
+            daemon.start()
+            process = daemon._process
+            assert process is not None and daemon.name in bpffs.names()
+            process.kill()
+            process.wait()
+            assert daemon.name in bpffs.names(), "it enforces on"
+            if left_by == "sweep":
+                sweep()
+            else:
+                daemon.close()
+            assert daemon.name not in bpffs.names()
+            daemon.close()
+        finally:
+            wire.down()
 
 
 @pytest.mark.namespaces
