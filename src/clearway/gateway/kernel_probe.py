@@ -20,8 +20,9 @@ from clearway.errors import ClearwayError
 
 TCX_KERNEL = (6, 6)
 MAY_GOTO_KERNEL = (6, 9)  # loops of unknown length in BPF; what reads names needs it, addresses do not
-# What a gateway without a list takes: 102 MB of maps, 67 of them room for a list to come (`status --json`, memory_bytes),
-# and its processes; with it on the wire 240 MB less were available. A million prefixes take 177 MB more.
+# What a gateway without a list takes: 102 MB of maps, 67 of them room for a list to come (memory_bytes of `status
+# --json`), and its processes; once it was on the wire, about 240 MB less were available. A million prefixes take 177 MB
+# more (docs/figures-lists.md).
 MEMORY_BYTES_LEAST = 256 << 20
 # load and attach; mount a bpffs that outlives the process; give the rights away afterwards
 CAPABILITIES_NEEDED = ("bpf", "net_admin", "perfmon", "setgid", "setuid", "sys_admin")
