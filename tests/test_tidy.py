@@ -196,6 +196,11 @@ def test_the_page_of_words_has_a_row_for_each_word_and_no_other(kind: str) -> No
     assert rows == words
 
 
+def test_the_page_of_words_has_a_row_for_each_absence_and_no_other() -> None:
+    section = files()["docs/vocabulary.md"].split("## Absences\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE) == _engine.ABSENCES
+
+
 def test_the_changelog_begins_with_what_the_package_says_it_is() -> None:
     version = tomllib.loads(files()["pyproject.toml"])["project"]["version"]
     headings = re.findall(r"^## (\S+)", files()["CHANGELOG.md"], re.MULTILINE)
