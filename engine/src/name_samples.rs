@@ -225,6 +225,11 @@ impl Samples {
             message.extend(self.bytes(9)); // in the same record
         }
         let mut records = Vec::new();
+        if self.chance(20) {
+            let aside: [&[u8]; 3] =
+                [&[21, 3, 1, 0, 2, 1, 90], &[20, 3, 1, 0, 1, 1], &[21, 2, 1, 0, 2, 1, 90]];
+            records.extend(self.of(&aside)); // in front of it: an alert, ChangeCipherSpec, what is neither
+        }
         let cut = if self.chance(20) { 1 + self.pick(message.len()) } else { message.len() };
         for part in message.chunks(cut.max(1)) {
             records.extend([22, 3, 1]);
@@ -242,6 +247,18 @@ impl Samples {
     fn request(&mut self) -> Vec<u8> {
         let methods: [&[u8]; 9] =
             [b"GET", b"GET", b"GET", b"POST", b"HEAD", b"OPTIONS", b"CONNECT", b"M-SEARCH", b"get"];
+        let odd: [&[u8]; 9] = [
+            b"GET!",
+            b"G3T",
+            b"_X",
+            b"-X",
+            b"X-",
+            b"PRI",
+            b"ABCDEFGHIJKLMNOPQRSTUVW",
+            b"ABCDEFGHIJKLMNOPQRSTUVWX",
+            b"ABCDEFGHIJKLMNOPQRSTUVWXY",
+        ];
+        let methods = if self.chance(10) { odd } else { methods };
         let mut request = self.of(&methods).to_vec();
         request.push(b' ');
         let targets: [&[u8]; 6] =
@@ -284,7 +301,7 @@ impl Samples {
             [b"Host: ", b"Host: ", b"host:", b"HOST: ", b"Host:  ", b"Host :", b"Host:\t"];
         request.extend(self.of(&names));
         request.extend(self.host());
-        let ends: [&[u8]; 8] = [b"", b"", b"", b":8080", b":", b" ", b":65536", b":0x50"];
+        let ends: [&[u8]; 9] = [b"", b"", b"", b":8080", b":", b" ", b":65536", b":0x50", b":http"];
         request.extend(self.of(&ends));
         self.end_line(request);
     }
@@ -321,8 +338,9 @@ impl Samples {
     }
 
     fn beginning(&mut self) -> Vec<u8> {
-        let starts: [&[u8]; 8] = [
+        let starts: [&[u8]; 9] = [
             b"SSH-2.0-OpenSSH_9.9\r\n",
+            b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3\r\n",
             b"\x13BitTorrent protocol",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"EHLO mail.example\r\n",
