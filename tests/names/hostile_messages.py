@@ -51,9 +51,12 @@ def request(host: str, target: str = "/", method: str = "GET", more: str = "") -
     return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode()
 
 
-def http2(authority: str) -> bytes:
-    """Preface, SETTINGS and one request with that authority, as a client with prior knowledge begins."""
-    fields = b"\x82\x86\x84" + b"\x01" + _length(authority.encode(), 1)  # GET, http, /; :authority as a literal
+def http2(authority: str, host: str = "", before: bytes = b"") -> bytes:
+    """Preface, SETTINGS and one request with that authority, as a client with prior knowledge begins. `host`: a field
+    beside it; `before`: what the header block begins with."""
+    fields = before + b"\x82\x86\x84\x01" + _length(authority.encode(), 1)  # GET, http, /; :authority as a literal
+    if host:
+        fields += b"\0" + _length(b"host", 1) + _length(host.encode(), 1)
     settings = b"\0\0\0\x04\0\0\0\0\0"
     headers = len(fields).to_bytes(3, "big") + b"\x01\x05" + struct.pack("!I", 1) + fields
     return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers
@@ -100,10 +103,16 @@ def sealed_packet(word: str, connection: bytes = b"evasive!", version: int = VER
 
 
 def initial(
-    frames: bytes, number: int, connection: bytes, version: int = VERSION_1, size: int = INITIAL_BYTES
+    frames: bytes,
+    number: int,
+    connection: bytes,
+    version: int = VERSION_1,
+    size: int = INITIAL_BYTES,
+    fixed_bit: int = 0x40,
 ) -> bytes:
     """A datagram with one Initial packet of those frames, padded to that size."""
-    head = bytes([FIRST_BYTES[version]]) + struct.pack("!I", version) + _length(connection, 1) + b"\0" + b"\0"
+    head = bytes([FIRST_BYTES[version] & 0xBF | fixed_bit]) + struct.pack("!I", version)
+    head += _length(connection, 1) + b"\0" + b"\0"
     room = size - len(head) - 2 - 4 - 16
     frames += bytes(room - len(frames))
     head += _varint(4 + len(frames) + 16)

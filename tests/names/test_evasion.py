@@ -448,8 +448,15 @@ REQUESTS = {
     "behind-long-headers": f"GET / HTTP/1.1\r\nCookie: {'c' * 6000}\r\nHost: {BAD}\r\n\r\n".encode(),
     "unknown-method": request(BAD, method="BREW"),
     "method-in-small-letters": request(BAD, method="get"),
+    "method-with-a-digit": request(BAD, method="G3T"),
+    "method-with-punctuation": request(BAD, method="_GET!"),
+    "method-of-another-version": request(BAD, method="PRI"),
+    "method-of-24-bytes": request(BAD, method=24 * "A"),
+    "port-by-name": request(f"{BAD}:http"),
     "upgrade-to-h2c": request(BAD, more="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"),
     "http2-prior-knowledge": http2(BAD),
+    "http2-host-beside-authority": http2(GOOD, BAD),
+    "http2-behind-a-long-integer": http2(BAD, before=b"\x3f\x80\x80\x80\0"),  # a table of 31 bytes
 }
 
 
@@ -465,6 +472,16 @@ def test_a_request_is_refused_however_it_states_its_host(between: Between, kind:
     outcome = play(between, scenario, port=80)
     assert outcome.moved["refused"] == {"http": 1}
     assert message not in outcome.stream()
+
+
+def test_a_method_of_more_than_24_bytes_passes(between: Between) -> None:
+    message = request(BAD, method=25 * "A")
+
+    def scenario(flow: Flow) -> None:
+        flow.open()
+        flow.data(message)
+
+    passes(play(between, scenario, port=80), message)
 
 
 def test_the_second_request_on_a_connection_passes(between: Between) -> None:
@@ -619,6 +636,15 @@ def test_an_initial_behind_other_packets_of_its_datagram_is_refused(between: Bet
     outcome = play(between, lambda flow: flow.datagram(datagram))
     assert outcome.arrived == []
     assert outcome.unreachable == 1
+    assert outcome.moved["refused"] == {"quic": 1}
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2], ids=["v1", "v2"])
+def test_an_initial_without_its_fixed_bit_is_refused(between: Between, version: int) -> None:
+    """RFC 9287: a client that knows its server may clear it."""
+    datagram = initial(crypto_frame(0, handshake(BAD)), 0, b"evasive!", version, fixed_bit=0)
+    outcome = play(between, lambda flow: flow.datagram(datagram))
+    assert outcome.arrived == []
     assert outcome.moved["refused"] == {"quic": 1}
 
 
