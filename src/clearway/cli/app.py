@@ -12,12 +12,9 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from clearway.errors import MISUSE, ClearwayError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
 COLLECTED_FROM = 50_000
@@ -92,7 +89,7 @@ class Unwritable(OSError):
 class _Output(io.FileIO):
     """Standard output, which says of an error that it is its own; a reader that went away is none."""
 
-    def write(self, data: ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
