@@ -36,13 +36,16 @@ crashed=()
 for target in "${targets[@]}"; do
 	corpus=$CARGO_TARGET_DIR/corpus/$target
 	crashes=$CARGO_TARGET_DIR/crashes/$target
-	mkdir -p "$corpus" "$crashes" "cases/$target" "seeds/$target"
+	mkdir -p "$corpus" "$crashes"
+	begins=("$corpus") # what is found goes into the first one
+	for kept in "seeds/$target" "cases/$target"; do
+		[ ! -d "$kept" ] || begins+=("$kept")
+	done
 	echo "fuzz: $target for $seconds s" >&2
 	"$CARGO_TARGET_DIR/$host/release/$target" -max_total_time="$seconds" -max_len="$input_bytes_max" \
 		-timeout="$input_seconds_max" -artifact_prefix="$crashes/" -print_final_stats=1 \
-		"$corpus" "seeds/$target" "cases/$target" >"$report/$target" 2>&1 || crashed+=("$target")
+		"${begins[@]}" >"$report/$target" 2>&1 || crashed+=("$target")
 done
-rmdir --ignore-fail-on-non-empty cases/*/ seeds/*/
 
 printf '\n%-14s %12s %8s %9s %7s\n' target runs runs/s coverage crashes
 for target in "${targets[@]}"; do
