@@ -61,7 +61,7 @@ for target in "${crashed[@]}"; do
 	echo "fuzz: $target:"
 	grep -E -A 3 'panicked at|^==[0-9]+== ?ERROR|^SUMMARY' "$report/$target" | head -n 12 || tail -n 12 "$report/$target"
 	written=$(sed -n 's/.*Test unit written to //p' "$report/$target" | tail -n 1)
-	[ -z "$written" ] || echo "to keep it: cp $written engine/fuzz/cases/$target/NAME, and a sentence in engine/fuzz/cases.md"
+	[ -z "$written" ] || echo "to keep it: install -Dm644 $written engine/fuzz/cases/$target/NAME, and a sentence in engine/fuzz/cases.md"
 done
 echo
 echo "then, and after it is mended: cargo test --release --package clearway-engine --no-default-features --test cases"
