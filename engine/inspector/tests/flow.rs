@@ -131,7 +131,10 @@ fn a_flow_that_nobody_saw_begin_is_read_from_its_lowest_segment() {
     }
     // A line of a body is no request's, and does not end the wait for an earlier segment.
     let body = b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3\r\n";
-    assert_eq!(names(&read(80, None, &[(1000 + REQUEST.len() as u32, body), (1000, REQUEST)])), ["www.example.com"]);
+    assert_eq!(
+        names(&read(80, None, &[(1000 + REQUEST.len() as u32, body), (1000, REQUEST)])),
+        ["www.example.com"]
+    );
     assert_eq!(read(80, None, &[(1000, body)])[0].name, Err(Absence::Unseen));
     let mut flow = Flow::new(Transport::Tcp, 443, None);
     let mut found = Vec::new();
@@ -188,7 +191,11 @@ fn a_flow_whose_first_bytes_never_came_is_incomplete_and_not_empty() {
     let behind = START.wrapping_add(100);
     assert_eq!(said(&[(behind, &[7; 403])]), (Protocol::Other, Err(Absence::Incomplete)));
     assert_eq!(said(&[]), (Protocol::Other, Err(Absence::Empty)));
-    assert_eq!(said(&[(START.wrapping_sub(1), &[0])]), (Protocol::Other, Err(Absence::Empty)), "a keep-alive");
+    assert_eq!(
+        said(&[(START.wrapping_sub(1), &[0])]),
+        (Protocol::Other, Err(Absence::Empty)),
+        "a keep-alive"
+    );
 }
 
 #[test]

@@ -42,9 +42,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 fn names(stream: &[u8]) -> Result<Vec<String>, Absence> {
     invariant(stream);
     match hosts(stream) {
-        Parsed::Done(hosts) => {
-            hosts.into_iter().map(|host| host.name.map(|name| name.to_string())).collect()
-        }
+        Parsed::Done(hosts) => hosts.into_iter().map(|host| host.name.map(|name| name.to_string())).collect(),
         Parsed::No(absence) => Err(absence),
         Parsed::More => Err(Absence::Incomplete),
     }
