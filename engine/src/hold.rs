@@ -245,7 +245,7 @@ impl<'a> Turn<'a> {
     fn move_on(&mut self) -> Result<()> {
         let (hold, rules, found, now_ns) = (self.hold, &self.rules, &mut self.found, self.now_ns);
         self.flows.turn(self.tables, now_ns, self.empty_ns, |live, flow| {
-            given_up(hold, rules, found, now_ns, live, flow)
+            given_up(hold, rules, found, now_ns, live, *flow)
         })?;
         self.tables.tell_live(self.flows.count());
         self.mend_total();
@@ -316,7 +316,7 @@ impl<'a> Turn<'a> {
         self.flows.weigh(key);
         let (hold, rules, found, now_ns) = (self.hold, &self.rules, &mut self.found, self.now_ns);
         self.flows
-            .make_room(self.tables, now_ns, |live, flow| given_up(hold, rules, found, now_ns, live, flow));
+            .make_room(self.tables, now_ns, |live, flow| given_up(hold, rules, found, now_ns, live, *flow));
     }
 
     /// The first packet of a flow that the inspector sees. False: the flow has no entry.
@@ -517,7 +517,7 @@ fn given_up(
     found: &mut Vec<Observation>,
     now_ns: u64,
     live: &Live,
-    mut flow: Box<Flow>,
+    mut flow: Flow,
 ) -> Option<u32> {
     let tables = &hold.tables;
     found.clear();
