@@ -1,6 +1,8 @@
 """Flows that are held get their slots back: also those of which nothing came, and refused ones when there are many."""
 
 import mmap
+import os
+import signal
 import struct
 import time
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from bare_gateway import BareGateway
-from holding import holding_gateway, inspecting, wait_for
+from holding import holding_gateway, inspecting, inspector_process, wait_for
 from shortwire import LEFT, RIGHT, ShortWire
 
 from clearway import _engine as engine
@@ -121,6 +123,29 @@ def test_a_query_over_tcp_whose_pieces_come_out_of_order_and_twice_is_answered(w
         wait_for(lambda: gateway.tables.inspector_counts().get("refused-dns", 0) == 1)
         counts = gateway.tables.inspector_counts()
         assert (counts.get("answered-dns", 0), counts.get("answered-reset", 0)) == (1, 0)
+
+
+def test_queries_on_a_connection_whose_inspector_was_killed_pass_unread_and_a_new_connection_is_read(
+    wire: ShortWire,
+) -> None:
+    query = query_over_tcp("clean.example")
+
+    def ask(port: int) -> int:
+        """On a new connection, until it is held; how many packets were then."""
+        before = gateway.tables.hold_state()["held"]
+        send_each(wire, gateway, segment(0, frames.SYN), [port])
+        send_each(wire, gateway, segment(1, frames.ACK, query), [port])
+        wait_for(lambda: gateway.tables.hold_state()["held"] > before and taken(gateway) == 1)
+        return int(gateway.tables.hold_state()["held"])
+
+    with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps) as inspector:
+        held = ask(FIRST_PORT)
+        os.kill(inspector.pid, signal.SIGKILL)
+        wait_for(lambda: gateway.tables.inspector_counts().get("adopted", 0) == 1 and taken(gateway) == 0)
+        send_each(wire, gateway, segment(1 + len(query), frames.ACK, query_over_tcp(NAME)), [FIRST_PORT])
+        assert (gateway.tables.hold_state()["held"], taken(gateway)) == (held, 0)
+        assert Fact.INSPECTOR_AWAY not in gateway.tables.facts()
+        ask(FIRST_PORT + 1)
 
 
 def send_initials(wire: ShortWire, gateway: BareGateway, initial: bytes, flows: int) -> None:
