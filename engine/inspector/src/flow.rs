@@ -219,8 +219,8 @@ impl Flow {
     pub fn memory_bytes(&self) -> usize {
         let parser_bytes = match &self.reading {
             Reading::DnsStream(queries) => size_of::<TcpQueries>() + queries.memory_bytes(),
-            Reading::Http(_) => size_of::<http::Head>(),
-            Reading::Http2(_) => size_of::<http2::Connection>(),
+            Reading::Http(head) => size_of::<http::Head>() + head.memory_bytes(),
+            Reading::Http2(connection) => size_of::<http2::Connection>() + connection.memory_bytes(),
             Reading::Quic(initials) => size_of::<Initials>() + initials.memory_bytes(),
             _ => 0,
         };

@@ -6,6 +6,9 @@
 /// The stream's length that is kept: a 16 KiB handshake message with its record headers. Memory per flow that is read.
 pub const STREAM_BYTES_MAX: usize = 18 * 1024;
 
+/// What is kept for further bytes where all were taken off: room for one segment.
+const EMPTY_BYTES_MAX: usize = 2 * 1024;
+
 /// What a segment changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Growth {
@@ -78,6 +81,9 @@ impl Stream {
         self.start = self.start.map(|start| start.wrapping_add(count as u32));
         self.floating = false;
         self.bytes.drain(..count);
+        if self.bytes.is_empty() && self.bytes.capacity() > EMPTY_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
         self.whole_bytes -= count;
         self.known = first_known;
     }
@@ -273,5 +279,15 @@ mod tests {
         stream.drop_front(2);
         stream.push(3, b"de");
         assert_eq!(stream.whole(), b"cdef");
+    }
+
+    #[test]
+    fn much_that_was_dropped_takes_no_room_for_life() {
+        let mut stream = stream_of(Some(0), &[(0, &[7; 10_000])]);
+        assert!(stream.memory_bytes() >= 10_000);
+        stream.drop_front(usize::MAX);
+        assert!(stream.memory_bytes() <= EMPTY_BYTES_MAX);
+        stream.push(10_000, b"next");
+        assert_eq!(stream.whole(), b"next");
     }
 }

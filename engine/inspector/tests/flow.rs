@@ -199,6 +199,25 @@ fn a_flow_whose_first_bytes_never_came_is_incomplete_and_not_empty() {
 }
 
 #[test]
+fn what_a_parser_keeps_is_counted() {
+    let mut weights = Vec::new();
+    for (start, more) in [
+        (&b"GET / HTTP/1.1\r\n"[..], format!("Host: {}\r\n", "a.".repeat(120)).into_bytes()),
+        // A header block that goes on: its first 8 KiB.
+        (&PREFACE[..], [&[0, 0x20, 0, 1, 0, 0, 0, 0, 1][..], &[0x82; 0x2000]].concat()),
+    ] {
+        let mut flow = Flow::new(Transport::Tcp, 80, Some(0));
+        let mut found = Vec::new();
+        flow.segment(0, start, &mut found);
+        let before = flow.memory_bytes();
+        flow.segment(start.len() as u32, &more, &mut found);
+        weights.push(flow.memory_bytes() - before);
+        assert!(found.is_empty());
+    }
+    assert!(weights[0] > 2 * 240 && weights[1] > 2 * 0x2000, "beside the stream: {weights:?}");
+}
+
+#[test]
 fn both_hosts_of_a_first_request_of_http2_are_names_of_the_flow() {
     let field = |name: &str, value: &str| {
         [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
