@@ -206,8 +206,9 @@ enum held_answer {
 	HELD_DONE,	  /* all is said in the decision */
 };
 
-/* Of a packet with data: what a SYN between its ports left behind (a slot of young_flows). Beside an entry that stands,
- * it belongs to a later connection, of which the inspector would know nothing. 0: to none. A SYN leaves its own here. */
+/* Of a packet with data: what a SYN between its ports left behind (a slot of young_flows). Beside an entry that
+ * stands, it belongs to a later connection, of which the inspector would know nothing. 0: to none. A SYN leaves its own
+ * here. */
 static __always_inline __u64 later_of(const struct frame *f, struct packet *p, struct decision *d, __u64 directed)
 {
 	volatile __u64 *young;
