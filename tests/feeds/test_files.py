@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,35 @@ def test_storing_again_leaves_what_is_there_alone_and_mends_what_is_damaged(tmp_
     files.store(tmp_path, read(LIST))
     files.open(tmp_path, stored.hash)
     assert [path.name for path in tmp_path.iterdir()] == [stored.hash]
+
+
+def test_what_is_found_there_is_as_new_as_what_was_written(tmp_path: Path) -> None:
+    """What no list names is removed once it is old: whoever found it is about to name it."""
+    path = files.store(tmp_path, read(LIST)).path
+    os.utime(path, (0, 0))
+    files.store(tmp_path, read(LIST))
+    assert path.stat().st_mtime > time.time() - 60
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_many_that_keep_the_same_entries_at_once_all_find_them(tmp_path: Path, damaged: bool) -> None:
+    """`feed load` reads lists beside each other, and two may hold the same."""
+    expected = files.store(tmp_path / "alone", read(LIST)).hash
+    with ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
+        for turn in range(25):
+            place = tmp_path / str(turn)
+            if damaged:
+                (files.store(place, read(LIST)).path / "v6.bin").write_bytes(b"")
+            stored = [pool.submit(_store_and_read, place, time.monotonic() + 0.01) for _ in range(4)]
+            assert [each.result() for each in stored] == [expected] * 4
+            assert [path.name for path in place.iterdir()] == [expected]
+
+
+def _store_and_read(place: Path, at: float) -> str:
+    while time.monotonic() < at:  # all at once
+        pass
+    stored = files.store(place, read(LIST))
+    return files.open(place, stored.hash).hash
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ memory. A thief of such a folder learns which public lists are in force.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import mmap
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,16 +65,11 @@ def write(
     described |= {part: read_manifest(folder)[0]["parts"][part] for part, folder in (taken or {}).items()}
     manifest = (json.dumps({**document, "parts": described}, indent=1, sort_keys=True) + "\n").encode()
     path = directory / name(manifest)
-    if path.exists():
-        try:
-            if read_manifest(path)[1] == manifest:
-                read(path)
-                return path
-        except Damaged:
-            pass
     directory.mkdir(parents=True, exist_ok=True)
-    unfinished = directory / f"{UNFINISHED}{os.getpid()}-{path.name}"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    with settling(directory):
+        if _is_kept(path, manifest):
+            return path
+    unfinished = directory / f"{UNFINISHED}{secrets.token_hex(8)}-{path.name}"
     try:
         unfinished.mkdir()
         for part, buffer in buffers.items():
@@ -80,14 +78,51 @@ def write(
             (unfinished / f"{part}.bin").hardlink_to(folder / f"{part}.bin")
         _write_file(unfinished / MANIFEST, manifest)
         sync_directory(unfinished)
-        if path.exists():
-            shutil.rmtree(path)
-        unfinished.rename(path)
+        with settling(directory):
+            if _is_kept(path, manifest):  # another has written the same meanwhile
+                shutil.rmtree(unfinished)
+                return path
+            if path.exists():
+                shutil.rmtree(path)
+            unfinished.rename(path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     sync_directory(directory)
     return path
+
+
+@contextlib.contextmanager
+def settling(directory: Path) -> Iterator[None]:
+    """Held while a folder below `directory` is found whole, put in its place or taken away: several processes keep the
+    same lists at once, and one removes what nobody needs. Never while something is written. Lets OSError through."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_kept(path: Path, manifest: bytes) -> bool:
+    """Whether it stands there whole. It is kept fresh then: what is old and unused is removed."""
+    if not path.exists():
+        return False
+    try:
+        if read_manifest(path)[1] != manifest:
+            return False
+        read(path)
+    except Damaged:
+        return False
+    keep_fresh(path)
+    return True
+
+
+def keep_fresh(path: Path) -> None:
+    """Makes it as new as one written now. Lets OSError through, but that another user wrote it, who has just done so
+    and is about to give it away."""
+    with contextlib.suppress(PermissionError):
+        os.utime(path)
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -186,5 +185,5 @@ def _keep_fresh(state: StateDirectory, contents: set[str]) -> None:
     """Counts from now as unused, should nobody write their row."""
     with storing(state.path):
         for content in contents:
-            os.utime(state.feeds / content)
+            parts.keep_fresh(state.feeds / content)
     state.adopt(*(state.feeds / content for content in contents))

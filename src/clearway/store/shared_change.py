@@ -5,7 +5,6 @@ Called by the daemon and by the command line without one, which compile afterwar
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from clearway.feeds.readers.content import Entries
 from clearway.feeds.shared_bundle import PREFIX
 from clearway.feeds.shared_reader import claimed, too_much
 from clearway.feeds.shared_vendors import Vendor, vendor_of
+from clearway.policy import parts
 from clearway.policy.arrays import merged4
 from clearway.policy.entries import open_entries
 from clearway.policy.model import duration
@@ -258,11 +258,11 @@ def _refusal(against: dict[str, str], accept: str | None) -> str | None:
 def _entries_of(state: StateDirectory, last: SharedVersionRow) -> guard.HasEntries | None:
     """All that a version holds; None where that is damaged: then nothing can be held against it."""
     try:
-        parts = [open_entries(state.feeds / content) for content in last.contents.values()]
+        claims = [open_entries(state.feeds / content) for content in last.contents.values()]
     except ClearwayError:
         return None
-    v4 = merged4([each.v4 for each in parts])
-    return Entries(v4, np.unique(np.concatenate([each.v6 for each in parts]), axis=0), StoredNames())
+    v4 = merged4([each.v4 for each in claims])
+    return Entries(v4, np.unique(np.concatenate([each.v6 for each in claims]), axis=0), StoredNames())
 
 
 def _stored(state: StateDirectory, claims: Any) -> dict[str, str]:
@@ -277,7 +277,7 @@ def _touch(state: StateDirectory, contents: dict[str, str]) -> None:
     """Counts from now as unused, should nobody write their row."""
     with storing(state.path):
         for content in contents.values():
-            os.utime(state.feeds / content)
+            parts.keep_fresh(state.feeds / content)
             state.adopt(state.feeds / content)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import time
 from datetime import datetime
+from pathlib import Path
 
 from clearway.config import StateDirectory
 from clearway.feeds import kept_source
@@ -20,14 +21,22 @@ UNUSED_KEPT_S = 3600
 def remove(state: StateDirectory, now: datetime) -> None:
     """Removes entries that neither a list in force nor a kept snapshot names, and what a crash left half written."""
     oldest = time.time() - UNUSED_KEPT_S
-    old = {path.name for path in state.feeds.iterdir() if path.stat().st_mtime < oldest}
+    old = {path.name for path in state.feeds.iterdir() if _is_older(path, oldest)}
     old -= {each.content for each in wanted.lists(now)}
     if old:  # only then: who else needs them takes some hundred questions to the database
         old -= versions.kept_contents() | quarantine.contents() | shared_ranges.contents() | _in_snapshots(state)
     for name in old:
-        shutil.rmtree(state.feeds / name, ignore_errors=True)
+        with parts.settling(state.feeds):
+            if _is_older(state.feeds / name, oldest):  # or somebody found it meanwhile, and is about to need it
+                shutil.rmtree(state.feeds / name, ignore_errors=True)
     sources = Feed.objects.filter(removed_at__isnull=True).values_list("source", flat=True)
     kept_source.prune(state.sources, sources, oldest)
+
+
+def _is_older(path: Path, oldest: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # what is being written gets another name
+        return path.stat().st_mtime < oldest
+    return False
 
 
 def _in_snapshots(state: StateDirectory) -> set[str]:
