@@ -173,6 +173,28 @@ def test_a_bypass_reaches_what_the_ports_run_and_what_waits(machine: Machine, en
     assert before.bypass == machine.newest.bypass == 0
 
 
+def test_a_decision_about_the_bypass_in_the_middle_of_a_reconcile_stands(
+    enforcer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person ends it just when the wall clock stepped: it was told that every packet is judged again."""
+    enforcer.set_bypass(NOW + timedelta(hours=1))
+    turn, entered = enforcer._overlay_turn, []
+
+    class Turn:
+        def __enter__(self) -> None:
+            entered.append(True)
+            if len(entered) == 2:  # the first is of the single entries
+                enforcer.set_bypass(None)
+            turn.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            turn.release()
+
+    monkeypatch.setattr(enforcer, "_overlay_turn", Turn())
+    enforcer.reconcile()
+    assert len(entered) == 3 and enforcer.tables.bypass == 0
+
+
 @pytest.mark.parametrize("mend", ["attach", "republish"])
 def test_what_waits_gets_the_published_base_before_the_ports_get_it(machine: Machine, enforcer: Any, mend: str) -> None:
     machine.failing = "fill"

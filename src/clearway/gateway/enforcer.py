@@ -203,7 +203,8 @@ class Enforcer:
             self.tables.reconcile(*self._rows())
             self.dirty = False
         self.names.renew()
-        self.set_bypass(self._bypass_until)
+        with self._overlay_turn:  # asked for within: what somebody decides just now must not be undone
+            self._write_bypass()
 
     def sweep_expired(self) -> int:
         """Takes expired entries out. The kernel has ignored them since they expired; how many there were."""
@@ -261,14 +262,17 @@ class Enforcer:
         """A plain wire until then; None, or a time that has passed: a gateway."""
         with self._overlay_turn:
             self._bypass_until = until
-            deadline = self._bypass_deadline()
-            try:
-                self.tables.set_bypass_until(deadline)
-                if self._waiting is not None:  # one of the ports may run it already
-                    self._waiting[0].set_bypass_until(deadline)
-            except Exception:
-                self.dirty = True
-                raise
+            self._write_bypass()
+
+    def _write_bypass(self) -> None:
+        deadline = self._bypass_deadline()
+        try:
+            self.tables.set_bypass_until(deadline)
+            if self._waiting is not None:  # one of the ports may run it already
+                self._waiting[0].set_bypass_until(deadline)
+        except Exception:
+            self.dirty = True
+            raise
 
     def _bypass_deadline(self) -> int:
         until = self._bypass_until
