@@ -1,11 +1,15 @@
 """The clock never goes back: not when the wall clock is set back, not across a restart, not across a reboot."""
 
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from clearway.gateway import durable
 from clearway.gateway.clock import EXPIRED_NS, Clock
 
 SECOND = 1_000_000_000
@@ -135,3 +139,20 @@ def test_a_deadline_is_of_one_moment(tmp_path: Path) -> None:
     clock = Clock(machine.path, wall=lambda: machine.wall, boot=slow_boot)
     deadline = clock.boot_deadline(at(machine.wall + 60 * SECOND))
     assert deadline == machine.boot - SECOND + 60 * SECOND
+
+
+def test_two_saves_at_once_leave_the_time_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one of the loop may still be at the disk when the daemon ends with another."""
+    both = threading.Barrier(2)
+    sync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        sync(descriptor)
+        both.wait(120)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    path = tmp_path / "clock.json"
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(Clock(path).save) for _ in range(2)]:
+            each.result()
+    assert durable.read_json(path) and [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -2,13 +2,15 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 
 def write_json(path: Path, data: dict[str, Any], mode: int = 0o644) -> None:
     """Replaces the file at once: written beside it, synced, renamed. OSError (full disk): the old file stands."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # at the end of the daemon its last save may still be under way in another thread, and each renames its own
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "w") as file:
