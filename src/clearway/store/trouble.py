@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db import transaction
+
 from clearway.errors import ClearwayError
 from clearway.store.database import told
 from clearway.store.models import Feed, FetchTrouble
@@ -16,13 +18,14 @@ from clearway.store.models import Feed, FetchTrouble
 @told
 def failed(name: str, error: ClearwayError, now: datetime, next_at: datetime | None) -> None:
     """One more fetch of a list failed. Nothing, where the list is gone meanwhile."""
-    feed = Feed.objects.filter(name=name, removed_at__isnull=True).first()
-    if feed is None:
-        return
-    row = FetchTrouble.objects.filter(feed=feed).first() or FetchTrouble(feed=feed, since=now, failures=0)
-    row.at, row.failures, row.next_at = now, row.failures + 1, next_at
-    row.error = error.as_json()["error"]
-    row.save()
+    with transaction.atomic():  # a schedule and a command may fail at once: both count, and neither is refused
+        feed = Feed.objects.filter(name=name, removed_at__isnull=True).first()
+        if feed is None:
+            return
+        row = FetchTrouble.objects.filter(feed=feed).first() or FetchTrouble(feed=feed, since=now, failures=0)
+        row.at, row.failures, row.next_at = now, row.failures + 1, next_at
+        row.error = error.as_json()["error"]
+        row.save()
 
 
 @told
