@@ -11,7 +11,7 @@ import pytest
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.policy import snapshot
-from clearway.store import lists, overview, quarantine, subscribe, unused, wanted
+from clearway.store import lists, overview, quarantine, subscribe, unused, versions, wanted
 from clearway.store.models import Decision, FeedVersion, Quarantine
 from clearway.store.requests import FeedAddRequest, FeedUpdateRequest
 
@@ -151,6 +151,26 @@ def test_what_waits_is_kept_and_what_was_discarded_is_swept(
     quarantine.discard("drop", now, "bob")
     lists.compile_wanted(state, now)
     assert not (state.feeds / content).exists()
+
+
+def test_what_is_released_while_what_is_unused_is_looked_for_stays(
+    state: StateDirectory, update: Callable[..., Any], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway compiles in a process of its own, and takes decisions meanwhile."""
+    refused(lambda: update(FEW))
+    content = Quarantine.objects.get().content
+    kept_contents = versions.kept_contents
+
+    def released_behind_it() -> set[str]:
+        found = kept_contents()
+        quarantine.release("drop", now, "bob")
+        return found
+
+    monkeypatch.setattr(unused, "UNUSED_KEPT_S", -9)
+    monkeypatch.setattr(versions, "kept_contents", released_behind_it)
+    lists.compile_wanted(state, now)
+    assert [each.content for each in wanted.lists(now)] == [content]
+    assert (state.feeds / content).exists()
 
 
 def test_a_new_list_that_is_condemned_leaves_nothing(state: StateDirectory, source: Path, now: datetime) -> None:

@@ -24,7 +24,8 @@ def remove(state: StateDirectory, now: datetime) -> None:
     old = {path.name for path in state.feeds.iterdir() if _is_older(path, oldest)}
     old -= {each.content for each in wanted.lists(now)}
     if old:  # only then: who else needs them takes some hundred questions to the database
-        old -= versions.kept_contents() | quarantine.contents() | shared_ranges.contents() | _in_snapshots(state)
+        waiting = quarantine.contents()  # first: what is released meanwhile is a version from then on
+        old -= waiting | versions.kept_contents() | shared_ranges.contents() | _in_snapshots(state)
     for name in old:
         with parts.settling(state.feeds):
             if _is_older(state.feeds / name, oldest):  # or somebody found it meanwhile, and is about to need it
