@@ -83,8 +83,12 @@ class InspectorClient:
         self._on_refused = on_refused
         self._conduct = conduct or {}
         self._turn = threading.Lock()
+        """Held while what it was told changes, and while it is told it."""
+        self._starting = threading.Lock()
+        """Held while a process is started, or no other one may be."""
         self._waiting: dict[int, _Waiting] = {}
         self._number = 0
+        self._hellos = 0
         self._lists: tuple[str | None, list[Told]] = (None, [])
         self._single: dict[str, list[SingleEntry]] = {}
         self._ending = False
@@ -143,23 +147,26 @@ class InspectorClient:
 
     def publish_lists(self, names: str | None, lists: list[Told]) -> None:
         """What it judges by from now on; returns once it does. `names`: the file of the snapshot. gateway.E027."""
-        self._lists = (names, lists)
-        for message in self._list_messages():
-            self._ask(**message)
+        with self._turn:
+            self._lists = (names, lists)
+            messages, hellos = self._list_messages(), self._hellos
+        self._ask_all(messages, hellos)
 
     def replace_single(self, entries: dict[str, list[SingleEntry]]) -> None:
         """All single names. gateway.E027."""
-        self._single = dict(entries)
-        for message in self._single_messages():
-            self._ask(**message)
+        with self._turn:
+            self._single = dict(entries)
+            messages, hellos = self._single_messages(), self._hellos
+        self._ask_all(messages, hellos)
 
     def put_single(self, names: dict[str, list[SingleEntry]]) -> None:
         """What stands at a few names from now on; empty: nothing. gateway.E027."""
-        for name, entries in names.items():
-            if entries:
-                self._single[name] = entries
-            else:
-                self._single.pop(name, None)
+        with self._turn:
+            for name, entries in names.items():
+                if entries:
+                    self._single[name] = entries
+                else:
+                    self._single.pop(name, None)
         self._ask("some", names=list(names.items()))
 
     def look(self) -> None:
@@ -174,9 +181,10 @@ class InspectorClient:
 
     def close(self) -> None:
         """Lets what is held pass, and ends it."""
-        self._ending = True
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)
+        with self._starting:
+            self._ending = True
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -223,11 +231,14 @@ class InspectorClient:
         if self._ending:
             return
         code = self._process.wait()
-        log.error("the inspector's process ended (%d), and is started anew", code)
-        self._begun.clear()
-        self.restarts += 1
-        channel.close()
-        self._start()
+        with self._starting:
+            if self._ending:  # closed meanwhile: what another one would be given is gone
+                return
+            log.error("the inspector's process ended (%d), and is started anew", code)
+            self._begun.clear()
+            self.restarts += 1
+            channel.close()
+            self._start()
 
     def _take(self, message: dict[str, Any]) -> None:
         if "refused" in message:
@@ -237,7 +248,7 @@ class InspectorClient:
                 log.error("the inspector died (process %d); process %d goes on", self.pid, message["hello"])
                 self.restarts += 1
             self.pid = message["hello"]
-            self._tell_everything()
+            self._tell_everything(message["number"])
         else:
             number = int(message["failed" if "failed" in message else "done"])
             waiting = self._waiting.pop(number, None)
@@ -248,15 +259,16 @@ class InspectorClient:
                 self.untaken = message.get("why", "")
                 log.error("the inspector could not take in what it was told: %s", self.untaken)
 
-    def _tell_everything(self) -> None:
+    def _tell_everything(self, number: int) -> None:
         """To an inspector that knows nothing. Who waits for an answer of its predecessor has it with this."""
         with self._turn:
+            self._hellos += 1
             waiting, self._waiting = self._waiting, {}
             self.untaken = ""
             self._post({"do": "answering", **self._answering.__dict__})
             for message in (*self._list_messages(), *self._single_messages()):
                 self._post({"do": message.pop("what"), **message})
-            self._post({"do": "begin"})
+            self._post({"do": "begin", "number": number})
             self._begun.set()
         for each in waiting.values():
             each.answered.set()
@@ -266,7 +278,7 @@ class InspectorClient:
         parts = [lists[first : first + LISTS_A_MESSAGE_MAX] for first in range(0, len(lists), LISTS_A_MESSAGE_MAX)]
         parts = parts or [[]]
         return [
-            {"what": "lists", "names": names, "lists": part, "last": number == len(parts) - 1}
+            {"what": "lists", "names": names, "lists": part, "first": number == 0, "last": number == len(parts) - 1}
             for number, part in enumerate(parts)
         ]
 
@@ -275,14 +287,20 @@ class InspectorClient:
         parts = [flat[first : first + SINGLE_A_MESSAGE_MAX] for first in range(0, len(flat), SINGLE_A_MESSAGE_MAX)]
         parts = parts or [[]]
         return [
-            {"what": "single", "names": part, "last": number == len(parts) - 1} for number, part in enumerate(parts)
+            {"what": "single", "names": part, "first": number == 0, "last": number == len(parts) - 1}
+            for number, part in enumerate(parts)
         ]
 
-    def _ask(self, what: str, **values: Any) -> None:
+    def _ask_all(self, messages: list[dict[str, Any]], hellos: int) -> None:
+        """Messages that say something together. `hellos`: so many there had been when they were made up."""
+        for message in messages:
+            self._ask(**message, hellos=hellos)
+
+    def _ask(self, what: str, hellos: int | None = None, **values: Any) -> None:
         waiting = _Waiting()
         with self._turn:
-            if not self._begun.is_set():
-                return  # it is told everything when it says hello
+            if not self._begun.is_set() or (hellos is not None and hellos != self._hellos):
+                return  # it is told everything when it says hello, and the rest of them would be all that it goes by
             self._waiting[self._number + 1] = waiting  # before the answer can come
             self._post({"do": what, **values})
         if not waiting.answered.wait(ANSWER_S):

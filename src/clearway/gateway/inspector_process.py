@@ -74,7 +74,7 @@ def _live(
         with contextlib.suppress(OSError):  # not allowed to: then it waits its turn like others
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         inspector = _engine.Inspector(taps, maps, **conduct)
-        told = _Inspector(inspector, channel)
+        told = _Inspector(inspector, channel, number)
         told.send({"hello": os.getpid(), "number": number})
         threading.Thread(target=told.listen, daemon=True).start()
         threading.Thread(target=told.tell, daemon=True).start()
@@ -90,19 +90,24 @@ def _live(
 
 
 class _Inspector:
-    """`requests` is the closed list of what the daemon may ask."""
+    """`requests` is the closed list of what the daemon may ask.
 
-    def __init__(self, inspector: _engine.Inspector, channel: socket.socket) -> None:
+    What waited in the socket when its predecessor died comes first: the rest of several messages, for one.
+    """
+
+    def __init__(self, inspector: _engine.Inspector, channel: socket.socket, number: int) -> None:
         self._inspector = inspector
         self._channel = channel
-        self._single: list[Any] = []
-        self._told_lists: list[Any] = []
+        self._number = number
+        self._single: list[Any] | None = None
+        self._told_lists: list[Any] | None = None
+        """Of messages that have begun and not ended."""
         self.requests: dict[str, Callable[..., None]] = {
             "lists": self._lists,
             "single": self._all_single,
             "some": self._some_single,
             "answering": inspector.set_answering,
-            "begin": inspector.begin,
+            "begin": self._begin,
         }
 
     def listen(self) -> None:
@@ -132,19 +137,30 @@ class _Inspector:
     def send(self, message: dict[str, Any], flags: int = 0) -> None:
         self._channel.send(json.dumps(message).encode(), flags)
 
-    def _lists(self, names: str | None, lists: list[Any], last: bool) -> None:
+    def _begin(self, number: int) -> None:
+        """When it knows everything: of a predecessor, it would know nothing yet."""
+        if number == self._number:
+            self._inspector.begin()
+
+    def _lists(self, names: str | None, lists: list[Any], first: bool, last: bool) -> None:
         """In several messages; with the last one it judges by them."""
-        self._told_lists += [tuple(each) for each in lists]
+        told = [] if first else self._told_lists
+        if told is None:
+            return
+        told += [tuple(each) for each in lists]
+        self._told_lists = None if last else told
         if last:
-            told, self._told_lists = self._told_lists, []
             self._inspector.set_lists(names, told)
 
-    def _all_single(self, names: list[Any], last: bool) -> None:
+    def _all_single(self, names: list[Any], first: bool, last: bool) -> None:
         """In several messages; the last one puts them in force, together."""
-        self._single += [(name, _entry(entry)) for name, entry in names]
+        told = [] if first else self._single
+        if told is None:
+            return
+        told += [(name, _entry(entry)) for name, entry in names]
+        self._single = None if last else told
         if last:
-            self._inspector.set_single(self._single)
-            self._single = []
+            self._inspector.set_single(told)
 
     def _some_single(self, names: list[Any]) -> None:
         for name, entries in names:
