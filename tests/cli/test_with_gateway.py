@@ -7,6 +7,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from calling import Call
 
 from clearway.config import StateDirectory
+from clearway.gateway import client
 from clearway.gateway.client import with_folder
 
 BLOCK = ("block", "192.0.2.7", "--reason", "malware", "--until", "1h")
@@ -143,6 +145,53 @@ def test_a_socket_that_a_dead_gateway_left_is_no_gateway(cli: Call, state: Path)
     with_folder(directory.socket, left.bind)
     left.close()
     assert cli(*BLOCK, "--json").json["enforced"] is False
+
+
+@pytest.fixture
+def crowd(state: Path) -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A gateway whose queue is full of others, who wait for it."""
+    directory = StateDirectory(state)
+    directory.create()
+    listener = socket.socket(socket.AF_UNIX)
+    with_folder(directory.socket, listener.bind)
+    listener.listen(1)
+    waiting: list[socket.socket] = []
+    try:
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            with_folder(directory.socket, waiting[-1].connect)
+    except BlockingIOError:
+        yield listener, waiting
+    for each in (listener, *waiting):
+        each.close()
+
+
+def test_a_gateway_that_many_wait_for_is_waited_for(
+    crowd: tuple[socket.socket, list[socket.socket]], state: Path
+) -> None:
+    listener, waiting = crowd
+
+    def take_in() -> None:
+        time.sleep(0.3)
+        for _ in waiting[:-1]:
+            listener.accept()[0].close()
+
+    taking = threading.Thread(target=take_in)
+    taking.start()
+    client.connect(state / "clearway.sock", 60).close()
+    taking.join()
+
+
+def test_a_gateway_that_does_not_come_to_it_runs_and_nothing_is_stored_beside_it(
+    cli: Call, crowd: object, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the kernel would never hear of the block, and the answer would say that no gateway runs."""
+    monkeypatch.setattr(client, "ANSWER_S", 0.2)
+    monkeypatch.setattr(client.connect, "__defaults__", (0.2,))
+    told = cli(*BLOCK, "--json")
+    assert (told.code, told.json["error"]["id"]) == (3, "gateway.E020")
+    assert not (state / "clearway.db").exists()
 
 
 def test_a_state_path_too_long_for_a_socket_address_works(

@@ -41,11 +41,13 @@ def directory(option: Path | None) -> StateDirectory:
 
 
 def gateway_runs(state: StateDirectory) -> bool:
-    """Whether a daemon answers on the socket of that state directory."""
+    """Whether a daemon answers on the socket of that state directory; one that is too busy to is there as well."""
     from clearway.gateway.client import connect
 
     try:
         connect(state.socket).close()
+    except TimeoutError:
+        return True
     except OSError:
         return False
     return True

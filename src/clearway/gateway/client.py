@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 
 _CONNECT_S = 5.0
+_LOOK_AGAIN_S = 0.01
 ANSWER_S = 30.0
 LIST_ANSWER_S = 900.0
 """Lists are fetched and compiled before the answer."""
@@ -30,10 +32,11 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("gateway", timeout=timeout_s)
         self._path = path
+        self._timeout_s = timeout_s
 
     def connect(self) -> None:
-        self.sock = connect(self._path)
-        self.sock.settimeout(self.timeout)
+        self.sock = connect(self._path, self._timeout_s)
+        self.sock.settimeout(self._timeout_s)
 
 
 class Gateway:
@@ -70,16 +73,26 @@ class Gateway:
         return document
 
 
-def connect(path: Path) -> socket.socket:
-    """A connection to a Unix socket; a path too long for one is reached through its folder's descriptor."""
+def connect(path: Path, patience_s: float = _CONNECT_S) -> socket.socket:
+    """A connection to a Unix socket; a path too long for one is reached through its folder's descriptor.
+
+    TimeoutError when more wait for whoever listens than its queue holds, and go on doing so.
+    """
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    channel.settimeout(_CONNECT_S)
+    channel.settimeout(patience_s)
+    deadline = time.monotonic() + patience_s
     try:
-        with_folder(path, channel.connect)
+        while True:
+            try:
+                with_folder(path, channel.connect)
+                return channel
+            except BlockingIOError:  # of a Unix socket the kernel says so at once, whatever the timeout
+                if time.monotonic() >= deadline:
+                    raise TimeoutError from None
+                time.sleep(_LOOK_AGAIN_S)
     except OSError:
         channel.close()
         raise
-    return channel
 
 
 def with_folder(path: Path, use: Callable[[str], None]) -> None:
