@@ -66,6 +66,38 @@ def test_an_update_of_all_lists_goes_on_past_one_that_fails(cli: Call, lists: Pa
     assert (answers["two"]["counts"]["names"], answers["two"]["unchanged"]) == (2, False)
 
 
+def test_the_others_are_compiled_where_the_last_of_them_is_quarantined(cli: Call, state: Path, tmp_path: Path) -> None:
+    last = tmp_path / "last"
+    last.write_text("".join(f"45.9.{n}.0/24\n" for n in range(40)))
+    (tmp_path / "first").write_text("45.8.4.1\n")
+    file = tmp_path / "lists"
+    file.write_text("".join(f"{name} {tmp_path}/{name} --reason malware\n" for name in ("first", "last")))
+    assert cli("feed", "load", file).code == 0
+    (tmp_path / "first").write_text("45.8.4.1\n45.8.4.2\n")
+    last.write_text("45.9.1.0/24\n")
+    told = cli("feed", "update", "--json")
+    assert [each.get("error", {}).get("id") for each in told.json["lists"]] == [None, "store.E040"]
+    assert {each["feed"]: each["left_out"] for each in cli("feed", "list", "--json").json["lists"]} == {
+        "first": None,
+        "last": None,
+    }
+    assert cli("explain", "45.8.4.2", "--json").json["outcome"] == "dropped"
+
+
+def test_a_list_that_cannot_be_compiled_is_told_so_wherever_it_stands(
+    cli: Call, lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clearway.store import lists as stored
+
+    def full(*_: object) -> Path:
+        raise ClearwayError.of("store.E002", path=tmp_path)
+
+    monkeypatch.setattr(stored, "compile_wanted", full)
+    told = cli("feed", "load", lists, "--json")
+    errors = {each["feed"]: each["error"]["id"] for each in told.json["lists"] if each["feed"] != "page"}
+    assert errors == dict.fromkeys(("one", "two", "again"), "store.E032")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

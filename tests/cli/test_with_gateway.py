@@ -100,6 +100,21 @@ def test_a_gateway_that_hangs_up_in_the_middle_is_not_asked_again_nor_stored_for
     assert not (state / "clearway.db").exists()
 
 
+def test_of_lists_that_were_sent_together_nobody_knows_when_it_hangs_up_in_the_middle(
+    cli: Call, gateway: StandIn, a_list: Path, state: Path
+) -> None:
+    """They may be stored: asking for them one by one would tell that their names are taken."""
+    file = a_list.with_name("lists")
+    file.write_text(f"one {a_list} --reason malware\ntwo {a_list} --reason malware\n")
+    gateway.answer = None
+    told = cli("feed", "load", file, "--json")
+    assert [(each["feed"], each["error"]["id"]) for each in told.json["lists"]] == [
+        ("one", "cli.E005"),
+        ("two", "cli.E005"),
+    ]
+    assert (told.code, [path for _, path, _ in gateway.requests]) == (3, ["/v1/feeds/batch"])
+
+
 def test_a_file_is_read_here_and_only_its_content_is_named(
     cli: Call, gateway: StandIn, a_list: Path, state: Path
 ) -> None:

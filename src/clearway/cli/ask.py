@@ -18,6 +18,7 @@ from clearway.config import DATABASE, StateDirectory, state_path
 from clearway.errors import ClearwayError
 
 if TYPE_CHECKING:
+    from clearway.gateway.client import NoGateway
     from clearway.policy.model import Prefix
     from clearway.store.change import Change
 
@@ -73,7 +74,7 @@ def change(
             try:
                 return gateway.request(method, path, body)
             except NoGateway as error:
-                if not isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError):
+                if not unheard(error):
                     raise ClearwayError.of("cli.E005", path=state.path) from error
         state.create()
         with state.writing():
@@ -81,6 +82,11 @@ def change(
                 now = open_store(state)
                 return {**store(now, inside(state)).answer, "enforced": False}
     raise ClearwayError.of("cli.E004", detail="a gateway comes and goes too fast to be asked")
+
+
+def unheard(error: NoGateway) -> bool:
+    """It has ended before it could hear of the request; else nobody knows what it did of it."""
+    return isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
 
 
 def open_store(state: StateDirectory) -> datetime:

@@ -127,16 +127,15 @@ def together(directory: StateDirectory, jobs: Sequence[Job], with_progress: bool
 def _asked(directory: StateDirectory, ready: Sequence[tuple[Job, Answer]]) -> dict[str, Answer]:
     """By name: of a running gateway in few requests; else of the database, which is compiled once."""
     if not ask.gateway_runs(directory):
-        last = len(ready) - 1
-        return {job.name: _ask(directory, job, body, compiles=at == last) for at, (job, body) in enumerate(ready)}
+        stored: dict[str, Change] = {}
+        found = {job.name: _ask(directory, job, body, stored) for job, body in ready}
+        return found | _not_compiled(directory, stored)
     here = [(job, body) for job, body in ready if "stored" in body]
     batches = [here[first : first + BATCH_LISTS] for first in range(0, len(here), BATCH_LISTS)]
     with ThreadPoolExecutor(WAITING_MAX) as asking:
         told = [asking.submit(_ask_batch, directory, batch) for batch in batches]
         # a gateway fetches URLs itself
-        alone = [
-            asking.submit(_ask, directory, job, body, compiles=True) for job, body in ready if "stored" not in body
-        ]
+        alone = [asking.submit(_ask, directory, job, body) for job, body in ready if "stored" not in body]
         answers = [answer for each in told for answer in each.result()] + [each.result() for each in alone]
     return {answer["feed"]: answer for answer in answers}
 
@@ -151,8 +150,12 @@ def _ask_batch(directory: StateDirectory, batch: Sequence[tuple[Job, Answer]]) -
     }
     try:
         answers: list[Answer] = Gateway(directory.path).request("POST", "/v1/feeds/batch", body)["lists"]
-    except NoGateway:  # it has just ended
-        return [_ask(directory, job, read, compiles=True) for job, read in batch]
+    except ClearwayError as error:
+        if isinstance(error, NoGateway):
+            if ask.unheard(error):
+                return [_ask(directory, job, read) for job, read in batch]
+            error = ClearwayError.of("cli.E005", path=directory.path)
+        return [{"feed": job.name, **error.as_json()} for job, _ in batch]
     return answers
 
 
@@ -180,8 +183,8 @@ def _read(directory: StateDirectory, job: Job) -> Answer:
         return error.as_json()
 
 
-def _ask(directory: StateDirectory, job: Job, read: Answer, *, compiles: bool) -> Answer:
-    """`compiles`: where no gateway runs, what is in force is compiled now."""
+def _ask(directory: StateDirectory, job: Job, read: Answer, stored: dict[str, Change] | None = None) -> Answer:
+    """Where no gateway runs, what is in force is compiled now; or the change is put into `stored`, to be so later."""
     body = {**job.body, **read}
     if not job.is_new:
         body.pop("format", None)
@@ -194,12 +197,39 @@ def _ask(directory: StateDirectory, job: Job, read: Answer, *, compiles: bool) -
             change = lists.add(directory, parse(FeedAddRequest, body), now, ask.actor(), inside)
         else:
             change = lists.update(directory, job.name, parse(FeedUpdateRequest, body), now, ask.actor(), inside)
-        return lists.enforce(directory, change, now, inside) if compiles else change
+        if stored is None:
+            return lists.enforce(directory, change, now, inside)
+        stored[job.name] = change
+        return change
 
     try:
         return ask.change(directory, "POST", job.path, body, store)
     except ClearwayError as error:
         return {"feed": job.name, **error.as_json()}
+
+
+def _not_compiled(directory: StateDirectory, stored: dict[str, Change]) -> dict[str, Answer]:
+    """Compiles what was stored here, whatever came of the other lists; an answer for each that is not in force."""
+    from clearway.policy import snapshot
+    from clearway.store import lists
+
+    found: dict[str, Answer] = {}
+    held: snapshot.Snapshot | None = None
+    failure: ClearwayError | None = None
+    try:
+        with directory.writing():
+            if stored and not ask.gateway_runs(directory):  # one that has come since has compiled it
+                held = snapshot.load(lists.compile_wanted(directory, ask.open_store(directory), ask.inside(directory)))
+    except ClearwayError as error:
+        failure = error
+    for name, change in stored.items():
+        try:
+            if failure is not None:
+                raise lists.not_enforced(change, failure)
+            lists.check_taken(change, held)
+        except ClearwayError as error:
+            found[name] = {"feed": name, **error.as_json()}
+    return found
 
 
 def _remember_trouble(directory: StateDirectory, jobs: Sequence[Job], read: Sequence[Answer]) -> None:
