@@ -100,3 +100,47 @@ def test_an_unforeseen_failure_is_told_and_ended_by_the_next_decision(
     assert published == [Path("/snapshot")] and not work.behind and work.last_error is None
     asyncio.run(work.decided(lambda now: unchanged))
     assert len(published) == 1, "nothing is behind, and nothing new"
+
+
+class LateFetcher:
+    """A worker whose turn comes when the list that it is asked for has been removed, and another has its name."""
+
+    def __init__(self, state: StateDirectory, meanwhile: Callable[[], None]) -> None:
+        self._state = state
+        self._meanwhile = meanwhile
+
+    async def ask(self, what: str, **values: Any) -> dict[str, Any]:
+        from clearway.gateway import base_worker
+
+        await asyncio.to_thread(self._meanwhile)
+        return await asyncio.to_thread(base_worker.REQUESTS[what], self._state, **values)
+
+
+def test_a_list_that_was_added_anew_while_its_predecessor_waited_gets_nothing_of_it(tmp_path: Path) -> None:
+    from clearway import store
+
+    state = StateDirectory(tmp_path / "state")
+    store.setup(state.path)
+    from clearway.gateway.base_work import BaseWork
+    from clearway.store import lists, wanted
+    from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest
+
+    def add(file: str) -> None:
+        (tmp_path / file).write_text(f"185.0.2.{len(file)}\n")
+        request = FeedAddRequest(name="it", source=str(tmp_path / file), reason="scanner")
+        lists.add(state, request, NOON, "alice")
+
+    def meanwhile() -> None:
+        lists.remove("it", FeedRemoveRequest(), NOON, "bob")
+        add("another")
+
+    async def in_store(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.to_thread(function, *arguments)
+
+    add("one")
+    clock, enforcer = SimpleNamespace(now=lambda: NOON), SimpleNamespace(snapshot=None)
+    work = BaseWork(state, (), clock, enforcer, LateFetcher(state, meanwhile), in_store)  # type: ignore[arg-type]
+    with pytest.raises(ClearwayError) as raised:
+        asyncio.run(work.update("it", FeedUpdateRequest(), "schedule"))
+    assert raised.value.id == "store.E030"
+    assert [each.source for each in wanted.lists(NOON)] == [str(tmp_path / "another")]

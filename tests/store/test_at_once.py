@@ -4,18 +4,64 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from django.db import connections
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
-from clearway.store import lists, trouble
-from clearway.store.models import FetchTrouble
-from clearway.store.requests import FeedAddRequest
+from clearway.store import lists, shared_change, trouble, wanted
+from clearway.store.models import FetchTrouble, SharedVersionRow
+from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
+from clearway.store.shared_requests import CdnAddRequest, CdnRemoveRequest, CdnUpdateRequest, StoredRanges
 
 PATIENCE_S = 120
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_what_was_fetched_for_a_list_is_not_given_to_another_that_has_its_name_by_then(
+    state: StateDirectory, now: datetime, tmp_path: Path, other: bool
+) -> None:
+    """A source may drip for minutes, while people remove the list and add one anew."""
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("185.0.2.0/24\n")
+    second.write_text("188.51.100.7\n")
+    lists.add(state, FeedAddRequest(name="drop", source=str(first), reason="malware"), now, "alice")
+    first.write_text("185.0.2.0/24\n185.0.3.0/24\n")
+    fetched, _ = lists.prepare(state, str(first), None, now=now, name="drop")
+    lists.remove("drop", FeedRemoveRequest(), now, "bob")
+    source = second if other else first
+    added = lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="phishing"), now, "bob")
+    stored = StoredContent(**asdict(fetched))
+    with pytest.raises(ClearwayError) as raised:
+        lists.update(state, "drop", FeedUpdateRequest(stored=stored), now, "schedule")
+    assert raised.value.id == "store.E030"
+    assert [(each.feed, each.content) for each in wanted.lists(now)] == list(added.versions)
+
+
+def test_ranges_are_not_given_to_another_source_that_has_the_name_by_then(
+    state: StateDirectory, now: datetime, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    for number, path in enumerate(paths):
+        path.write_text("".join(f"195.{20 + number}.{n}.0/24\n" for n in range(30)))
+    source, other = map(str, paths)
+    shared_change.add(state, CdnAddRequest(name="own", source=source, vendor="cloudflare"), now, "alice")
+    fetched = shared_change.prepare(state, source, "cloudflare", None, now=now, name="own")
+    shared_change.remove("own", CdnRemoveRequest(), now, "bob")
+    shared_change.add(state, CdnAddRequest(name="own", source=other, vendor="fastly", format="ip-plain"), now, "bob")
+    stored = StoredRanges(**shared_change.document(fetched))
+    for update in (
+        lambda: shared_change.update(state, "own", CdnUpdateRequest(stored=stored), now, "schedule"),
+        lambda: shared_change.prepare(state, source, "cloudflare", None, now=now, name="own"),
+    ):
+        with pytest.raises(ClearwayError) as raised:
+            update()
+        assert raised.value.id == "feeds.E050"
+    assert SharedVersionRow.objects.filter(source__name="own", source__removed_at__isnull=True).count() == 1
 
 
 def test_a_list_that_fails_for_several_at_once_fails_for_each_of_them(

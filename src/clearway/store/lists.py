@@ -103,6 +103,8 @@ def update(
         )
     else:
         version = _given(state, request.stored, inside)
+    if version.feed not in (None, feed.pk):  # removed while it was fetched, and another has its name now
+        raise ClearwayError.of("store.E030", name=name)
     try:
         versions.check_not_left(feed, version)
         if version.quarantined:

@@ -23,7 +23,7 @@ from clearway.policy.model import Prefix
 from clearway.store import judge, protect
 from clearway.store.change import NewVersion
 from clearway.store.database import told
-from clearway.store.models import FeedVersion
+from clearway.store.models import Feed, FeedVersion
 from clearway.store.requests import StoredContent
 
 Progress = Callable[[str, int, int | None], None]
@@ -52,6 +52,7 @@ def prepare(
     held, read by the same settings and judged by the same protected set. Raises feeds.E001 to E033, store.E002, E003.
     """
     settings = settings or FeedSettings()
+    feed = _list_of(name, source) if name is not None else None
     known = _known(state, source, format, settings, name)
     protected_by = protect.in_one_word(now, inside)
     if known and (known.judgement.get("protected_by") != protected_by or _is_old_by_now(known, settings, now)):
@@ -66,23 +67,13 @@ def prepare(
         )
     except ClearwayError as error:
         failed = judge.of_failure(error, format, fetch.shown(source))
-        return NewVersion("", failed.counts, fetch.shown(source), judgement=failed.document), failed.format
+        return NewVersion("", failed.counts, fetch.shown(source), judgement=failed.document, feed=feed), failed.format
     if fetched.kept is not None:
         state.adopt(fetched.kept)
     if known and fetched.unchanged:
         progress("store", 1, 1)
         _keep_fresh(state, {known.content, *known.parts.values()})
-        version = NewVersion(
-            known.content,
-            dict(known.counts),
-            fetched.origin,
-            fetched.etag,
-            fetched.last_modified,
-            dict(known.parts),
-            "",
-            dict(known.judgement),
-        )
-        return version, known.feed.format
+        return _again(known, fetched, feed), known.feed.format
     progress("read", 0, 1)
     judged = judge.judge(state, fetched, format, inside, now=now, settings=settings, name=name)
     progress("read", 1, 1)
@@ -99,10 +90,26 @@ def prepare(
         by_reason,
         fetched.sha256,
         {**judged.document, "read_as": read_as(settings, judged.format), "protected_by": protected_by},
+        feed,
     )
     _keep_fresh(state, version.contents)
     progress("store", 1, 1)
     return version, judged.format
+
+
+def _again(known: FeedVersion, fetched: fetch.Fetched, feed: int | None) -> NewVersion:
+    """What is held, of which the server said that it has nothing newer."""
+    return NewVersion(
+        known.content,
+        dict(known.counts),
+        fetched.origin,
+        fetched.etag,
+        fetched.last_modified,
+        dict(known.parts),
+        "",
+        dict(known.judgement),
+        feed,
+    )
 
 
 def _store(state: StateDirectory, entries: Entries) -> str:
@@ -134,7 +141,15 @@ def given(state: StateDirectory, stored: StoredContent) -> NewVersion:
         dict(stored.parts),
         stored.sha256,
         dict(stored.judgement),
+        stored.feed,
     )
+
+
+def _list_of(name: str, source: str) -> int | None:
+    """The list of that name and source; None where it has another by now, or is gone."""
+    rows = Feed.objects.filter(name=name, source=source, removed_at__isnull=True)
+    found: int | None = rows.values_list("pk", flat=True).first()
+    return found
 
 
 def _known(

@@ -86,6 +86,7 @@ class StoredContent(BaseModel):
     parts: dict[ReasonWord, ContentHash] = Field(default_factory=dict)
     sha256: ContentHash | Literal[""] = ""
     judgement: dict[str, Any] = Field(default_factory=dict)
+    feed: int | None = None
 
 
 class FeedAddRequest(Request):

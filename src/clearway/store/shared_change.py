@@ -49,6 +49,8 @@ class NewRanges:
     etag: str = ""
     last_modified: str = ""
     judgement: dict[str, Any] = field(default_factory=dict)
+    row: int | None = None
+    """Id of the source that they were fetched for, None for a new one: by its end another may have the name."""
 
     @classmethod
     def given(cls, stored: StoredRanges) -> NewRanges:
@@ -70,10 +72,11 @@ def prepare(
 ) -> NewRanges:
     """Fetches a list of ranges, has it judged, keeps what it claims. Writes no row. `name`: of a source there is.
 
-    `accept`: a rule that a person overrules. Raises feeds.E007 to E047 where there is nothing to judge.
+    `accept`: a rule that a person overrules. Raises feeds.E007 to E047 where there is nothing to judge, E050 where no
+    source of that name is this one any more.
     """
     row = vendor_of(vendor)
-    last = shared_ranges.newest(shared_ranges.active(name)) if name else None
+    number, last = _held(name, source, vendor) if name else (None, None)
     fetched = fetch(
         source,
         etag=last.etag if last else "",
@@ -89,6 +92,7 @@ def prepare(
             fetched.etag or last.etag,
             fetched.last_modified or last.last_modified,
             dict(last.judgement),
+            number,
         )
     progress("read", 0, 1)
     judgement = guard.check(
@@ -117,10 +121,10 @@ def prepare(
     said = {"rules": against, "accepted": accept, "rejected": judgement.rejected, "published": published}
     if refused:
         said |= {"rule": refused, "detail": against[refused]}
-        return NewRanges({}, dict(judgement.counts), fetched.origin, judgement=said)
+        return NewRanges({}, dict(judgement.counts), fetched.origin, judgement=said, row=number)
     contents = _stored(state, found.claims)
     counts = {**found.counts(), "malformed": judgement.counts.get("malformed", 0)}
-    return NewRanges(contents, counts, fetched.origin, fetched.etag, fetched.last_modified, said)
+    return NewRanges(contents, counts, fetched.origin, fetched.etag, fetched.last_modified, said, number)
 
 
 @told
@@ -177,6 +181,8 @@ def update(
         )
     else:
         new = NewRanges.given(request.stored)
+    if new.row not in (None, row.pk):  # removed while it was fetched, and another has its name now
+        raise ClearwayError.of("feeds.E050", name=name)
     if not new.contents:
         detail = {**new.judgement, "origin": new.origin}
         write(Kind.CDN_QUARANTINE, name, now, actor, detail=detail)
@@ -248,6 +254,14 @@ def not_taken(name: str, source: str, new: NewRanges, command: str) -> ClearwayE
 def document(new: NewRanges) -> dict[str, Any]:
     """For StoredRanges."""
     return asdict(new)
+
+
+def _held(name: str, source: str, vendor: str) -> tuple[int, SharedVersionRow | None]:
+    """Id and newest version of the source that these are of. Raises feeds.E050."""
+    row = shared_ranges.active(name)
+    if (row.source, row.vendor) != (source, vendor):
+        raise ClearwayError.of("feeds.E050", name=name)
+    return row.pk, shared_ranges.newest(row)
 
 
 def _refusal(against: dict[str, str], accept: str | None) -> str | None:

@@ -24,6 +24,7 @@ class StoredRanges(BaseModel):
     etag: Annotated[str, StringConstraints(max_length=255)] = ""
     last_modified: Annotated[str, StringConstraints(max_length=64)] = ""
     judgement: dict[str, Any] = {}
+    row: int | None = None
 
 
 class CdnAddRequest(Request):
