@@ -56,7 +56,10 @@ def detach(name: str, state: Path) -> Detached:
     directory, runtime = _record(name, state)
     held = [locks.name_lock(name)] + ([directory.daemon_lock] if runtime is not None else [])
     stopped = _stop(held, name)
-    with _alone(name):
+    with _alone(locks.name_lock(name), name), contextlib.ExitStack() as stack:
+        directory, runtime = _record(name, state)  # again: the daemon wrote it until its end
+        if runtime is not None:  # nor does another gateway write one there meanwhile
+            stack.enter_context(_alone(directory.daemon_lock, name))
         done = _in_child(lambda: _undo(name, runtime))
         if runtime is not None:
             directory.runtime.unlink(missing_ok=True)
@@ -103,9 +106,9 @@ def _stop(paths: list[Path], name: str) -> int | None:
     return stopped
 
 
-def _alone(name: str) -> FileLock:
+def _alone(path: Path, name: str) -> FileLock:
     try:
-        return FileLock.take(locks.name_lock(name), timeout_s=1.0)
+        return FileLock.take(path, timeout_s=1.0)
     except LockHeld as error:
         raise ClearwayError.of("gateway.E007", pid=error.pid, held=error.path, name=name) from error
 
