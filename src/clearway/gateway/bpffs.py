@@ -5,6 +5,7 @@ mounted there dies with the process. So the loader process steps into PID 1's mo
 network namespace, where the ports are.
 """
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -60,12 +61,23 @@ def _root_mount(process: str) -> str:
 def mount_if_absent() -> bool:
     """Mounts a bpffs at /sys/fs/bpf where none is. True when it did. ClearwayError gateway.E011."""
     try:
-        if libc.filesystem_kind(str(MOUNT_POINT)) == _BPF_MAGIC:
+        if _is_mounted():
             return False
-        libc.mount("bpf", str(MOUNT_POINT), "bpf", 0, "mode=0700")
+        folder = os.open(MOUNT_POINT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if _is_mounted():  # by another gateway just now: one over it would hide what that has pinned
+                return False
+            libc.mount("bpf", str(MOUNT_POINT), "bpf", 0, "mode=0700")
+        finally:
+            os.close(folder)
     except OSError as error:
         raise ClearwayError.of("gateway.E011", why=error.strerror) from error
     return True
+
+
+def _is_mounted() -> bool:
+    return libc.filesystem_kind(str(MOUNT_POINT)) == _BPF_MAGIC
 
 
 def pin_directory(name: str) -> Path:

@@ -1,0 +1,30 @@
+"""The file system of pins is mounted once, however many gateways start at once. No kernel here."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from clearway.gateway import bpffs, libc
+
+
+def test_two_gateways_that_start_at_once_mount_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one on top would hide what the first has pinned: nothing would take that off the wire any more."""
+    mounts: list[str] = []
+    looked = threading.local()
+    both = threading.Barrier(2)
+
+    def kind(_path: str) -> int:
+        seen = bpffs._BPF_MAGIC if mounts else 0
+        if not hasattr(looked, "once"):
+            looked.once = True
+            both.wait(120)
+        return seen
+
+    monkeypatch.setattr(bpffs, "MOUNT_POINT", tmp_path)
+    monkeypatch.setattr(libc, "filesystem_kind", kind)
+    monkeypatch.setattr(libc, "mount", lambda source, *_: mounts.append(source))
+    with ThreadPoolExecutor(2) as gateways:
+        made = [each.result() for each in [gateways.submit(bpffs.mount_if_absent) for _ in range(2)]]
+    assert sorted(made) == [False, True] and mounts == ["bpf"]
