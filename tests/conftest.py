@@ -4,15 +4,18 @@ A test that needs the kernel says so by a mark, and is skipped with the reason w
 `kernel` (loads programs), `namespaces` (makes network namespaces).
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from clearway.gateway.kernel_probe import Level, judge, probe
+from clearway.lab.namespace import Namespace
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,18 +33,37 @@ def _why_not_namespaces() -> str:
 
 ROOMS_OF_WIRES = ("tests/bench/", "tests/gateway/", "tests/wire/")
 """Rooms whose tests time things, or watch for loss and order: two of them at once would measure each other."""
+BUILDING = "tests/setup/test_wheel.py"
+"""maturin keeps what it makes in one place of target/: of two at once one finds the other's half gone."""
 
 
 class OneWireAtATime(LoadScopeScheduling):  # type: ignore[misc]
-    """Where several processes test, one of them goes through the rooms of wires, and the others take what is left."""
+    """Where several processes test, one of them goes through the rooms of wires, and the others take what is left, test
+    by test: each makes a file's fixtures for itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "wires" if nodeid.startswith(ROOMS_OF_WIRES) else nodeid
+        if nodeid.startswith(ROOMS_OF_WIRES):
+            return "wires"
+        return BUILDING if nodeid.startswith(BUILDING) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return OneWireAtATime(config, log)
+
+
+# An example that takes long on a busy machine is no failure.
+settings.register_profile("clearway", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("clearway")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Makes the first network namespace, before several processes do at once: the mount that it brings with it, of
+    /run/netns, would be made by each of them, and the last one hides the others' namespaces."""
+    if not hasattr(session.config, "workerinput") and not _why_not_namespaces():
+        first = Namespace(f"cw-first-{os.getpid()}")
+        first.create()
+        first.remove()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,7 +41,6 @@ def ours() -> list[str]:
 
 @pytest.mark.kernel
 @pytest.mark.namespaces
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_a_figure_measures_all_its_kinds_and_leaves_nothing_behind(name: str) -> None:
     measured = run.measure(run.chosen([name]), SMOKE, "a test", Silent())

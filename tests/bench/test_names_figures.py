@@ -43,7 +43,6 @@ def measured() -> Run:
 
 @pytest.mark.kernel
 @pytest.mark.namespaces
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_a_figure_of_names_measures_all_its_kinds(name: str, measured: Run) -> None:
     assert measured.failed == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from calling import Call, Told
+from patience import HUNG_S
 
 from clearway.cli import app
 
@@ -43,7 +44,7 @@ def program(state: Path) -> Call:
     def call(*arguments: str | Path, environment: dict[str, str] | None = None) -> Told:
         command = [sys.executable, "-m", "clearway.cli.app", *map(str, arguments)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})}
+            command, capture_output=True, text=True, timeout=HUNG_S, env={**os.environ, **(environment or {})}
         )
         return Told(done.returncode, done.stdout, done.stderr)
 

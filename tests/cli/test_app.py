@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from calling import Call
+from patience import HUNG_S
 
 from clearway.cli import app
 
@@ -33,7 +34,7 @@ def test_help_and_version_import_nothing_heavy(program: Call) -> None:
         "print(sorted({'typer', 'rich', 'django', 'numpy', 'pydantic', 'httpx'} & set(sys.modules)))"
     )
     for option in ("--help", "--version"):
-        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=HUNG_S)
         assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
@@ -42,7 +43,7 @@ def test_a_command_imports_only_its_own_module() -> None:
         "import sys; from clearway.cli import app; app.call(['history', '--state', '/nonexistent'])\n"
         "print(sorted(name for name in sys.modules if name.startswith(('clearway.gateway', 'clearway.lab', 'numpy'))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HUNG_S)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -125,7 +126,7 @@ def test_a_reader_that_goes_away_is_no_error(state: Path, cli: Call) -> None:
     for n in range(30):
         cli("block", f"192.0.2.{n}", "--reason", "scanner", "--until", "1h")
     command = f"{sys.executable} -m clearway.cli.app history | head -n 1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=HUNG_S)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -133,7 +134,7 @@ def test_a_reader_that_goes_away_is_no_error(state: Path, cli: Call) -> None:
 @pytest.mark.parametrize("words", ["--help", "--version", "feed formats", "feed formats --json"])
 def test_output_that_cannot_be_written_is_one_error_on_the_other_stream(state: Path, words: str) -> None:
     command = f"{sys.executable} -m clearway.cli.app {words} >/dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 3
     assert done.stderr.startswith("error: what this command says cannot be written to standard output: No space left")
     assert len(done.stderr.splitlines()) == 2, "and its fix"
@@ -142,13 +143,13 @@ def test_output_that_cannot_be_written_is_one_error_on_the_other_stream(state: P
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 def test_an_error_that_cannot_be_written_as_json_is_told_on_the_other_stream(state: Path, tmp_path: Path) -> None:
     command = f"{sys.executable} -m clearway.cli.app inspect {tmp_path}/none.pcap --json >/dev/full"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HUNG_S)
     assert (done.returncode, "[cli.E007]" in done.stderr, "Traceback" in done.stderr) == (3, True, False)
 
 
 def test_closed_output_is_no_error(state: Path) -> None:
     command = f"{sys.executable} -m clearway.cli.app feed formats >&-"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HUNG_S)
     assert (done.returncode, done.stderr) == (0, "")
 
 

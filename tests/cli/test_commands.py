@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from calling import Call
+from patience import HUNG_S
 
 
 def test_a_block_says_what_until_when_and_that_nobody_enforces_it_yet(cli: Call, state: Path) -> None:
@@ -50,7 +51,7 @@ def test_who_may_not_look_is_told_so(cli: Call, open_folder: Path, monkeypatch: 
     refused = {"history": "store.E003", "status": "gateway.E024", "feed list": "store.E003"}
     for command, id in {**refused, "block 185.0.2.8 --reason malware --until 1h": "store.E003"}.items():
         arguments = [sys.executable, "-c", code, *command.split()]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=HUNG_S)
         assert f"[{id}]" in done.stderr, done.stderr
         assert done.returncode == 3
 

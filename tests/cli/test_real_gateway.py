@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from calling import Call
+from patience import HUNG_S
 
 pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 
@@ -33,25 +34,32 @@ class Wire:
             ip("-n", self.outside, "addr", "add", f"{address}/16", "dev", "out0")
 
     def reaches(self, address: str) -> bool:
-        command = ["ip", "netns", "exec", self.inside, "ping", "-c1", "-W1", address]
-        return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
+        """Asked again until it is answered, for as long as a busy machine takes."""
+        return self._ping(address, "-i", "0.2", "-w", "20")
+
+    def is_cut_off_from(self, address: str) -> bool:
+        return not self._ping(address, "-W", "1")
+
+    def _ping(self, address: str, *options: str) -> bool:
+        command = ["ip", "netns", "exec", self.inside, "ping", "-c", "1", *options, address]
+        return subprocess.run(command, capture_output=True, timeout=HUNG_S).returncode == 0
 
     def status_of(self, name: str) -> int:
         """What a web server outside, or whoever answers in its place, says of a request for that name."""
         code = (
-            "import http.client, sys; connection = http.client.HTTPConnection(sys.argv[1], 80, timeout=5)\n"
+            "import http.client, sys; connection = http.client.HTTPConnection(sys.argv[1], 80, timeout=60)\n"
             "connection.request('GET', '/', headers={'Host': sys.argv[2]}); print(connection.getresponse().status)"
         )
         command = ["ip", "netns", "exec", self.inside, sys.executable, "-c", code, OUTSIDE, name]
-        return int(subprocess.run(command, capture_output=True, timeout=20, check=True, text=True).stdout)
+        return int(subprocess.run(command, capture_output=True, timeout=HUNG_S, check=True, text=True).stdout)
 
     def remove(self) -> None:
         for name in (self.inside, self.gateway, self.outside):
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=HUNG_S)
 
 
 def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=HUNG_S)
 
 
 @pytest.fixture
@@ -61,6 +69,8 @@ def wire(state: Path, program: Call, tmp_path: Path) -> Iterator[Wire]:
     made = Wire(tag)
     name = f"cw-cli-{tag}"
     command = [sys.executable, "-m", "clearway.cli.app", "run", "--inside", "inside", "--outside", "outside"]
+    # a busy machine may keep the inspector from its core: then a request is sent again instead of passing unread
+    command += ["--on-failure", "closed"]
     log = tmp_path / "run.log"
     try:
         with log.open("wb") as stderr:
@@ -68,14 +78,14 @@ def wire(state: Path, program: Call, tmp_path: Path) -> Iterator[Wire]:
                 ["ip", "netns", "exec", made.gateway, *command, "--name", name, "--state", str(state)], stderr=stderr
             )
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + HUNG_S
             while "ready" not in log.read_text().splitlines():
                 assert daemon.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
             yield made
         finally:
             detached = program("detach", "--name", name)
-            daemon.wait(30)
+            daemon.wait(HUNG_S)
         assert detached.code == 0, detached.err
     finally:
         made.remove()
@@ -84,26 +94,26 @@ def wire(state: Path, program: Call, tmp_path: Path) -> Iterator[Wire]:
 def test_decisions_are_in_force_when_the_command_returns(wire: Wire, cli: Call, a_list: Path) -> None:
     assert wire.reaches(OUTSIDE)
     assert "  in force\n" in cli("block", OUTSIDE, "--reason", "scanner", "--until", "1h").out
-    assert not wire.reaches(OUTSIDE)
-    cli("grant", INSIDE, "--organisation", "Example", "--until", "1h")
+    assert wire.is_cut_off_from(OUTSIDE)
+    assert cli("grant", INSIDE, "--organisation", "Example", "--until", "1h").code == 0
     assert wire.reaches(OUTSIDE)
-    cli("revoke", INSIDE)
-    assert not wire.reaches(OUTSIDE)
-    cli("unblock", OUTSIDE)
+    assert cli("revoke", INSIDE).code == 0
+    assert wire.is_cut_off_from(OUTSIDE)
+    assert cli("unblock", OUTSIDE).code == 0
     assert wire.reaches(OUTSIDE)
     a_list.write_text(f"{OTHER}\n185.0.2.0/24\n")
     assert cli("feed", "protected", "remove", "10.88.0.0/16", "--note", "a lab's own").code == 0
     assert "  in force\n" in cli("feed", "add", "drop", a_list, "--reason", "malware").out
-    assert not wire.reaches(OTHER)
+    assert wire.is_cut_off_from(OTHER)
     assert cli("unblock", OTHER, "--until", "1d").code == 0
     assert wire.reaches(OTHER)
-    cli("bypass", "on", "--for", "10m")
-    cli("block", OTHER, "--reason", "scanner", "--until", "1h")
+    assert cli("bypass", "on", "--for", "10m").code == 0
+    assert cli("block", OTHER, "--reason", "scanner", "--until", "1h").code == 0
     assert wire.reaches(OTHER)
-    cli("bypass", "off")
-    assert not wire.reaches(OTHER)
-    cli("feed", "remove", "drop")
-    cli("unblock", OTHER)
+    assert cli("bypass", "off").code == 0
+    assert wire.is_cut_off_from(OTHER)
+    assert cli("feed", "remove", "drop").code == 0
+    assert cli("unblock", OTHER).code == 0
     assert wire.reaches(OTHER)
     status = cli("status", "--json").json
     assert status["wanted"] == status["enforced"]
@@ -117,10 +127,12 @@ def web(wire: Wire, tmp_path: Path) -> Iterator[Wire]:
     (tmp_path / "web").mkdir()
     command = [sys.executable, "-m", "http.server", "80", "--directory", str(tmp_path / "web")]
     with subprocess.Popen(["ip", "netns", "exec", wire.outside, *command], stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HUNG_S
         while (
             subprocess.run(
-                ["ip", "netns", "exec", wire.outside, "ss", "-Hlnt", "sport", "= :80"], capture_output=True, timeout=10
+                ["ip", "netns", "exec", wire.outside, "ss", "-Hlnt", "sport", "= :80"],
+                capture_output=True,
+                timeout=HUNG_S,
             ).stdout
             == b""
         ):
@@ -135,7 +147,7 @@ def test_names_are_in_force_when_the_command_returns(web: Wire, cli: Call, state
     assert "  in force\n" in cli("block", "bad.example", "--reason", "phishing", "--until", "1h").out
     assert (web.status_of("bad.example"), web.status_of("www.bad.example")) == (403, 403)
     assert (web.status_of("good.example"), web.status_of("notbad.example")) == (200, 200)
-    cli("unblock", "bad.example")
+    assert cli("unblock", "bad.example").code == 0
     assert web.status_of("bad.example") == 200
     phish = tmp_path / "phish.txt"
     phish.write_text("worse.example\nwww.worse.example\n")
@@ -151,7 +163,7 @@ def test_names_are_in_force_when_the_command_returns(web: Wire, cli: Call, state
     _told_of_names(state / "eve.json", 4)
     top = {row["entry"] for row in cli("status", "--json").json["top"]}
     assert top == {"bad.example", "worse.example", "www.worse.example"}
-    cli("feed", "remove", "phish")
+    assert cli("feed", "remove", "phish").code == 0
     assert web.status_of("www.worse.example") == 403
     told = _told_of_names(state / "eve.json", 5)
     assert [(row["http"]["hostname"], row["clearway"]["rules"][0]["list"]) for row in told] == [
@@ -168,7 +180,7 @@ def test_names_are_in_force_when_the_command_returns(web: Wire, cli: Call, state
 
 def _told_of_names(path: Path, count: int) -> list[dict[str, Any]]:
     """The lines about names, as soon as there are so many."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HUNG_S
     while True:
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         told = [row for row in rows if "http" in row]
@@ -178,9 +190,9 @@ def _told_of_names(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def test_explain_live_agrees_with_the_kernel_and_says_when_it_does_not(wire: Wire, cli: Call, state: Path) -> None:
-    cli("block", "192.0.2.0/24", "--reason", "scanner", "--until", "1h")
-    cli("block", "2001:db8::/32", "--reason", "scanner", "--until", "1h")
-    cli("grant", INSIDE, "--organisation", "Example", "--until", "1h")
+    assert cli("block", "192.0.2.0/24", "--reason", "scanner", "--until", "1h").code == 0
+    assert cli("block", "2001:db8::/32", "--reason", "scanner", "--until", "1h").code == 0
+    assert cli("grant", INSIDE, "--organisation", "Example", "--until", "1h").code == 0
     for target in ("192.0.2.9", "2001:db8::9", "198.51.100.1", INSIDE):
         told = cli("explain", target, "--live", "--json")
         assert (told.code, told.json["live"]["differs"]) == (0, False), told.out
@@ -208,4 +220,4 @@ def _store_behind_its_back(state: Path) -> None:
         "request = BlockRequest(target='198.51.100.0/24', reason='malware', until='1h')\n"
         "decide.block(request, datetime.now(UTC), 'x')"
     )
-    subprocess.run([sys.executable, "-c", code, str(state)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(state)], check=True, timeout=HUNG_S)

@@ -30,6 +30,18 @@ def fuzz(root: Path, *targets: str, seconds: int = SECONDS) -> subprocess.Comple
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+def rows_of(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[int, int, int]]:
+    """Runs, coverage and crashes of each target."""
+    return {
+        name: (int(runs), int(coverage), int(crashes)) for name, runs, coverage, crashes in ROW.findall(done.stdout)
+    }
+
+
+def goes_not_far(root: Path, rows: dict[str, tuple[int, int, int]], name: str) -> bool:
+    seeds = len(list((root / "engine/fuzz/seeds" / name).iterdir()))
+    return rows[name][0] <= 10 * seeds
+
+
 def kept(root: Path) -> set[Path]:
     """What the checkout holds for fuzzing."""
     return {path for folder in ("seeds", "cases") for path in (root / "engine/fuzz" / folder).rglob("*")}
@@ -44,13 +56,12 @@ def test_no_target_crashes_in_seconds(root: Path) -> None:
     done = fuzz(root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert kept(root) == before, "what is found goes into target/ alone"
-    rows = {
-        name: (int(runs), int(coverage), int(crashes)) for name, runs, coverage, crashes in ROW.findall(done.stdout)
-    }
+    rows = rows_of(done)
+    if few := [name for name in rows if goes_not_far(root, rows, name)]:  # a machine that does much else
+        rows |= rows_of(fuzz(root, *few, seconds=20 * SECONDS))
     assert rows.keys() == {path.stem for path in (root / "engine/fuzz/fuzz_targets").glob("*.rs")}
-    for name, (runs, coverage, crashes) in rows.items():
-        seeds = len(list((root / "engine/fuzz/seeds" / name).iterdir()))
-        assert runs > 10 * seeds, f"{name} got not far beyond its seeds"
+    for name, (_, coverage, crashes) in rows.items():
+        assert not goes_not_far(root, rows, name), f"{name} got not far beyond its seeds"
         assert coverage > 50, f"{name} runs without instrumentation"
         assert crashes == 0
 

@@ -44,6 +44,9 @@ def test_takes_any_contiguous_buffer() -> None:
         engine.parse_prefixes(memoryview(b"1x9x2.0.2.1")[::2], "")
 
 
+TRIES = 50
+
+
 def test_other_threads_run_meanwhile() -> None:
     data = b"\n".join(b"%d.%d.%d.%d" % (n & 255, n >> 8 & 255, n >> 16 & 255, 1) for n in range(300_000)) * 4
     turns, ended = [0], threading.Event()
@@ -54,9 +57,12 @@ def test_other_threads_run_meanwhile() -> None:
 
     thread = threading.Thread(target=turn)
     thread.start()
-    before = turns[0]
-    engine.parse_prefixes(data, "")
-    ran = turns[0] - before
+    for _ in range(TRIES):
+        before = turns[0]
+        engine.parse_prefixes(data, "")
+        ran = turns[0] - before
+        if ran > 1000:  # else a busy machine: it had no core meanwhile
+            break
     ended.set()
     thread.join()
     assert ran > 1000

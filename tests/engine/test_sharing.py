@@ -26,21 +26,23 @@ def test_a_grant_waits_for_no_fill_flip_or_comparison() -> None:
     tables = gateway.tables
     overlay = [(struct.pack("!QQ", 0x2001 << 48, n), 128, EVER, 0) for n in range(50_000)]
     tables.reconcile(overlay, [])
-    ended, turns = threading.Event(), [0]
+    ended = threading.Event()
+    turns: list[float] = []
 
     def work() -> None:
         while not ended.is_set():
+            begun = time.perf_counter()
             tables.fill(wide)
             tables.flip()
             tables.compare_base(wide)
             tables.compare_overlay()
-            turns[0] += 1
+            turns.append(time.perf_counter() - begun)
 
     thread = threading.Thread(target=work)
     thread.start()
     waits: list[float] = []
     try:
-        while turns[0] < 3 or len(waits) < 200:
+        while len(turns) < 3 or len(waits) < 200:
             begun = time.perf_counter()
             tables.put_green(*mapped(f"192.0.2.{len(waits) % 256}/32"), EVER)
             waits.append(time.perf_counter() - begun)
@@ -49,8 +51,8 @@ def test_a_grant_waits_for_no_fill_flip_or_comparison() -> None:
         ended.set()
         thread.join()
     waits.sort()
-    # A fill and a read-back take tens of milliseconds; the speed itself stands in `clearway bench wire --only grant`
-    assert waits[len(waits) // 2] < 0.02
+    # Who waited for each of the four would take a quarter of their time; the speed itself stands in `clearway bench`
+    assert waits[len(waits) // 2] < sorted(turns)[len(turns) // 2] / 10
     found = tables.compare_overlay()
     assert (found.missing, found.foreign, found.wrong) == (0, 0, 0)
 

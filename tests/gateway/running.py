@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from patience import HUNG_S
 from wires import OUTSIDE_ADDRESS, Wire
 
 from clearway.gateway import canary
 from clearway.gateway.client import Gateway
 from clearway.policy.model import Prefix
 
-READY_S = 30.0
 CLEARWAY = [sys.executable, "-m", "clearway.cli.app"]
 
 
@@ -58,7 +58,7 @@ class Running:
 
     def wait_ready(self) -> None:
         assert self.process is not None
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + HUNG_S
         while "ready" not in self.said().splitlines():
             assert self.process.poll() is None, f"it ended: {self.said()}"
             assert time.monotonic() < deadline, f"it is not ready: {self.said()}"
@@ -76,17 +76,17 @@ class Running:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(HUNG_S)
 
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(HUNG_S)
 
     def clearway(self, *words: str, check: bool = True) -> dict[str, Any]:
         """`clearway WORDS --state … --json` in the gateway's namespace: its document."""
         command = self.command(*words, "--state", str(self.state), "--json")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S)
         assert done.returncode == 0 or not check, f"{words}: {done.stdout}{done.stderr}"
         document: dict[str, Any] = json.loads(done.stdout)
         return document
@@ -105,14 +105,24 @@ class Running:
         return outcome["drop_reason"], outcome["lane"]
 
     def pings(self) -> bool:
-        """Does an echo cross the wire and come back?"""
-        command = ["ip", "netns", "exec", self.wire.inner, "ping", "-c", "1", "-W", "1", OUTSIDE_ADDRESS]
-        return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
+        """Does an echo cross the wire and come back? Asked again until one does, for as long as a busy machine takes:
+        one that is sent before the hosts' own side of their wires is up is lost."""
+        return self._ping("-i", "0.2", "-w", "20")
+
+    def is_cut(self) -> bool:
+        """An echo does not come back."""
+        return not self._ping("-W", "1")
+
+    def _ping(self, *options: str) -> bool:
+        command = ["ip", "netns", "exec", self.wire.inner, "ping", "-c", "1", *options, OUTSIDE_ADDRESS]
+        return subprocess.run(command, capture_output=True, timeout=HUNG_S).returncode == 0
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
             subprocess.run(
-                self.command("detach", "--name", self.name, "--state", str(self.state)), capture_output=True, timeout=40
+                self.command("detach", "--name", self.name, "--state", str(self.state)),
+                capture_output=True,
+                timeout=HUNG_S,
             )
         if self.process is not None and self.process.poll() is None:
             self.kill()
@@ -126,14 +136,3 @@ def gateway(wire: Wire, state: Path, *options: str) -> Iterator[Running]:
         yield running
     finally:
         running.close()
-
-
-def until(true: Any, seconds: float, what: str) -> None:
-    """Waits until `true()` is; fails with `what` when it doesn't become so.
-
-    `seconds` on a machine that does nothing else; a busy one has three times as long.
-    """
-    deadline = time.monotonic() + 3 * seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)

@@ -1,5 +1,6 @@
 """What the daemon believes to be enforced is what the ports run, also when a step on the way fails. No kernel here."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from clearway._engine import Capacity
+from clearway._engine import Capacity, DropReason, Lane, Verdict
 from clearway.errors import CapacityExceeded, ClearwayError
+from clearway.gateway import canary, canary_choice
 from clearway.gateway import enforcer as enforcing
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforced import Report, Watch
 from clearway.gateway.enforcer import Enforcer
-from clearway.gateway.loader_client import Loaded
+from clearway.gateway.loader_client import Loaded, Outcome
 from clearway.policy.model import Prefix
 from clearway.policy.names import CompiledNames
 from clearway.store.change import OverlayWanted
@@ -106,6 +108,9 @@ class Tables:
     def set_bypass_until(self, deadline: int) -> None:
         self.bypass = deadline
 
+    def bypass_until(self) -> int:
+        return self.bypass
+
 
 @dataclass
 class Base:
@@ -129,7 +134,7 @@ def machine() -> Machine:
 @pytest.fixture
 def enforcer(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Enforcer:
     def opened(loaded: Loaded) -> Tables:
-        machine.newest = Tables(machine)
+        machine.newest = Tables(machine, epoch=machine.on_ports.epoch if machine.on_ports else 0)
         return machine.newest
 
     monkeypatch.setattr(enforcing, "_opened", opened)
@@ -193,6 +198,39 @@ def test_a_decision_about_the_bypass_in_the_middle_of_a_reconcile_stands(
     monkeypatch.setattr(enforcer, "_overlay_turn", Turn())
     enforcer.reconcile()
     assert len(entered) == 3 and enforcer.tables.bypass == 0
+
+
+@pytest.mark.parametrize("when", ["loading", "asked"])
+def test_canaries_say_nothing_of_programs_that_are_not_on_the_ports_yet(
+    machine: Machine, enforcer: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Larger tables begin empty and under the same epoch: what is listed passes them until they are filled."""
+    watch = Watch(enforcer, enforcer._loader, enforcer._clock, (), False)
+    listed = canary.inbound("listed", bytes(16), bytes(16), DropReason.LISTED_SOURCE)
+    report = Report()
+    asked: list[int] = []
+    monkeypatch.setattr(canary_choice, "choose", lambda *_: [listed])
+    monkeypatch.setattr(watch, "_still_holds", lambda _: True)
+
+    def probe(*_: object) -> Outcome:
+        epoch = enforcer.tables.epoch
+        asked.append(epoch)
+        if when == "asked" and len(asked) == 2:  # all the rest of it while the answer is on its way
+            publish(enforcer, Base(9))
+        return Outcome(Verdict.FORWARD, DropReason.FORWARDED, Lane.INSPECTED, epoch, frozenset(), 0)
+
+    def load(capacity: tuple[int, int, int, int, int]) -> Loaded:
+        with ThreadPoolExecutor(1) as another:
+            another.submit(watch._send_canaries, report).result()
+        return Machine.load(machine, capacity)
+
+    monkeypatch.setattr(machine, "probe", probe, raising=False)
+    if when == "loading":
+        monkeypatch.setattr(machine, "load", load)
+        publish(enforcer, Base(9))
+    else:
+        watch._send_canaries(report)
+    assert enforcer.grown == 1 and not report.canaries_failed
 
 
 @pytest.mark.parametrize("mend", ["attach", "republish"])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Running, gateway, until
+from patience import ENDS_SOON_S, HUNG_S, until
+from running import Running, gateway
 from wires import INSIDE_ADDRESS, OUTSIDE_ADDRESS
 from wires import wire as make_wire
 
@@ -18,7 +19,7 @@ from clearway.cli import ask, feed_sources
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kernel
 
 SERVER = """
 import http.server, pathlib, sys, time
@@ -135,9 +136,14 @@ def test_a_false_positive_is_spared_at_once_and_ends_at_its_time(lists: Lists) -
     assert (lists.drops("45.30.1.7"), lists.drops("45.30.1.8"), lists.drops("45.30.2.1")) == (False, False, True)
     lists.running.ask("DELETE", "/v1/excluded", {"target": "45.30.1.0/24"})
     assert lists.drops("45.30.1.7")
-    lists.running.ask("POST", "/v1/excluded", {"target": "45.30.1.7", "until": "2s"})
-    assert not lists.drops("45.30.1.7")
-    until(lambda: lists.drops("45.30.1.7"), 15, "the exclusion does not end")
+    for seconds in ENDS_SOON_S:
+        ends = time.monotonic() + seconds
+        lists.running.ask("POST", "/v1/excluded", {"target": "45.30.1.7", "until": f"{seconds}s"})
+        spared = not lists.drops("45.30.1.7")
+        if time.monotonic() < ends:
+            break
+    assert spared
+    until(lambda: lists.drops("45.30.1.7"), "the exclusion does not end")
 
 
 def test_what_is_protected_and_set_holds_from_the_next_fetch(lists: Lists) -> None:
@@ -157,7 +163,7 @@ def test_a_source_that_drips_holds_up_no_other_list(lists: Lists) -> None:
         lists.add("quick", "45.50.2.1\n")
         assert not waiting.done() and lists.drops("45.50.2.1")
         (lists.folder / "go").touch()
-        assert waiting.result(30)["enforced"] is True and lists.drops("45.50.1.1")
+        assert waiting.result(HUNG_S)["enforced"] is True and lists.drops("45.50.1.1")
 
 
 def test_a_failing_source_keeps_the_last_good_and_its_age_is_told(lists: Lists) -> None:
@@ -233,7 +239,7 @@ def test_what_a_list_has_earned_outlives_a_kill_and_an_end_and_goes_with_the_lis
     running.ask("POST", "/v1/feeds", {"name": "earns", "observe": True, **source})
     assert lists.earned() == 0
     assert running.pings()
-    until(lambda: (running.state / "hits.json").exists(), 5, "nothing is stored")
+    until(lambda: (running.state / "hits.json").exists(), "nothing is stored")
     running.kill()
     document = running.clearway("feed", "report")
     stored = next(row["hits"] for row in document["lists"] if row["feed"] == "earns")
@@ -241,14 +247,14 @@ def test_what_a_list_has_earned_outlives_a_kill_and_an_end_and_goes_with_the_lis
     assert [each["entry"] for each in document["top"]] == [OUTSIDE_ADDRESS]
     assert running.pings(), "the programs count on"
     running.start()
-    until(lambda: lists.earned() >= stored + 2, 5, "it does not go on from what was stored, and with what fell since")
+    until(lambda: lists.earned() >= stored + 2, "it does not go on from what was stored, and with what fell since")
     running.ask("DELETE", "/v1/feeds/earns")
     running.ask("POST", "/v1/feeds", {"name": "earns", "observe": True, **source})
     assert lists.earned() == 0, "another list of the same name"
     assert running.pings()
-    until(lambda: lists.earned() >= 2, 5, "the new one is not counted")
+    until(lambda: lists.earned() >= 2, "the new one is not counted")
     counted = lists.earned()
     assert running.stop() == 0
     kept = running.state / "hits.json"
-    assert json.loads(kept.read_text())["lists"]["earns"][0] == counted, "at its end all of it is stored"
+    assert json.loads(kept.read_text())["lists"]["earns"][0] >= counted, "at its end all of it is stored"
     assert INSIDE_ADDRESS not in kept.read_text() and kept.stat().st_mode & 0o007 == 0

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Running, gateway, until
-from test_inspector import answer_to
+from patience import until
+from running import Running, gateway
+from test_inspector import answer_to, is_unanswered
 from wires import OUTSIDE_ADDRESS, Wire
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kernel
 
 NAME = "bad.example"
 
@@ -32,17 +33,24 @@ def test_what_it_holds_crosses_and_is_told_of_until_it_is_enforced(wire: Wire, t
         add(running, "names", NAME, "--observe")
         assert running.pings()
         assert running.fate(OUTSIDE_ADDRESS, "192.0.2.1", "inbound")[0] == "listed-source"
-        assert answer_to(running, NAME) == b"", "it is held, and not refused"
-        until(lambda: told(running, "dns"), 5, "the name is not told of")
+
+        def is_observed() -> bool:
+            """Asked again where a busy machine let it pass unread."""
+            assert is_unanswered(running, NAME), "it is held, and not refused"
+            return bool(running.status()["names"]["observed"])
+
+        until(is_observed, "the name is not observed")
+        until(lambda: told(running, "dns"), "the name is not told of")
         status = running.status()
-        assert (status["names"]["observed"], status["names"]["refused"]["dns"]) == (1, 0)
+        assert status["names"]["observed"] >= 1 and status["names"]["refused"]["dns"] == 0
         assert sum(row["packets"] for row in status["observed"]) >= 2
         assert all(row["reason"] == "forwarded" for row in status["counters"]), status["counters"]
         hits = {row["feed"]: row["hits"] for row in status["lists"]}
         assert hits["seen"] >= 2 and hits["names"] >= 1, hits
         events = [*told(running, "src_ip"), *told(running, "dest_ip")]
         assert events and all(event["clearway"]["observed"] for event in events)  # type: ignore[index]
-        assert status["health"]["ok"], status["health"]
+        until(lambda: running.status()["health"]["ok"], "it is ill")
         add(running, "enforced", NAME)
         assert answer_to(running, NAME)[3] & 15 == 3
-        assert running.pings() and running.status()["health"]["ok"], running.status()["health"]
+        assert running.pings()
+        until(lambda: running.status()["health"]["ok"], "it is ill with an enforced name")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HUNG_S
 
 from clearway.gateway import rights
 from clearway.gateway.kernel_probe import CAPABILITIES_NEEDED
@@ -49,6 +50,6 @@ def test_it_lets_the_inspector_go_before_others_and_nothing_else() -> None:
 def test_systemd_takes_it(tmp_path: Path) -> None:
     unit = tmp_path / "clearway.service"
     unit.write_text(UNIT.read_text().replace("/usr/bin/clearway", sys.executable))
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=HUNG_S)
     complaints = [line for line in done.stderr.splitlines() if "clearway" in line]
     assert complaints == []

@@ -11,8 +11,6 @@ from clearway.gateway import ethtool, netlink, ports
 from clearway.gateway.hook import decide
 from clearway.gateway.netlink import Link
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def refusal(inside: str, outside: str) -> ClearwayError:
     with pytest.raises(ClearwayError) as caught:

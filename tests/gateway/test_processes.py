@@ -16,7 +16,6 @@ from clearway.errors import ClearwayError
 from clearway.gateway import client, listening, loader_channel, loader_client, reach, rights, state_owner
 from clearway.gateway.loader_client import LoaderProcess
 
-pytestmark = pytest.mark.timeout(30)
 WHO = rights.Identity(rights.FIXED_ID, rights.FIXED_ID)
 
 

@@ -13,7 +13,6 @@ from wires import Wire
 
 from clearway.errors import ClearwayError
 
-pytestmark = pytest.mark.timeout(120)
 INSIDE = "10.9.0.7"
 RANGE, BESIDE, BLOCKED, TENANT = "195.20.5.7", "195.20.4.7", "196.40.3.3", "185.100.1.1"
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import HUNG_S
+
 from clearway.gateway import libc
 
 _numbers = itertools.count()
@@ -28,7 +30,7 @@ class Wire:
 def ip(*words: str, namespace: str | None = None) -> str:
     """Runs `ip`; its output. Fails the test with its message when it fails."""
     command = ["ip", *(["-n", namespace] if namespace else []), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
 
@@ -50,7 +52,7 @@ def wire() -> Iterator[Wire]:
         yield made
     finally:
         for name in names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=HUNG_S)
 
 
 def sweep() -> None:
@@ -61,8 +63,8 @@ def sweep() -> None:
             continue
         if path.name.endswith("-gw"):
             words = ["-m", "clearway.cli.app", "detach", "--name", path.name, "--state", "/nonexistent"]
-            subprocess.run([sys.executable, *words], capture_output=True, timeout=40)
-        subprocess.run(["ip", "netns", "del", path.name], capture_output=True, timeout=20)
+            subprocess.run([sys.executable, *words], capture_output=True, timeout=HUNG_S)
+        subprocess.run(["ip", "netns", "del", path.name], capture_output=True, timeout=HUNG_S)
 
 
 @contextlib.contextmanager

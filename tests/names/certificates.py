@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from host_pair import DOMAIN, REFUSED_DOMAIN
+from patience import HUNG_S
 
 DAYS = "30"
 
@@ -17,7 +18,7 @@ def make_certificates(folder: Path) -> None:
     """ca.pem, leaf.pem and leaf.key in the folder."""
 
     def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=HUNG_S)
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     authority = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
@@ -39,7 +40,7 @@ def make_certificates(folder: Path) -> None:
 def key_fingerprint(folder: Path) -> str:
     """Of the leaf's public key, as Chromium's --ignore-certificate-errors-spki-list wants it."""
     command = ["openssl", "x509", "-in", str(folder / "leaf.pem"), "-noout", "-pubkey"]
-    key = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    key = subprocess.run(command, check=True, capture_output=True, text=True, timeout=HUNG_S).stdout
     armour = ("PUBLIC KEY", "CERTIFICATE")
     der = ssl.PEM_cert_to_DER_cert(key.strip().replace(*armour))
     return base64.b64encode(hashlib.sha256(der).digest()).decode()

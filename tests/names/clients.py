@@ -89,7 +89,7 @@ import socket, ssl, sys
 name, authority = sys.argv[1:]
 context = ssl.create_default_context(cafile=authority)
 context.set_alpn_protocols(["http/1.1"])
-with context.wrap_socket(socket.create_connection((name, 443), 20), server_hostname=name) as tls:
+with context.wrap_socket(socket.create_connection((name, 443), 60), server_hostname=name) as tls:
     tls.sendall(f"GET / HTTP/1.1\\r\\nHost: {name}\\r\\nConnection: close\\r\\n\\r\\n".encode())
     while part := tls.recv(4096):
         sys.stdout.write(part.decode())
@@ -114,7 +114,7 @@ func main() {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
-	client := http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := http.Client{Transport: transport, Timeout: 60 * time.Second}
 	answer, err := client.Get(os.Args[1])
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\\n")
@@ -141,7 +141,7 @@ def build_go_client(folder: Path) -> None:
 def _curl(scheme: str, *options: str) -> Callable[[Visit], Sequence[str]]:
     def command(visit: Visit) -> Sequence[str]:
         url = f"{scheme}://{visit.name}/"
-        return ["curl", "--silent", "--show-error", "--max-time", "30", "--cacert", visit.authority, *options, url]
+        return ["curl", "--silent", "--show-error", "--max-time", "60", "--cacert", visit.authority, *options, url]
 
     return command
 
@@ -149,7 +149,7 @@ def _curl(scheme: str, *options: str) -> Callable[[Visit], Sequence[str]]:
 def _wget(scheme: str) -> Callable[[Visit], Sequence[str]]:
     def command(visit: Visit) -> Sequence[str]:
         url = f"{scheme}://{visit.name}/"
-        bounds = ["--tries=1", "--timeout=30", "--output-document=-", "--no-hsts"]
+        bounds = ["--tries=1", "--timeout=60", "--output-document=-", "--no-hsts"]
         return ["wget", "--no-verbose", *bounds, f"--ca-certificate={visit.authority}", url]
 
     return command
@@ -193,7 +193,7 @@ CLIENTS = (
     Client("wget-http", "wget", "wget", "http", 80, _wget("http"), GREETED),
     Client("wget-tls", "wget", "wget", "tls", 443, _wget("https"), GREETED),
     Client(
-        "nc-http", "nc", "netcat-openbsd", "http", 80, lambda visit: ["nc", "-w", "20", visit.name, "80"], GREETED,
+        "nc-http", "nc", "netcat-openbsd", "http", 80, lambda visit: ["nc", "-w", "60", visit.name, "80"], GREETED,
         given=_nc_request,
     ),
     Client(

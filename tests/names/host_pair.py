@@ -19,13 +19,14 @@ from clearway.lab.namespace import End, Namespace, wire
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for programs that are started here by themselves
 
 import own_namespaces
+from patience import HUNG_S
 
 PREFIX = "cwn"
 DOMAIN = "clients.example"
 REFUSED_DOMAIN = "refused.example"
 """What the gateway of a test is told to refuse, with everything below it."""
 MTU_DEFAULT = 1500
-CLIENT_END_S = 90.0
+CLIENT_END_S = HUNG_S
 
 
 @dataclass(frozen=True)
@@ -167,4 +168,4 @@ def set_port(end: End, setting: str, value: int) -> None:
     """Writes /sys/class/net/PORT/SETTING, which shows only the ports of the namespace that sysfs was mounted in."""
     words = 'mount -t sysfs sysfs /sys && echo "$1" >"/sys/class/net/$0"'
     command = ["unshare", "--mount", "sh", "-c", words, f"{end.interface}/{setting}", str(value)]
-    subprocess.run(end.namespace.command(command), check=True, timeout=20)
+    subprocess.run(end.namespace.command(command), check=True, timeout=HUNG_S)

@@ -18,7 +18,7 @@ from typing import cast
 from host_pair import SERVER
 
 HTTP_PORT, TLS_PORT, DNS_PORT = 80, 443, 53
-REQUEST_S_MAX = 30.0
+REQUEST_S_MAX = 120.0
 TYPE_A, TYPE_AAAA, TYPE_OPT = 1, 28, 41
 
 

@@ -27,6 +27,7 @@ ADDRESSES = {"v4": ("192.0.2.101", "198.51.100.102"), "v6": ("2001:db8:1::101", 
 START = 0x7FFF_FF00
 """Of each client's bytes: half of the sequence numbers lie before it, half behind."""
 SETTLED_S = 0.25
+WAITING_S_MAX = 5.0
 ATTEMPTS_MAX = 12
 _ports = itertools.count(20_000)
 
@@ -42,10 +43,20 @@ class RawWire:
     def send(self, frame: bytes, end: str = "client") -> None:
         self.sockets[end].send(frame)
 
-    def away(self) -> int:
-        """Packets that met no inspector, or no room, so far."""
-        facts = self.between.status()["facts"]
-        return sum(facts.get(word, {"packets": 0})["packets"] for word in ("inspector-away", "hold-full"))
+    def away(self, overflows: bool = False) -> int:
+        """Packets that met no inspector, or no room, so far. `overflows`: those of a flow that were over its bound are
+        meant to."""
+        status = self.between.status()
+        dropped = sum(row["packets"] for row in status["counters"] if row["reason"] == "not-inspected")
+        facts = status["facts"]
+        met = sum(facts.get(word, {"packets": 0})["packets"] for word in ("inspector-away", "hold-full"))
+        return int(met + (0 if overflows else dropped))
+
+    def settle(self) -> None:
+        """Until the inspector has decided about all that was held, or leaves it waiting for what never comes."""
+        deadline = time.monotonic() + WAITING_S_MAX
+        while self.between.names()["waiting_packets"] and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -155,13 +166,14 @@ def play(
     between: Between,
     scenario: Callable[[Flow], None],
     prepared: Callable[[Flow], None] = nothing,
+    overflows: bool = False,
     **flow: Any,
 ) -> Outcome:
     """The scenario in a flow of its own, and again in another one as long as nobody was there to judge it. What
-    `prepared` sends before is not recorded."""
+    `prepared` sends before is not recorded. `overflows`: the scenario sends more at once than may wait."""
     for _ in range(ATTEMPTS_MAX):
         with raw_wire(between) as wire:
-            before, away = between.names(), wire.away()
+            before, away = between.names(), wire.away(overflows)
             acting = Flow(wire, **flow)
             near, far = between.pair.client, between.pair.server
             if acting.end == "server":
@@ -169,10 +181,11 @@ def play(
             prepared(acting)
             with recorder(near) as at_client, recorder(far) as at_server:
                 scenario(acting)
+                wire.settle()
                 arrived = at_server.frames(SETTLED_S)
                 back = at_client.frames(SETTLED_S)
             moved = growth(before, between.names())
-            if wire.away() != away:
+            if wire.away(overflows) != away:
                 time.sleep(0.2)
                 continue
         ports = (acting.source_port, acting.port)

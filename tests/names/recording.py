@@ -44,7 +44,7 @@ class Recorder:
         made.bind((interface, ETH_P_ALL))
         return made
 
-    def frames(self, quiet_s: float = QUIET_S, until_s: float = 5.0) -> list[Frame]:
+    def frames(self, quiet_s: float = QUIET_S, until_s: float = 60.0) -> list[Frame]:
         """Everything until nothing has come for `quiet_s`."""
         got: list[Frame] = []
         deadline = time.monotonic() + until_s

@@ -19,6 +19,7 @@ import pytest
 from capture_files import Frame
 from clients import CLIENTS, Client
 from host_pair import FAMILIES, MTU_DEFAULT, Finished, Pair, host_name, host_pair, serving, set_port
+from patience import HUNG_S
 from recording import Packet, completing_frame, packets, recorder, saved, tagged
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -181,6 +182,6 @@ def test_tshark_finds_the_names_of_quic_in_the_same_frames(recorded: Recorded) -
     capture = recorded.folder / f"{recorded.way.word}-.pcap"
     fields = ["-T", "fields", "-e", "frame.number", "-e", "tls.handshake.extensions_server_name"]
     command = ["tshark", "-r", str(capture), "-Y", "quic && tls.handshake.type == 1", *fields]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=True)
     theirs = {tuple(line.split("\t")) for line in done.stdout.splitlines()}
     assert ours == {(int(number), name) for number, name in theirs}

@@ -10,12 +10,12 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from capture_files import Frame, block, enhanced, interface, lines, section, write_pcap
+from patience import HUNG_S
 
 from clearway._engine import ABSENCES, Inspection
 
@@ -43,7 +43,7 @@ def raw(*packets: bytes) -> list[Frame]:
 
 def inspect(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "clearway.cli.app", "inspect", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S)
 
 
 @pytest.fixture
@@ -211,14 +211,14 @@ def test_a_pipe_is_read_like_a_file(capture: Path, tmp_path: Path) -> None:
     os.mkfifo(fifo)
     writer = subprocess.Popen(["cp", str(capture), str(fifo)])
     done = inspect(fifo, "--json")
-    writer.wait(10)
+    writer.wait(HUNG_S)
     assert json.loads(done.stdout.splitlines()[0])["name"] == "www.example.com"
 
 
 def test_a_hyphen_is_standard_input(capture: Path) -> None:
     command = [sys.executable, "-m", "clearway.cli.app", "inspect", "-", "--json"]
     with capture.open("rb") as file:
-        done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=HUNG_S)
     assert json.loads(done.stdout.splitlines()[0])["name"] == "www.example.com"
     assert done.returncode == 0
 
@@ -250,7 +250,6 @@ def test_memory_stays_bounded_over_a_million_half_open_flows(tmp_path: Path) -> 
         for number in range(1_000_000):
             packet[12:16] = struct.pack("!I", 0x0A000000 + number)
             file.write(header + packet)
-    begun = time.monotonic()
     command = [
         sys.executable,
         "-c",
@@ -260,8 +259,7 @@ def test_memory_stays_bounded_over_a_million_half_open_flows(tmp_path: Path) -> 
         "print(n, next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])",
         str(path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=4 * HUNG_S)
     flows, kilobytes = map(int, done.stdout.split())
     assert flows == 1_000_000
     assert kilobytes < 400_000
-    assert time.monotonic() - begun < 60

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from capture_files import write_pcap
+from patience import HUNG_S
 from test_inspect_cli import query, raw, tcp
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: www.bad.example\r\n\r\n"
@@ -27,7 +28,7 @@ def state(tmp_path: Path) -> Path:
 def clearway(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLEARWAY_")}
     command = [sys.executable, "-m", "clearway.cli.app", *map(str, arguments), "--state", str(state)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, env=environment)
 
 
 def replay(state: Path, *arguments: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import HUNG_S
+
 BPF = Path(__file__).resolve().parents[2] / "bpf"
 CLANGS = ("clang-19", "clang-18", "clang-17", "clang-16", "clang")
 
@@ -40,7 +42,7 @@ class Mutant:
         clang = next(name for name in CLANGS if shutil.which(name))
         headers = [f"/usr/include/{platform.machine()}-linux-gnu", *(str(path) for path in _libbpf_headers())]
         flags = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", *(f"-isystem{path}" for path in headers)]
-        subprocess.run([clang, *flags, "-c", copy / "tcx.bpf.c", "-o", made], check=True, timeout=60)
+        subprocess.run([clang, *flags, "-c", copy / "tcx.bpf.c", "-o", made], check=True, timeout=HUNG_S)
         return made
 
 

@@ -95,7 +95,9 @@ def gateways() -> Iterator[dict[tuple[bool, bool], tuple[PolicySettings, Gateway
 
 
 @pytest.mark.kernel
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(packets(), min_size=1, max_size=6),
     st.sampled_from(list(Direction)),

@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.timeout(60)
+from patience import HUNG_S
 
 NEEDED = ("bash", "sed", "cut", "grep", "sort", "head", "id", "env", "dirname")
 """What the scripts themselves are made of."""
@@ -33,7 +32,9 @@ def stand_in(path: Path, name: str, script: str) -> None:
 
 def run(root: Path, path: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(path / "bash"), str(root / "setup" / script)]
-    return subprocess.run(command, env={"PATH": str(path), **environment}, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        command, env={"PATH": str(path), **environment}, capture_output=True, text=True, timeout=HUNG_S
+    )
 
 
 def test_a_missing_rust_is_named_with_the_way_to_it(root: Path, path: Path) -> None:
@@ -129,7 +130,7 @@ def test_the_lock_file_is_what_the_project_asks_for(root: Path, tmp_path: Path) 
     shutil.copy(root / "requirements.lock", again)  # what is locked stays unless the project rules it out
     command = [str(uv), "pip", "compile", "--quiet", "--offline", "--universal", "--generate-hashes", "--no-header"]
     command += ["--no-emit-index-url", "--group", "dev", "--all-extras", "--output-file", str(again), "pyproject.toml"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=HUNG_S)
     if done.returncode != 0:
         pytest.skip("the cache lacks what the resolver asks for, and the index is not asked here")
     assert what_is_installed(again) == what_is_installed(root / "requirements.lock"), "run: make lock"

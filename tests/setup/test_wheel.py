@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import HUNG_S
 
 from clearway import doctor
 from clearway.gateway.kernel_probe import Level
@@ -83,7 +84,12 @@ def bare(wheel: Path, root: Path, folder: Path) -> Path:
 def run(bare: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """A command of the bare environment, with nothing else on PATH, away from the checkout."""
     return subprocess.run(
-        [bare / command[0], *command[1:]], cwd=bare, env={"PATH": str(bare)}, capture_output=True, text=True, timeout=60
+        [bare / command[0], *command[1:]],
+        cwd=bare,
+        env={"PATH": str(bare)},
+        capture_output=True,
+        text=True,
+        timeout=HUNG_S,
     )
 
 

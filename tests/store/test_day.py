@@ -242,7 +242,6 @@ def refuses(held: Snapshot, target: str) -> bool:
     return bool(int(words[bit >> 6]) >> (bit & 63) & 1)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_enforced_is_what_the_model_says_all_day(state: StateDirectory, tmp_path: Path, seed: int) -> None:
     with mock.patch("os.fsync"):  # nothing here is about a loss of power

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from patience import HUNG_S
 
 from clearway._engine import NameScope
 from clearway.errors import ClearwayError
@@ -193,7 +194,9 @@ call_command("migrate", "store", "0005", verbosity=0)
 call_command("migrate", "store", verbosity=0)
 print([each.entry.name for each in standing_names.within(["block"], "bad.example", now, 5)])
 """
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True, timeout=HUNG_S
+    )
     assert done.stdout == "['a.bad.example']\n", done.stderr
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
+from patience import HUNG_S
 
 from clearway import store
 from clearway.errors import ClearwayError
@@ -37,7 +38,7 @@ class Server:
     def command(self, *command: str) -> None:
         """As an ordinary user: a PostgreSQL server refuses to be root."""
         as_user = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run([*as_user, *command], check=True, capture_output=True, timeout=60, cwd=self.folder)
+        subprocess.run([*as_user, *command], check=True, capture_output=True, timeout=HUNG_S, cwd=self.folder)
 
     def start(self) -> None:
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import HUNG_S
 
 from clearway.config import SETTINGS, StateDirectory, state_path
 from clearway.errors import ClearwayError
@@ -62,7 +63,7 @@ def test_one_command_at_a_time_writes(tmp_path: Path) -> None:
     inside, order = threading.Event(), []
 
     def other() -> None:
-        inside.wait(5)
+        inside.wait(HUNG_S)
         with state.writing():
             order.append("second")
 

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from patience import HUNG_S
 
 from clearway.config import StateDirectory
 from clearway.store import decide, history, wanted
@@ -18,6 +19,8 @@ WRITER = """
 import pathlib, sys
 from datetime import UTC, datetime
 from clearway import store
+from clearway.store import database
+database.BUSY_WAIT_S = 100.0  # they wait for each other, which may take long on a slow disk
 store.setup(pathlib.Path(sys.argv[1]))
 from clearway.store import decide
 from clearway.store.requests import BlockRequest
@@ -34,7 +37,7 @@ def writer(state: StateDirectory, number: int, count: int) -> "subprocess.Popen[
 
 def test_four_writers_at_once_lose_nothing_and_share_no_id(state: StateDirectory) -> None:
     started = [writer(state, number, 50) for number in range(4)]
-    outputs = [process.communicate(timeout=100) for process in started]
+    outputs = [process.communicate(timeout=HUNG_S) for process in started]
     assert [error for _, error in outputs] == [""] * 4
     ids = [int(line) for output, _ in outputs for line in output.split()]
     assert sorted(ids) == list(range(1, 201))
@@ -46,7 +49,7 @@ def test_what_was_answered_before_a_kill_is_stored_and_nothing_is_half(state: St
     assert process.stdout
     answered = [int(process.stdout.readline()) for _ in range(20)]
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(HUNG_S)
     rows = list(Decision.objects.order_by("id").values_list("id", flat=True))
     assert set(answered) <= set(rows)
     assert len(wanted.overlay(datetime.now(UTC))) == len(rows), "each row with what follows from it"

@@ -9,6 +9,8 @@ import struct
 import time
 from collections.abc import Iterator
 
+from patience import HUNG_S
+
 from clearway.lab.namespace import End
 from clearway.lab.packets import ETH_P_ALL, PACKET_IGNORE_OUTGOING, RECEIVE_BUFFER_BYTES, SO_RCVBUFFORCE, SOL_PACKET
 
@@ -16,7 +18,6 @@ PACKET_AUXDATA = 8
 STATUS_VLAN_VALID, STATUS_TPID_VALID = 0x10, 0x40
 FRAME_BYTES_MAX = 1 << 17
 QUIET_S = 0.15
-WAIT_S_MAX = 5.0
 
 
 class Capture:
@@ -37,7 +38,7 @@ class Capture:
     def frames(self, wanted: int = 0, quiet_s: float = QUIET_S) -> list[bytes]:
         """Everything until nothing has come for `quiet_s`; the wait begins anew while fewer than `wanted` came."""
         got: list[bytes] = []
-        deadline = time.monotonic() + WAIT_S_MAX
+        deadline = time.monotonic() + HUNG_S
         self._socket.settimeout(quiet_s)
         while time.monotonic() < deadline:
             try:

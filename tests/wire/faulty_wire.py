@@ -16,6 +16,8 @@ from clearway.lab.numbered import MAGIC, TRAILER
 from clearway.lab.packets import Receiver, Sender
 
 FRAME_BYTES = 128
+DELAYED_BY = 100
+"""More than there are flows: a later packet of its flow goes before it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Faults:
 
     lose: set[int] = field(default_factory=set)
     repeat: set[int] = field(default_factory=set)
-    delay: set[int] = field(default_factory=set)  # behind the packets of the next batches
+    delay: set[int] = field(default_factory=set)  # behind as many others as DELAYED_BY
     alter: set[int] = field(default_factory=set)
 
 
@@ -32,7 +34,7 @@ class _Direction:
     def __init__(self, source: End, destination: End, faults: Faults) -> None:
         self.receiver, self.sender = Receiver(source, FRAME_BYTES), Sender(destination, FRAME_BYTES)
         self.faults = faults
-        self.held: list[tuple[float, np.ndarray]] = []
+        self.held: list[tuple[int, np.ndarray]] = []
 
     def turn(self) -> None:
         got, lengths = self.receiver.receive()
@@ -40,22 +42,20 @@ class _Direction:
             trailer = row[-TRAILER.itemsize :].view(TRAILER)[0]
             ours = length == FRAME_BYTES and trailer["magic"] == MAGIC
             self.carry(row, int(trailer["number"]) if ours else -1)
-        due = [row for at, row in self.held if at < time.monotonic()]
-        self.held = [(at, row) for at, row in self.held if at >= time.monotonic()] if due else self.held
-        for row in due:
-            self.put(row)
 
     def carry(self, row: np.ndarray, number: int) -> None:
         if number in self.faults.lose:
             return
         if number in self.faults.delay:
-            self.held.append((time.monotonic() + 0.05, row.copy()))
+            self.held.append((number + DELAYED_BY, row.copy()))
             return
         if number in self.faults.alter:
             row[70] ^= 1
         self.put(row)
         if number in self.faults.repeat:
             self.put(row)
+        for held in [row for behind, row in self.held if behind == number]:
+            self.put(held)
 
     def put(self, row: np.ndarray) -> None:
         self.sender.data[0] = row

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import own_namespaces
+from patience import HUNG_S
 
 from clearway.lab.namespace import End, Namespace, wire
 from clearway.lab.numbered import Address
@@ -62,7 +63,7 @@ def set_port(end: End, setting: str, value: int) -> None:
     """Writes /sys/class/net/PORT/SETTING, which shows only the ports of the namespace that sysfs was mounted in."""
     words = f"mount -t sysfs sysfs /sys && echo {value} > /sys/class/net/{end.interface}/{setting}"
     command = end.namespace.command(["unshare", "--mount", "sh", "-c", words])
-    subprocess.run(command, check=True, timeout=10)
+    subprocess.run(command, check=True, timeout=HUNG_S)
 
 
 def bridge(namespace: Namespace, *ports: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bare_gateway import BareGateway, bare_gateway, publish
 from capture import Capture, capture
+from patience import until
 from shortwire import LEFT, RIGHT, ShortWire, set_port
 
 from clearway import _engine as engine
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.namespaces]
 SEGMENTS = 40
 SEGMENT_BYTES = 1000
 FLUSH_NS = 5_000_000
+BURSTS_MAX = 20
 HERE, THERE = frames.mac(LEFT.mac), frames.mac(RIGHT.mac)
 
 
@@ -115,6 +117,8 @@ def test_a_super_packet_counts_its_segments(merging: Merging) -> None:
 def test_a_super_packet_to_a_listed_host_is_dropped_whole(merging: Merging) -> None:
     publish(merging.gateway.tables, RIGHT.v4)
     assert merging.send(segments(), arrive=False) == []
+    until(lambda: sum(merging.gateway.counted().values()) == SEGMENTS, "not all are counted")
+    assert merging.arrivals.frames() == []
     assert merging.gateway.counted() == {"listed-destination": SEGMENTS}
 
 
@@ -139,13 +143,17 @@ def test_an_urgent_pointer_with_its_flag_is_kept(merging: Merging) -> None:
 
 
 def test_exception_two_a_frame_with_a_bad_checksum_overtakes_merged_ones(merging: Merging) -> None:
-    """It can't be merged, so it goes on at once, while those before it still wait for more. All bytes are kept."""
+    """It can't be merged, so it goes on at once, while those before it still wait for more. All bytes are kept.
+    In one of several bursts: a machine that is interrupted amid one hands on what waited."""
     sent = segments()
     bad = bytearray(sent[20])
     bad[-1] ^= 0xFF
     sent[20] = bytes(bad)
-    got = merging.send(sent)
-    assert merging.merged() > 0
-    assert sorted(got) == sorted(sent)
+    for _ in range(BURSTS_MAX):
+        got = merging.send(sent)
+        assert merging.merged() > 0
+        assert sorted(got) == sorted(sent)
+        assert [frame for frame in got if frame != sent[20]] == [frame for frame in sent if frame != sent[20]]
+        if got.index(sent[20]) < 20:
+            break
     assert got.index(sent[20]) < 20
-    assert [frame for frame in got if frame != sent[20]] == [frame for frame in sent if frame != sent[20]]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from bare_gateway import bare_gateway, base_of
+from patience import until
 from running_gateway import running_gateway
 from shortwire import LEFT, RIGHT, ShortWire
 
@@ -18,10 +19,11 @@ from clearway.lab import frames, generated_list
 from clearway.lab.packets import Receiver, Sender
 from clearway.lab.traffic import Traffic
 
-pytestmark = [pytest.mark.kernel, pytest.mark.namespaces, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kernel, pytest.mark.namespaces, pytest.mark.slow]
 
 RATE = 10_000
 SETTLE_S = 0.4
+PACKETS_MIN = 1000
 FLIPS = 1000
 
 
@@ -33,9 +35,10 @@ def nothing_lost(wire: ShortWire, rate: int = RATE) -> Iterator[Traffic]:
         time.sleep(SETTLE_S)
         yield traffic
         time.sleep(SETTLE_S)
+        until(lambda: min(traffic.counts().sent_there, traffic.counts().sent_back) > PACKETS_MIN, "hardly any packet")
         for report in traffic.stop():
             assert report.clean, f"{report}; the first lost: {report.lost_numbers[:5]}"
-            assert report.sent > rate * SETTLE_S / 4, "hardly anything was under way"
+            assert report.sent > PACKETS_MIN, "hardly anything was under way"
 
 
 def test_killing_and_restarting_the_daemon_costs_no_packet(wire: ShortWire, tmp_path: Path) -> None:
@@ -106,6 +109,7 @@ def test_a_thousand_flips_cost_no_packet_and_leak_none(wire: ShortWire) -> None:
                     leaked += sum(row[: len(frame)].tobytes() == frame for row in receiver.data[:got])
         assert epoch >= FLIPS
         assert leaked == 0
+        until(lambda: gateway.counted()["listed-source"] >= sent, "not all are counted")
         assert gateway.counted()["listed-source"] == sent
     sender.close()
     receiver.close()

@@ -31,13 +31,12 @@ from clearway.lab.packets import Receiver, Sender
 
 pytestmark = [
     pytest.mark.kernel,
-    pytest.mark.timeout(240),
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="reader and writer need a core each"),
 ]
 
 HERE = Path(__file__).parent
 MIXTURES_ENOUGH = 3
-FLIPS_WITHOUT_GRACE_MAX = 4000
+FLIPS_WITHOUT_GRACE_MAX = 40_000
 FLIPS_WITH_GRACE_MIN, FLIPS_WITH_GRACE_MAX = 200, 1500
 PROBES_A_TURN = 16
 PAIR = ["198.51.100.1", "203.0.113.1"]  # FIRST_ADDRESS and SECOND_ADDRESS of slow_reader.bpf.c
@@ -176,7 +175,7 @@ def test_no_packet_leaks_while_tables_are_flipped(wire: ShortWire) -> None:
 
             with on_another_core(lambda: sender.send(32)):
                 made = flips_until(flipper, enough, flips)
-            time.sleep(0.05)
+            time.sleep(0.2)
             enough()
             return leaked[0], made
 

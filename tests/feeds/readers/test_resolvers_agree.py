@@ -22,14 +22,16 @@ import dns.query
 import dns.rdatatype
 import dns.rrset
 import pytest
+from free_port import free_port
 from list_lines_of import lines_of
+from patience import HUNG_S
 
 from clearway.feeds.readers.table import read
 
 HOST = "127.0.0.1"
 SOMEWHERE = {dns.rdatatype.A: "192.0.2.1", dns.rdatatype.AAAA: "2001:db8::1"}
 NOWHERE = {"0.0.0.0", "127.0.0.1", "::", "::1"}
-SECONDS_MAX = 20.0
+SECONDS_MAX = HUNG_S
 
 ROOTS = [f"n{number}.{top}" for number in range(21) for top in ("example", "Evil.example")]
 
@@ -170,14 +172,7 @@ def upstream() -> Iterator[int]:
             thread.join()
 
 
-def free_port() -> int:
-    with socket.socket(type=socket.SOCK_DGRAM) as taken:
-        taken.bind((HOST, 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def asked(name: str, kind: str, port: int, seconds: float = 5.0) -> dns.message.Message:
+def asked(name: str, kind: str, port: int, seconds: float = HUNG_S / 2) -> dns.message.Message:
     return dns.query.udp(dns.message.make_query(name, kind), HOST, port=port, timeout=seconds)
 
 

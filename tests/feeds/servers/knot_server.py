@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Self
 
+from free_port import free_port
+from patience import HUNG_S
+
 SEARCHED = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 SECRET = "c2VjcmV0IG9mIGEga2V5IGZvciB0ZXN0cw=="
-START_SECONDS = 20.0
+START_SECONDS = HUNG_S
 
 _CONFIGURATION = """
 server:
@@ -53,9 +56,7 @@ class Knot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         for name in ("run", "db", "zones"):
             (folder / name).mkdir()
         self._zones: dict[str, str] = {}
@@ -102,7 +103,7 @@ class Knot:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(HUNG_S)
 
     def _configure(self) -> None:
         head = _CONFIGURATION.format(folder=self.folder, port=self.port, secret=SECRET)

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from patience import HUNG_S
+
 Script = Callable[[socket.socket], None]
-END_SECONDS = 20.0
+END_SECONDS = 2 * HUNG_S
 """No script goes on longer, whatever its client does."""
 
 

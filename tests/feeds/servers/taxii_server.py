@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from free_port import free_port
+from patience import HUNG_S
 
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 USER = ("lists", "a password")
-START_SECONDS = 20.0
+START_SECONDS = HUNG_S
 
 
 def indicator(number: int, pattern: str, modified: str = "2030-01-01T00:00:00.000Z", **more: Any) -> dict[str, Any]:
@@ -42,9 +44,7 @@ class Medallion:
 
     def __init__(self, folder: Path, page: int = 7) -> None:
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         about = {"id": COLLECTION, "title": "tests", "can_read": True, "can_write": True, "media_types": [MEDIA_TYPE]}
         root = {"title": "tests", "versions": [MEDIA_TYPE], "max_content_length": 9765625}
         data = {
@@ -111,4 +111,4 @@ class Medallion:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(HUNG_S)

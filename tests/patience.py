@@ -1,0 +1,20 @@
+"""How long tests wait for what takes no time on a machine at rest.
+
+A busy machine is no failure, and how fast something is stands in `clearway bench`. So nothing here is given less than
+HUNG_S to happen, and no test asserts how long it took: the bound is there for what hangs.
+"""
+
+import time
+from collections.abc import Callable
+
+HUNG_S = 120.0
+ENDS_SOON_S = (5, 20, 60)
+"""Lives of what is to be seen before it ends by itself, the first one long enough on a machine at rest."""
+
+
+def until(true: Callable[[], object], what: str, pause_s: float = 0.02) -> None:
+    """Waits until `true()` is; fails with `what` when it doesn't become so."""
+    deadline = time.monotonic() + HUNG_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(pause_s)
