@@ -17,8 +17,8 @@ from clearway.errors import ClearwayError
 
 CONGESTION_CONTROL = "cubic"
 PORT = 5201
-START_S_MAX = 5.0
-ANSWER_S_MORE = 20.0
+START_S_MAX = 60.0
+ANSWER_S_MORE = 60.0
 
 
 def bulk(peer: Peer, cpus: Cpus, source: str, destination: str, seconds: float, streams: int = 1) -> Measurement:

@@ -12,9 +12,9 @@ from typing import Any
 from clearway.bench.topology import CLEARWAY, PREFIX, Wire
 from clearway.errors import ClearwayError
 
-READY_S_MAX = 30.0
-COMMAND_S_MAX = 30.0
-END_S_MAX = 10.0
+READY_S_MAX = 120.0
+COMMAND_S_MAX = 120.0
+END_S_MAX = 60.0
 
 
 class Daemon:

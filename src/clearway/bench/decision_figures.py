@@ -18,7 +18,9 @@ from clearway.bench.topology import PLAIN_LEFT, PLAIN_RIGHT
 from clearway.errors import ClearwayError
 
 CHECK_EVERY = 50
-ANSWER_S_MAX = 2.0
+PROOFS_MAX = 5
+"""Tries: while a busy machine keeps the inspector from its core a query passes unread."""
+ANSWER_S_MAX = 30.0
 DNS_PORT = 53
 RCODE_MASK, RCODE_NXDOMAIN = 0x0F, 3
 """RFC 1035, 4.1.1: the low bits of the header's fourth byte. NXDOMAIN is what a gateway answers unless told another."""
@@ -66,7 +68,7 @@ def _measured(daemon: Daemon, targets: Mapping[str, list[str]], stand: Stand) ->
             began = time.monotonic()
             daemon.ask("POST", decision.path, decision.body(target))
             times_ms.append((time.monotonic() - began) * 1000)
-            if number % CHECK_EVERY == 0 and not decision.proven(daemon, target):
+            if number % CHECK_EVERY == 0 and not any(decision.proven(daemon, target) for _ in range(PROOFS_MAX)):
                 detail = f"{target}: the answer came, and the kernel does not do so"
                 raise ClearwayError.of("bench.E004", command=f"clearway {kind}", detail=detail)
         p99 = percentile(times_ms, 0.99)

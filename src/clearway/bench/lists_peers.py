@@ -49,7 +49,7 @@ class Loader:
     def version(self) -> str:
         """As the program says it, its first line."""
         done = subprocess.run(
-            [self.program, self.asks_version], capture_output=True, text=True, check=False, timeout=10
+            [self.program, self.asks_version], capture_output=True, text=True, check=False, timeout=60
         )
         return (done.stdout or done.stderr).splitlines()[0].split(" Copyright")[0].strip()
 

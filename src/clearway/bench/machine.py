@@ -81,7 +81,7 @@ def _mitigations() -> str:
 
 def _first_line(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "missing"
     return done.stdout.splitlines()[0].strip() if done.stdout else "missing"

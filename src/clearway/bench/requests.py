@@ -19,8 +19,8 @@ from clearway.errors import ClearwayError
 
 PORT = 5301
 WARM_UP = 500
-CONNECT_S_MAX = 5.0
-ANSWER_MS_MAX = 2000
+CONNECT_S_MAX = 60.0
+ANSWER_MS_MAX = 30_000
 
 
 @dataclass

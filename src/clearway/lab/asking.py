@@ -10,7 +10,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from clearway.lab.clients import run_inside
+from clearway.lab.clients import LEEWAY_S, run_inside
 from clearway.lab.namespace import Namespace
 from clearway.lab.topology import DNS_PORT, HTTP_PORT, TLS_PORT
 
@@ -19,6 +19,7 @@ TYPE_A, TYPE_OPT = 1, 41
 OPTION_EXTENDED_ERROR = 15
 RESPONSE_CODES = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
 QUERY_ID = 0x1D16
+TRIES = 3
 
 DIG_STATUS = re.compile(r"status: (\w+)")
 DIG_REASON = re.compile(r"EDE: (\d+)(?: \([^)]*\))?: \((.*)\)")
@@ -43,7 +44,7 @@ def fetch(namespace: Namespace, url_scheme: str, name: str, address: str, timeou
     at = f"[{address}]" if ":" in address else address
     arguments = ["curl", "--silent", "--show-error", "--noproxy", "*", "--insecure", "--max-time", str(timeout_s)]
     arguments += ["--resolve", f"{name}:{PORTS[url_scheme]}:{at}", "--write-out", "\n%{http_code} %{time_total}"]
-    done = run_inside(namespace, [*arguments, f"{url_scheme}://{name}/"], timeout_s + 2)
+    done = run_inside(namespace, [*arguments, f"{url_scheme}://{name}/"], timeout_s + LEEWAY_S)
     body, _, figures = done.stdout.rpartition("\n")
     code, _, seconds = figures.partition(" ")
     ms = float(seconds or 0) * 1000
@@ -65,16 +66,16 @@ def _of_page(page: str) -> str:
 
 
 def resolve(namespace: Namespace, server: str, name: str, timeout_s: float) -> Told:
-    """A query for the name's IPv4 address, with EDNS; asked once."""
+    """A query for the name's IPv4 address, with EDNS; asked again while no answer comes, TRIES times in all."""
     if shutil.which("dig"):
         return _by_dig(namespace, server, name, timeout_s)
     return by_own_query(namespace, server, name, timeout_s)
 
 
 def _by_dig(namespace: Namespace, server: str, name: str, timeout_s: float) -> Told:
-    whole_s = max(1, round(timeout_s))
-    words = ["dig", f"@{server}", name, "A", "+tries=1", f"+time={whole_s}", "+nocookie"]
-    said = run_inside(namespace, words, whole_s + 2).stdout
+    each_s = max(1, round(timeout_s / TRIES))
+    words = ["dig", f"@{server}", name, "A", f"+tries={TRIES}", f"+time={each_s}", "+nocookie"]
+    said = run_inside(namespace, words, TRIES * each_s + LEEWAY_S).stdout
     status, reason, address, took = (row.search(said) for row in (DIG_STATUS, DIG_REASON, DIG_ADDRESS, DIG_MS))
     if not status:
         return Told(False, timeout_s * 1000, "no answer")
@@ -93,12 +94,14 @@ def by_own_query(namespace: Namespace, server: str, name: str, timeout_s: float)
     """As `resolve`, without dig."""
     made = namespace.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     with made:
-        made.settimeout(timeout_s)
-        made.sendto(query(name), (server, DNS_PORT))
-        try:
-            return read_answer(made.recv(4096))
-        except TimeoutError:
-            return Told(False, timeout_s * 1000, "no answer")
+        made.settimeout(timeout_s / TRIES)
+        for _ in range(TRIES):
+            made.sendto(query(name), (server, DNS_PORT))
+            try:
+                return read_answer(made.recv(4096))
+            except TimeoutError:
+                continue
+    return Told(False, timeout_s * 1000, "no answer")
 
 
 def query(name: str) -> bytes:

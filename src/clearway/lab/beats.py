@@ -12,6 +12,7 @@ from clearway.lab.namespace import Namespace
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 UNANSWERED_AFTER_S = 0.2
+LAST_ANSWERS_S = 1.0
 
 
 class Beats:
@@ -48,7 +49,7 @@ class Beats:
             due += self.every_s
             self._receive_until(due)
             self._give_up()
-        self._receive_until(time.monotonic() + UNANSWERED_AFTER_S)
+        self._receive_until(time.monotonic() + LAST_ANSWERS_S)
         self.answered = [bool(was) for was in self.answered]
 
     def _send(self) -> None:

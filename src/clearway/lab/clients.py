@@ -36,6 +36,10 @@ class RoundTrips:
     p50_us: float  # 0.0 when nothing came back
 
 
+LEEWAY_S = 20.0
+"""For a program to begin and to end, beside the time that it is told to take."""
+
+
 def require(*programs: str) -> None:
     """They are installed, or an error that names the package."""
     for program in programs:
@@ -56,7 +60,7 @@ def curl(namespace: Namespace, address: str, timeout_s: float = 1.0) -> Reply:
     """GET http://ADDRESS/; the text is the body's first line, or curl's own complaint."""
     url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
     arguments = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(timeout_s)]
-    done = run_inside(namespace, [*arguments, "--write-out", "\n%{time_total}", url], timeout_s + 2)
+    done = run_inside(namespace, [*arguments, "--write-out", "\n%{time_total}", url], timeout_s + LEEWAY_S)
     lines = done.stdout.splitlines()
     ms = float(lines[-1]) * 1000 if lines else 0.0
     if done.returncode:
@@ -67,7 +71,7 @@ def curl(namespace: Namespace, address: str, timeout_s: float = 1.0) -> Reply:
 def ping(namespace: Namespace, address: str, count: int = 3, interval_s: float = 0.05, wait_s: int = 1) -> RoundTrips:
     """Echo requests at a steady pace; waits `wait_s` for the last answer."""
     arguments = ["ping", "-n", "-c", str(count), "-i", str(interval_s), "-W", str(wait_s), address]
-    done = run_inside(namespace, arguments, count * interval_s + wait_s + 5)
+    done = run_inside(namespace, arguments, count * interval_s + wait_s + LEEWAY_S)
     times_us = [float(ms) * 1000 for ms in ROUND_TRIP.findall(done.stdout)]
     return RoundTrips(count, len(times_us), statistics.median(times_us) if times_us else 0.0)
 
@@ -75,8 +79,8 @@ def ping(namespace: Namespace, address: str, count: int = 3, interval_s: float =
 def iperf3(namespace: Namespace, address: str, seconds: float, streams: int = 1) -> float:
     """Bulk TCP towards the iperf3 server at `address`: Gbit/s as received. 0.0 when there was no connection."""
     arguments = ["iperf3", "--client", address, "--port", str(IPERF_PORT), "--time", str(seconds), "--json"]
-    arguments += ["--parallel", str(streams), "--connect-timeout", "1500"]
-    done = run_inside(namespace, arguments, seconds + 6)
+    arguments += ["--parallel", str(streams), "--connect-timeout", "10000"]
+    done = run_inside(namespace, arguments, seconds + LEEWAY_S)
     try:
         return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
     except (ValueError, KeyError):

@@ -25,7 +25,7 @@ BLOCK_REASON = "malware"
 APPEAL_URL = "https://isp.example/appeal"
 CONTACT = "noc@isp.example"
 NAME_SERVER = "web2"
-PATIENCE_S = 3.0
+PATIENCE_S = 15.0
 
 OPTIONS = ("--appeal-url", APPEAL_URL, "--contact", CONTACT, "--on-failure", "closed")
 """Of `run`. Closed: while a busy machine keeps the inspector from its core, a hello is sent again, never passed on."""

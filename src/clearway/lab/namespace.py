@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 NETNS_DIRECTORY = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
-END_PROCESSES_S_MAX = 3.0
+END_PROCESSES_S_MAX = 20.0
 
 libc = ctypes.CDLL(None, use_errno=True)
 

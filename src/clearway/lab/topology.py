@@ -40,7 +40,7 @@ RUN_DIRECTORY = Path("/run/clearway-lab")
 NAME_DEFAULT = "lab"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 FOR_S_DEFAULT = 3600.0
-KEEPER_READY_S_MAX = 10.0
+KEEPER_READY_S_MAX = 60.0
 KEEPER_END_S_MAX = 3.0
 
 INSIDE_V4, INSIDE_V6 = "192.0.2.0/24", "2001:db8:1::/48"

@@ -26,9 +26,10 @@ from clearway.lab.packets import BATCH_MAX, Receiver, Sender
 
 BURST_MAX = 64  # catching up after a pause: well below the 256 slots of a veth's ring
 TURN_S = 0.0005
-DRAIN_S_MAX = 3.0
-SILENCE_ENDS_DRAIN_S = 0.5
-ANSWER_S_MAX = 30.0
+BEHIND_S_MAX = 0.05  # what a longer pause kept from being sent is left out: caught up with, it would be a flood
+DRAIN_S_MAX = 30.0
+SILENCE_ENDS_DRAIN_S = 2.0
+ANSWER_S_MAX = 120.0
 
 _numbers = itertools.count()
 
@@ -52,6 +53,7 @@ class _Sending:
         if count <= 0:
             return
         self.late_s = max(self.late_s, behind / self.stream.rate)
+        self.start += max(0.0, behind / self.stream.rate - BEHIND_S_MAX)
         numbers = np.arange(self.sent, self.sent + count)
         batch = self.sender.data[:count]
         batch[:] = self.templates[numbers % self.stream.flows]
