@@ -20,6 +20,12 @@ export RUSTUP_HOME ?= $(HOME)/.rustup
 export PATH := $(PATH):$(CARGO_HOME)/bin
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONPATH PYTHONHOME
+# A registry that fails for a moment is asked again.
+export CARGO_NET_RETRY ?= 10
+export UV_HTTP_RETRIES ?= 10
+export UV_HTTP_TIMEOUT ?= 120
+export PIP_RETRIES ?= 10
+export PIP_DEFAULT_TIMEOUT ?= 60
 
 BIN := .venv/bin
 STAMPS := .venv/stamps

@@ -66,7 +66,7 @@ if [ "$(id -u)" -ne 0 ]; then
 		exit 3
 	fi
 fi
-apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 "$@" </dev/null; }
 
 echo "setup: installing ${missing[*]}" >&2
 # A source that cannot be reached is no reason to stop: whether the packages can be had shows below.
