@@ -162,13 +162,14 @@ class Watch:
             report.faults.append(error.message)
 
     def _send_canaries(self, report: Report) -> None:
-        if self._enforcer.waiting or self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():
+        if self._enforcer.replacing or self._enforcer.tables.bypass_until() > _engine.boot_clock_ns():
             return
+        loaded = self._enforcer.loaded
         hooks = ("tcx", "xdp") if self._enforcer.loaded.xdp else ("tcx",)
         snapshot = self._enforcer.snapshot
         for canary in canary_choice.choose(self._enforcer, snapshot, self._guard, self._inside_known, self._chance):
             for hook in hooks:
-                told = self._fate(hook, canary, snapshot)
+                told = self._fate(hook, canary, snapshot, loaded)
                 report.canaries += 1
                 self.canaries_sent += 1
                 if told is not None:
@@ -176,12 +177,15 @@ class Watch:
                     self.canaries_failed += 1
                     log.error("canary: %s", told)
 
-    def _fate(self, hook: str, canary: Canary, snapshot: Snapshot | None) -> str | None:
-        """None when the programs did what they must, or when what they must do has changed since it was chosen."""
+    def _fate(self, hook: str, canary: Canary, snapshot: Snapshot | None, loaded: Loaded) -> str | None:
+        """None when the programs did what they must, or when what they must do has changed since it was chosen, or
+        they are others, which begin empty and under the same epoch."""
         for _ in range(2):
             outcome = self._loader.probe(hook, canary.direction, canary.frame)
             if (outcome.drop_reason, outcome.lane) == (canary.drop_reason, canary.lane):
                 return None
+        if self._enforcer.replacing or self._enforcer.loaded is not loaded:
+            return None
         if self._enforcer.epochs.get(outcome.epoch) is not snapshot or not self._still_holds(canary):
             return None
         return _complaint(hook, canary, outcome)

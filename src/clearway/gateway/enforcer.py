@@ -53,6 +53,7 @@ class Enforcer:
         self.loaded: Loaded
         self._waiting: tuple[_engine.Tables, Loaded] | None = None
         """Loaded, and not on both ports yet. Until it is, `tables` and `loaded` stay those that the ports run."""
+        self._loading = False
         self.snapshot: Snapshot | None = None
         self.base: Published | None = None
         self.epochs: dict[int, Snapshot] = {}
@@ -79,8 +80,7 @@ class Enforcer:
             self.names.before_publish(snapshot)
             _, newest = self._waiting or (self.tables, self.loaded)
             if not fits(needs, newest.capacity):
-                larger = self._loader.load(roomy(needs, newest.capacity))
-                self._waiting = _opened(larger), larger
+                self._load(roomy(needs, newest.capacity))
             if self._waiting is None:
                 self.tables.fill(base, names, PUBLIC_ECH)
                 epoch = self.tables.flip()
@@ -99,8 +99,7 @@ class Enforcer:
     def reload(self) -> dict[str, str]:
         """Loads and attaches anew with tables of the same size: a port was replaced by another of its name."""
         with self._base_turn:
-            loaded = self._loader.load(self.loaded.capacity)
-            self._waiting = _opened(loaded), loaded
+            self._load(self.loaded.capacity)
             return self.attach()
 
     def attach(self) -> dict[str, str]:
@@ -116,10 +115,23 @@ class Enforcer:
                 self._published(self.snapshot, self.base, epoch)
             return links
 
+    def _load(self, capacity: Capacity) -> None:
+        self._loading = True
+        try:
+            loaded = self._loader.load(capacity)
+            self._waiting = _opened(loaded), loaded
+        finally:
+            self._loading = False
+
     @property
     def waiting(self) -> bool:
         """Programs are loaded that aren't on both ports: what they would say of a packet is not what happens to it."""
         return self._waiting is not None
+
+    @property
+    def replacing(self) -> bool:
+        """They are, or are being loaded: from then on the loader process has no others to ask."""
+        return self._loading or self.waiting
 
     def compare_base(self) -> _engine.Difference | None:
         """The live copy against what was published. None: a base is being written just now, or none is yet."""
