@@ -274,6 +274,27 @@ def test_a_decision_that_could_not_be_written_is_told_and_written_later(machine:
     assert not enforcer.dirty and not report.faults and len(enforcer.tables.overlay) == 2
 
 
+def test_what_is_decided_once_larger_tables_are_in_place_is_no_foreign_entry(
+    machine: Machine, enforcer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look began at the old ones: they never heard of it, and would take it out."""
+    watch = Watch(enforcer, enforcer._loader, enforcer._clock, (), False)
+    old = enforcer.tables
+    mended: list[Tables] = []
+
+    def meanwhile() -> Difference:
+        publish(enforcer, Base(9))
+        enforcer.enforce([block("192.0.2.1")], [])
+        return Difference(foreign=1)
+
+    monkeypatch.setattr(old, "compare_overlay", meanwhile, raising=False)
+    monkeypatch.setattr(Tables, "mend_overlay", mended.append, raising=False)
+    report = Report()
+    watch._check_overlay(report)
+    assert enforcer.tables is not old and not mended
+    assert (report.foreign, watch.mended["overlay"]) == (0, 0)
+
+
 def test_what_has_expired_makes_room_in_a_full_table(machine: Machine, enforcer: Any) -> None:
     enforcer.enforce([block("192.0.2.1"), block("192.0.2.2", hours=9)], [])
     with pytest.raises(CapacityExceeded):

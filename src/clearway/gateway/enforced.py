@@ -132,7 +132,7 @@ class Watch:
         if found:
             log.error("the kernel's single entries differ in %d places: %s", found, difference.examples)
             self.mended["overlay"] += found
-            self._enforcer.tables.mend_overlay()
+            self._enforcer.mend_overlay()
 
     def _check_waiting(self, report: Report) -> None:
         if not self._enforcer.waiting:

@@ -268,7 +268,18 @@ class Enforcer:
         return any(grant is not None and grant.until > now for grant in found)
 
     def compare_overlay(self) -> _engine.Difference:
-        return self.tables.compare_overlay()
+        """What the kernel holds against what was written. Both tables of a growth write the same maps: one that is left
+        meanwhile does not know what is decided from then on."""
+        while True:
+            tables = self.tables
+            difference = tables.compare_overlay()
+            if tables is self.tables:
+                return difference
+
+    def mend_overlay(self) -> None:
+        """Writes what differs anew."""
+        with self._overlay_turn:  # tables that are left meanwhile would take out what the others write
+            self.tables.mend_overlay()
 
     def set_bypass(self, until: datetime | None) -> None:
         """A plain wire until then; None, or a time that has passed: a gateway."""
