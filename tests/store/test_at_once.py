@@ -14,6 +14,7 @@ from django.db import connections
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
 from clearway.store import lists, shared_change, trouble, wanted
+from clearway.store.change import NewVersion
 from clearway.store.models import FetchTrouble, SharedVersionRow
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 from clearway.store.shared_requests import CdnAddRequest, CdnRemoveRequest, CdnUpdateRequest, StoredRanges
@@ -40,6 +41,26 @@ def test_what_was_fetched_for_a_list_is_not_given_to_another_that_has_its_name_b
         lists.update(state, "drop", FeedUpdateRequest(stored=stored), now, "schedule")
     assert raised.value.id == "store.E030"
     assert [(each.feed, each.content) for each in wanted.lists(now)] == list(added.versions)
+
+
+def test_what_was_asked_for_later_stands_whichever_comes_first(
+    state: StateDirectory, now: datetime, tmp_path: Path
+) -> None:
+    """A person updates a list while the schedule's own fetch of it still drips what was there before."""
+    source = tmp_path / "drop.txt"
+    source.write_text("185.0.2.0/24\n185.0.9.0/24\n")
+    lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="malware"), now, "alice")
+    source.write_text("185.0.2.0/24\n185.0.3.0/24\n185.0.9.0/24\n")
+    early, _ = lists.prepare(state, str(source), None, now=now, name="drop")
+    source.write_text("185.0.2.0/24\n185.0.3.0/24\n")
+    late, _ = lists.prepare(state, str(source), None, now=now, name="drop")
+
+    def update(version: NewVersion) -> bool:
+        request = FeedUpdateRequest(stored=StoredContent(**asdict(version)))
+        return bool(lists.update(state, "drop", request, now, "alice").answer["unchanged"])
+
+    assert [update(each) for each in (early, late, early)] == [False, False, True]
+    assert [each.content for each in wanted.lists(now)] == [late.content]
 
 
 def test_ranges_are_not_given_to_another_source_that_has_the_name_by_then(

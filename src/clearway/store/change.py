@@ -171,7 +171,7 @@ class NewVersion:
     """Of the bytes as they came; "" where the server said that nothing is new."""
     judgement: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the guard said, without the entries: verdict, rule, rules, alarms, rejected, held_back …; `read_as` is
-    prepare.read_as of the settings it was judged by."""
+    prepare.read_as of the settings it was judged by, `asked` the moment that its source was asked."""
     feed: int | None = None
     """Id of the list that it was prepared for, since another may have its name by the end; None: of no list that had
     that source."""

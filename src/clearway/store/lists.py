@@ -40,7 +40,7 @@ from clearway.store import (
 from clearway.store.change import Change, ListHit, ListWanted, NameHit, NewVersion
 from clearway.store.database import told
 from clearway.store.models import Feed
-from clearway.store.prepare import Progress, given, no_progress, prepare
+from clearway.store.prepare import Progress, given, no_progress, or_later, prepare
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 
 __all__ = ["prepare"]
@@ -105,6 +105,7 @@ def update(
         version = _given(state, request.stored, inside)
     if version.feed not in (None, feed.pk):  # removed while it was fetched, and another has its name now
         raise ClearwayError.of("store.E030", name=name)
+    version = or_later(subscribe.newest(feed), version)
     try:
         versions.check_not_left(feed, version)
         if version.quarantined:

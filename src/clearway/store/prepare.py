@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
@@ -26,6 +28,7 @@ from clearway.store.database import told
 from clearway.store.models import Feed, FeedVersion
 from clearway.store.requests import StoredContent
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Progress = Callable[[str, int, int | None], None]
 """Told (step, done, total): "fetch" in bytes (total None when unknown); "read", "store", "compile": 0 of 1, 1 of 1."""
 
@@ -57,6 +60,7 @@ def prepare(
     protected_by = protect.in_one_word(now, inside)
     if known and (known.judgement.get("protected_by") != protected_by or _is_old_by_now(known, settings, now)):
         known = None
+    asked = _moment()
     try:
         fetched = fetch.fetch(
             source,
@@ -73,7 +77,7 @@ def prepare(
     if known and fetched.unchanged:
         progress("store", 1, 1)
         _keep_fresh(state, {known.content, *known.parts.values()})
-        return _again(known, fetched, feed), known.feed.format
+        return _again(known, fetched, asked, feed), known.feed.format
     progress("read", 0, 1)
     judged = judge.judge(state, fetched, format, inside, now=now, settings=settings, name=name)
     progress("read", 1, 1)
@@ -89,7 +93,7 @@ def prepare(
         fetched.last_modified,
         by_reason,
         fetched.sha256,
-        {**judged.document, "read_as": read_as(settings, judged.format), "protected_by": protected_by},
+        {**judged.document, "read_as": read_as(settings, judged.format), "protected_by": protected_by, "asked": asked},
         feed,
     )
     _keep_fresh(state, version.contents)
@@ -97,7 +101,7 @@ def prepare(
     return version, judged.format
 
 
-def _again(known: FeedVersion, fetched: fetch.Fetched, feed: int | None) -> NewVersion:
+def _again(known: FeedVersion, fetched: fetch.Fetched, asked: list[str | int], feed: int | None) -> NewVersion:
     """What is held, of which the server said that it has nothing newer."""
     return NewVersion(
         known.content,
@@ -107,8 +111,30 @@ def _again(known: FeedVersion, fetched: fetch.Fetched, feed: int | None) -> NewV
         fetched.last_modified,
         dict(known.parts),
         "",
-        dict(known.judgement),
+        {**known.judgement, "asked": asked},
         feed,
+    )
+
+
+def _moment() -> list[str | int]:
+    """Now, by a clock that is never set, and by which start of the machine it counts."""
+    return [_BOOT_ID.read_text().strip(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)]
+
+
+def or_later(newest: FeedVersion | None, version: NewVersion) -> NewVersion:
+    """What was asked for later, and is there already: a source that drips may have begun to before it changed."""
+    its, ours = (newest.judgement.get("asked") if newest else None), version.judgement.get("asked")
+    if newest is None or not its or not ours or its[0] != ours[0] or its[1] <= ours[1]:
+        return version
+    return NewVersion(
+        newest.content,
+        dict(newest.counts),
+        newest.origin,
+        newest.etag,
+        newest.last_modified,
+        dict(newest.parts),
+        "",
+        dict(newest.judgement),
     )
 
 
