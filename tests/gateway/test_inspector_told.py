@@ -1,5 +1,6 @@
 """An inspector that dies while it is told something: the one after it knows all of it, and nothing else. No kernel."""
 
+import errno
 import os
 import socket
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from clearway import _engine
+from clearway.gateway import inspector_client
 from clearway.gateway.inspector_client import (
     LISTS_A_MESSAGE_MAX,
     MAPS,
@@ -201,3 +203,23 @@ def test_no_process_is_started_once_it_is_closed(client: Any) -> None:
     closed.set()
     keeper.hearing.join(PATIENCE_S)
     assert client._process is keeper
+
+
+def test_where_no_process_can_be_made_it_is_tried_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine may have killed the one before for its memory, and has none for another yet."""
+    refused: list[OSError] = []
+    start = client._start
+
+    def full() -> None:
+        if len(refused) < 2:
+            refused.append(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+            raise refused[-1]
+        start()
+
+    keeper = begun(client)
+    monkeypatch.setattr(inspector_client, "START_AGAIN_S", 0.01)
+    monkeypatch.setattr(client, "_start", full)
+    keeper.theirs.close()
+    keeper.hearing.join(PATIENCE_S)
+    assert client._process is not keeper and len(refused) == 2
+    begun(client)

@@ -29,6 +29,7 @@ MAPS = ("hold_control", "hold_slots", "held_flows", "held_marks", "free_slots", 
 """What the inspector is given of the kernel's maps."""
 ANSWER_S = 10.0
 CLOSE_S = 2.0
+START_AGAIN_S = 1.0
 STUCK_NS = 2_000_000_000
 """A heart that has stood still for so long is ended and begun anew. The failure policy acted long before."""
 LISTS_A_MESSAGE_MAX = 16
@@ -238,7 +239,20 @@ class InspectorClient:
             self._begun.clear()
             self.restarts += 1
             channel.close()
-            self._start()
+        while not self._started_anew():
+            time.sleep(START_AGAIN_S)
+
+    def _started_anew(self) -> bool:
+        """False: the machine has no room for a process just now, as where it killed the one before for its memory."""
+        with self._starting:
+            if self._ending:
+                return True
+            try:
+                self._start()
+            except OSError as error:
+                log.error("the inspector cannot be started, and is tried again: %s", error)
+                return False
+        return True
 
     def _take(self, message: dict[str, Any]) -> None:
         if "refused" in message:
