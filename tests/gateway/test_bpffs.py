@@ -28,3 +28,11 @@ def test_two_gateways_that_start_at_once_mount_one(tmp_path: Path, monkeypatch: 
     with ThreadPoolExecutor(2) as gateways:
         made = [each.result() for each in [gateways.submit(bpffs.mount_if_absent) for _ in range(2)]]
     assert sorted(made) == [False, True] and mounts == ["bpf"]
+
+
+def test_one_that_is_detached_meanwhile_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a gateway would not hear that the program of another stands on its port."""
+    monkeypatch.setattr(bpffs, "PINS", tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "detached").symlink_to("gone")  # in the list of the folder, and no longer there
+    assert bpffs.names() == ["other"]

@@ -5,6 +5,7 @@ mounted there dies with the process. So the loader process steps into PID 1's mo
 network namespace, where the ports are.
 """
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -91,6 +92,13 @@ def pin_directory(name: str) -> Path:
 def names() -> list[str]:
     """Gateways that have pins here."""
     try:
-        return sorted(entry.name for entry in PINS.iterdir() if stat.S_ISDIR(entry.stat().st_mode))
+        return sorted(entry.name for entry in PINS.iterdir() if _is_folder(entry))
     except FileNotFoundError:
         return []
+
+
+def _is_folder(path: Path) -> bool:
+    """False of one that was detached just now: the others are there still."""
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_ISDIR(path.stat().st_mode)
+    return False
