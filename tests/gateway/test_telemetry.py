@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from time import sleep
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -285,3 +285,35 @@ def test_a_drop_by_a_list_whose_entries_are_gone_is_counted_and_not_attributed()
     clock = SimpleNamespace(now=lambda: datetime(2030, 3, 31, tzinfo=UTC))
     events: Any = DropEvents(None, enforcer, clock, None, None, ("a", "b"), (), lambda _: "", hits.Hits(NOON))  # type: ignore[arg-type]
     assert events._rules_of(listed) == ()
+
+
+def test_a_database_that_is_away_costs_no_event_and_its_connection_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only here does the thread of events ask the database: nobody else would close what its server has ended."""
+    from clearway import store
+
+    store.setup(tmp_path)
+    from django.db import OperationalError, connection
+
+    from clearway.gateway.drop_events import DropEvents
+    from clearway.gateway.wanted_now import SingleReasons
+    from clearway.store import standing
+
+    def away(*_: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    closed: list[bool] = []
+    monkeypatch.setattr(standing, "at", away)
+    monkeypatch.setattr(connection, "vendor", "postgresql")
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: closed.append(True))
+    clock: Any = SimpleNamespace(now=lambda: NOON)
+    blocked = SimpleNamespace(epoch=1, drop_reason=DropReason.BLOCKED_SOURCE, source=bytes(16), destination=bytes(16))
+    entry = OverlayWanted(Prefix.parse("192.0.2.7"), NOON, None)
+    enforcer = SimpleNamespace(epochs={}, overlay_covering=lambda _: entry)
+    reason_of: Any = SingleReasons(clock).of
+    nothing: Any = None
+    events: Any = DropEvents(
+        nothing, cast(Any, enforcer), clock, nothing, nothing, ("a", "b"), (), reason_of, hits.Hits(NOON)
+    )
+    assert events._rules_of(blocked) == () and closed

@@ -68,6 +68,7 @@ class SingleReasons:
         self._clock = clock
         self._held: dict[OverlayWanted, str] = {}
 
+    @told  # else the thread that asks would keep a connection that the server has ended, and lose every event
     def of(self, entry: OverlayWanted) -> str:
         """The category in its public word; "" when the block has been lifted meanwhile."""
         held = self._held.get(entry)
