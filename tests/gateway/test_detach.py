@@ -1,5 +1,7 @@
 """What `detach` puts back is what the daemon last knew, and nothing of another gateway's. No kernel here."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,18 @@ def test_what_another_gateway_wrote_there_meanwhile_is_left_to_it(state: StateDi
     other = replace(FIRST, name="other")
     assert taken_off(lambda: other.save(state.runtime)) == [None]
     assert Runtime.load(state.runtime) == other
+
+
+def test_another_detach_is_waited_for_and_not_told_to_end(tmp_path: Path) -> None:
+    """It may be in the middle of putting the ports back."""
+    path = tmp_path / "it.lock"
+    words = f"FileLock.take(Path({str(path)!r}), briefly=True); print('held', flush=True); time.sleep(0.5)"
+    imports = "import time; from pathlib import Path; from clearway.gateway.locks import FileLock"
+    another = subprocess.Popen([sys.executable, "-c", f"{imports}; held = {words}"], stdout=subprocess.PIPE, text=True)
+    assert another.stdout is not None and another.stdout.readline() == "held\n"
+    assert locks.holder(path) == another.pid
+    assert detach._stop([path], NAME) is None
+    assert another.wait(120) == 0
 
 
 def test_nothing_is_undone_beside_another_gateway_that_starts_there(state: StateDirectory, taken_off: Any) -> None:

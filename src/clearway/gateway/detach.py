@@ -92,15 +92,16 @@ def _require_rights() -> None:
 
 
 def _stop(paths: list[Path], name: str) -> int | None:
-    """Ends whoever holds one of the locks, and waits until all are free. The pid, None when nobody did."""
+    """Ends the daemon that holds one of the locks, and waits until all are free. Its pid, None when there is none."""
     stopped = None
     for path in paths:
         pid = locks.holder(path)
         if not pid:
             continue
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        stopped = pid
+        if not locks.is_brief(path):  # another detach ends by itself, and must not be torn off in the middle
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            stopped = pid
         if not locks.wait_free(path, STOP_S):
             raise ClearwayError.of("gateway.E014", pid=pid, seconds=f"{STOP_S:g}", name=name)
     return stopped
@@ -108,7 +109,7 @@ def _stop(paths: list[Path], name: str) -> int | None:
 
 def _alone(path: Path, name: str) -> FileLock:
     try:
-        return FileLock.take(path, timeout_s=1.0)
+        return FileLock.take(path, timeout_s=1.0, briefly=True)
     except LockHeld as error:
         raise ClearwayError.of("gateway.E007", pid=error.pid, held=error.path, name=name) from error
 

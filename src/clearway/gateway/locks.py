@@ -1,4 +1,4 @@
-"""Locks held for life, with the holder's pid inside: by flock, so they end with the process however it ends.
+"""Locks held for life, or briefly, with the holder's pid inside: by flock, so they end with it however it ends.
 
 The kernel takes a second TCX program on a port without a word; only these refuse a second daemon.
 """
@@ -15,6 +15,7 @@ from clearway.config import open_lock_file
 
 RUN_DIRECTORY = Path("/run/clearway")
 _POLL_S = 0.01
+_BRIEFLY = "briefly"
 _PORT_LOCK = re.compile(r"port-\d+-\d+\.lock")
 
 
@@ -35,13 +36,16 @@ class FileLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path, *, timeout_s: float = 0.0) -> "FileLock":
-        """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that, OSError of the disk."""
+    def take(cls, path: Path, *, timeout_s: float = 0.0, briefly: bool = False) -> "FileLock":
+        """Takes the lock, waiting up to `timeout_s`; LockHeld with the holder's pid after that, OSError of the disk.
+
+        `briefly`: gives it back by itself, see is_brief().
+        """
         descriptor = _open(path)
         try:
             _wait(path, descriptor, timeout_s)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()}{f' {_BRIEFLY}' if briefly else ''}\n".encode(), 0)
         except BaseException:
             os.close(descriptor)
             raise
@@ -75,6 +79,14 @@ def holder(path: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def is_brief(path: Path) -> bool:
+    """Whether who holds the lock, or held it last, is no daemon: it is waited for, and never told to end."""
+    try:
+        return path.read_text().split()[1:] == [_BRIEFLY]
+    except OSError:
+        return False
 
 
 def wait_free(path: Path, timeout_s: float) -> bool:
@@ -133,5 +145,5 @@ def _wait(path: Path, descriptor: int, timeout_s: float) -> None:
 
 
 def _pid(descriptor: int) -> int:
-    text = os.pread(descriptor, 32, 0).strip()
-    return int(text) if text.isdigit() else 0
+    words = os.pread(descriptor, 32, 0).split()
+    return int(words[0]) if words and words[0].isdigit() else 0
