@@ -144,3 +144,22 @@ def test_a_list_that_was_added_anew_while_its_predecessor_waited_gets_nothing_of
         asyncio.run(work.update("it", FeedUpdateRequest(), "schedule"))
     assert raised.value.id == "store.E030"
     assert [each.source for each in wanted.lists(NOON)] == [str(tmp_path / "another")]
+
+
+def test_a_worker_whose_answer_has_no_end_is_ended_and_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clearway.gateway import base_workers
+
+    monkeypatch.setattr(base_workers, "_LINE_BYTES_MAX", 16)
+
+    async def asked() -> None:
+        worker = base_workers.BaseWorker(tmp_path)
+        try:
+            with pytest.raises(ClearwayError) as raised:
+                await asyncio.wait_for(worker.ask("warm"), 60)
+            assert raised.value.id == "gateway.E017"
+        finally:
+            await worker.close()
+
+    asyncio.run(asked())

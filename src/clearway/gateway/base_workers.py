@@ -34,8 +34,11 @@ class BaseWorker:
                 process.stdin.write(json.dumps({"ask": what, **values}).encode() + b"\n")
                 await process.stdin.drain()
                 line = await process.stdout.readline()
-            except (OSError, ValueError):
+            except OSError:
                 line = b""
+            except ValueError:  # a line longer than any answer: it lives, and would be waited for without end
+                line = b""
+                process.kill()
             if not line:
                 self._process = None
                 code = await process.wait()
