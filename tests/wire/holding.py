@@ -185,11 +185,17 @@ class HeldTraffic:
     def judged(self) -> tuple[int, int, int]:
         """Lost, doubled, and come after a later one of its flow."""
         numbers = self.numbers
-        distinct, first_at = np.unique(numbers, return_index=True)
+        distinct = len(np.unique(numbers))
+        return self.sent - distinct, len(numbers) - distinct, len(self.late_flows())
+
+    def late_flows(self) -> np.ndarray[Any, Any]:
+        """The flow of each packet that came after a later one of it."""
+        numbers = self.numbers
+        first_at = np.unique(numbers, return_index=True)[1]
         in_order = numbers[np.sort(first_at)]
         by_flow = in_order[np.argsort(in_order // PACKETS_A_FLOW, kind="stable")]
-        late = int(np.count_nonzero(by_flow < np.maximum.accumulate(by_flow))) if len(by_flow) else 0
-        return self.sent - len(distinct), len(numbers) - len(distinct), late
+        late: np.ndarray[Any, Any] = by_flow[by_flow < np.maximum.accumulate(by_flow)] if len(by_flow) else by_flow
+        return late // PACKETS_A_FLOW
 
     def close(self) -> None:
         assert self._receiver.statistics() == 0, "the receiving socket lost frames: nothing is proven"

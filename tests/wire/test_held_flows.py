@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from bare_gateway import BareGateway
-from holding import holding_gateway, inspecting, inspector_process, wait_for
+from holding import holding_gateway, in_peace, inspecting, inspector_process, wait_for
 from shortwire import LEFT, RIGHT, ShortWire
 
 from clearway import _engine as engine
@@ -61,19 +61,35 @@ def query_over_tcp(name: str) -> bytes:
     return struct.pack(">H", len(query)) + query
 
 
+def away(gateway: BareGateway) -> int:
+    """Packets that were not held, since a busy machine kept the inspector from its core."""
+    return int(gateway.tables.facts().get(Fact.INSPECTOR_AWAY, (0, 0))[0])
+
+
+def count(gateway: BareGateway, name: str) -> int:
+    return int(gateway.tables.inspector_counts().get(name, 0))
+
+
 def test_a_flow_whose_first_packet_never_came_gives_its_slot_back(wire: ShortWire) -> None:
     """A test run of the program takes the slot and puts no packet into the TAP, as a TAP that is full does not."""
     initial = initials([b"clean.example"])[0]
-    with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps):
-        for port in range(FIRST_PORT, FIRST_PORT + 20):
-            frame = datagram(initial, port)
-            wire.gateway.call(partial(gateway.loader.run, Direction.OUTBOUND, frame, "tcx"))
-        assert taken(gateway) == 20
-        wait_for(lambda: taken(gateway) == 0)
-        counts = gateway.tables.inspector_counts()
-        assert counts["lost"] == counts["adopted"] == 20
-        state = gateway.tables.hold_state()
-        assert state["held"] == state["released"] and state["live"] == 0
+
+    def attempt(_: int) -> bool:
+        with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps):
+            for port in range(FIRST_PORT, FIRST_PORT + 20):
+                frame = datagram(initial, port)
+                wire.gateway.call(partial(gateway.loader.run, Direction.OUTBOUND, frame, "tcx"))
+            took = taken(gateway)
+            wait_for(lambda: taken(gateway) == 0)
+            if away(gateway):
+                return False
+            counts = gateway.tables.inspector_counts()
+            assert took == counts["lost"] == counts["adopted"] == 20
+            state = gateway.tables.hold_state()
+            assert state["held"] == state["released"] and state["live"] == 0
+            return True
+
+    in_peace(attempt)
 
 
 def test_a_flood_of_refused_initials_does_not_take_all_slots(wire: ShortWire) -> None:
@@ -83,8 +99,9 @@ def test_a_flood_of_refused_initials_does_not_take_all_slots(wire: ShortWire) ->
     with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
         inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
         send_initials(wire, gateway, initials([NAME.encode()])[0], flows)
-        wait_for(lambda: gateway.tables.inspector_counts().get("refused-quic", 0) == flows)
-        assert not {Fact.HOLD_FULL, Fact.INSPECTOR_AWAY} & gateway.tables.facts().keys()
+        wait_for(lambda: count(gateway, "refused-quic") == flows - away(gateway))
+        assert away(gateway) < flows - SLOTS, "hardly any was held: this machine is too busy"
+        assert Fact.HOLD_FULL not in gateway.tables.facts()
         assert 0 < gateway.tables.hold_state()["live"] < SLOTS
 
 
@@ -94,19 +111,26 @@ def test_flows_that_keep_much_of_what_came_are_given_up_before_memory_is_full(wi
     flows = 16 * BATCH_MAX
     until_ns = engine.boot_clock_ns() + 10**12
     old, query = [FIRST_PORT - 1], query_over_tcp(NAME)
-    with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
-        inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
-        send_each(wire, gateway, segment(0, frames.SYN), old)
-        send_each(wire, gateway, segment(1, frames.ACK, query[:9]), old)
-        ports = range(FIRST_PORT, FIRST_PORT + flows)
-        send_each(wire, gateway, segment(0, frames.SYN), ports)
-        send_each(wire, gateway, segment(FAR_BYTES, frames.ACK, b"x"), ports)
-        wait_for(lambda: gateway.tables.inspector_counts().get("flows-held", 0) == flows + 1)
-        kept = flows - gateway.tables.inspector_counts().get("gave-up", 0)
-        assert READING_BYTES_MAX // (4 * FAR_BYTES) < kept < READING_BYTES_MAX // (2 * FAR_BYTES), kept
-        assert not {Fact.HOLD_FULL, Fact.INSPECTOR_AWAY} & gateway.tables.facts().keys()
-        send_each(wire, gateway, segment(10, frames.ACK, query[9:]), old)
-        wait_for(lambda: gateway.tables.inspector_counts().get("refused-dns", 0) == 1)
+
+    def attempt(_: int) -> bool:
+        with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
+            inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
+            send_each(wire, gateway, segment(0, frames.SYN), old)
+            send_each(wire, gateway, segment(1, frames.ACK, query[:9]), old)
+            ports = range(FIRST_PORT, FIRST_PORT + flows)
+            send_each(wire, gateway, segment(0, frames.SYN), ports)
+            send_each(wire, gateway, segment(FAR_BYTES, frames.ACK, b"x"), ports)
+            wait_for(lambda: count(gateway, "flows-held") == flows + 1 or away(gateway))
+            kept = flows - count(gateway, "gave-up")
+            send_each(wire, gateway, segment(10, frames.ACK, query[9:]), old)
+            wait_for(lambda: count(gateway, "refused-dns") == 1 or away(gateway))
+            assert Fact.HOLD_FULL not in gateway.tables.facts()
+            if away(gateway):
+                return False
+            assert READING_BYTES_MAX // (4 * FAR_BYTES) < kept < READING_BYTES_MAX // (2 * FAR_BYTES), kept
+            return True
+
+    in_peace(attempt)
 
 
 def test_a_query_over_tcp_whose_pieces_come_out_of_order_and_twice_is_answered(wire: ShortWire) -> None:
@@ -115,14 +139,20 @@ def test_a_query_over_tcp_whose_pieces_come_out_of_order_and_twice_is_answered(w
     stream = query_over_tcp("clean.example") + query_over_tcp(NAME)
     begun = len(stream) - len(query_over_tcp(NAME))
     pieces = [(20, begun), (20, begun), (0, 9), (9, 20), (begun + 5, len(stream)), (0, begun + 1), (begun, begun + 5)]
-    with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
-        inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
-        send_each(wire, gateway, segment(0, frames.SYN), [FIRST_PORT])
-        for start, end in pieces:
-            send_each(wire, gateway, segment(1 + start, frames.ACK, stream[start:end]), [FIRST_PORT])
-        wait_for(lambda: gateway.tables.inspector_counts().get("refused-dns", 0) == 1)
-        counts = gateway.tables.inspector_counts()
-        assert (counts.get("answered-dns", 0), counts.get("answered-reset", 0)) == (1, 0)
+
+    def attempt(_: int) -> bool:
+        with holding_gateway(wire) as (gateway, taps), inspecting(wire, gateway, taps) as inspector:
+            inspector.set_single([(NAME, ("subtree", until_ns, 0, ("decision 1", "phishing", 1, "test", "")))])
+            send_each(wire, gateway, segment(0, frames.SYN), [FIRST_PORT])
+            for start, end in pieces:
+                send_each(wire, gateway, segment(1 + start, frames.ACK, stream[start:end]), [FIRST_PORT])
+            wait_for(lambda: count(gateway, "refused-dns") == 1 or away(gateway))
+            if away(gateway):
+                return False
+            assert (count(gateway, "answered-dns"), count(gateway, "answered-reset")) == (1, 0)
+            return True
+
+    in_peace(attempt)
 
 
 def test_queries_on_a_connection_whose_inspector_was_killed_pass_unread_and_a_new_connection_is_read(
@@ -130,22 +160,30 @@ def test_queries_on_a_connection_whose_inspector_was_killed_pass_unread_and_a_ne
 ) -> None:
     query = query_over_tcp("clean.example")
 
-    def ask(port: int) -> int:
+    def ask(gateway: BareGateway, port: int) -> int:
         """On a new connection, until it is held; how many packets were then."""
         before = gateway.tables.hold_state()["held"]
         send_each(wire, gateway, segment(0, frames.SYN), [port])
         send_each(wire, gateway, segment(1, frames.ACK, query), [port])
-        wait_for(lambda: gateway.tables.hold_state()["held"] > before and taken(gateway) == 1)
+        wait_for(lambda: (gateway.tables.hold_state()["held"] > before and taken(gateway) == 1) or away(gateway))
         return int(gateway.tables.hold_state()["held"])
 
-    with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps) as inspector:
-        held = ask(FIRST_PORT)
-        os.kill(inspector.pid, signal.SIGKILL)
-        wait_for(lambda: gateway.tables.inspector_counts().get("adopted", 0) == 1 and taken(gateway) == 0)
-        send_each(wire, gateway, segment(1 + len(query), frames.ACK, query_over_tcp(NAME)), [FIRST_PORT])
-        assert (gateway.tables.hold_state()["held"], taken(gateway)) == (held, 0)
-        assert Fact.INSPECTOR_AWAY not in gateway.tables.facts()
-        ask(FIRST_PORT + 1)
+    def attempt(_: int) -> bool:
+        with holding_gateway(wire) as (gateway, taps), inspector_process(wire, gateway, taps) as inspector:
+            held = ask(gateway, FIRST_PORT)
+            if away(gateway):
+                return False
+            os.kill(inspector.pid, signal.SIGKILL)
+            wait_for(lambda: count(gateway, "adopted") == 1 and taken(gateway) == 0)
+            send_each(wire, gateway, segment(1 + len(query), frames.ACK, query_over_tcp(NAME)), [FIRST_PORT])
+            found = (gateway.tables.hold_state()["held"], taken(gateway))
+            if away(gateway):
+                return False
+            assert found == (held, 0)
+            ask(gateway, FIRST_PORT + 1)
+            return not away(gateway)
+
+    in_peace(attempt)
 
 
 def send_initials(wire: ShortWire, gateway: BareGateway, initial: bytes, flows: int) -> None:

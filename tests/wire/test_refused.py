@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bare_gateway import BareGateway
 from holding import holding_gateway, inspecting
-from patience import HUNG_S
+from patience import HUNG_S, until
 from shortwire import ShortWire
 
 from clearway import _engine as engine
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.kernel
 
 CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
 FOREVER_NS = 1 << 62
-ONCE = ("+tries=1", "+time=60")
-"""Of dig: it asks once, and is counted once, however long a busy machine takes."""
+PATIENT = ("+tries=3", "+time=20")
+"""Of dig: it asks again only where its query was dropped, since a busy machine kept the inspector from its core."""
 BLOCKED = "bad.example"
 Ask = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,6 +58,7 @@ def gateway(wire: ShortWire, certificate: tuple[Path, Path]) -> Iterator[tuple[B
             told = ("decision 7", "phishing", int(engine.Reason.PHISHING), "operator", "2031-01-01T00:00:00Z")
             inspector.set_single([(BLOCKED, ("subtree", FOREVER_NS, 0, told))])
             made.tables.set_overlay_names([(BLOCKED, "subtree")])
+            made.tables.set_on_failure("closed")
             yield made, inspector
     finally:
         servers.kill()
@@ -80,9 +81,9 @@ def test_dig_shows_why_a_name_is_refused_and_resolves_a_clean_one(
     gateway: tuple[BareGateway, engine.Inspector], ask: Ask, transport: tuple[str, ...]
 ) -> None:
     made, _ = gateway
-    clean = ask("dig", *transport, f"@{SERVER}", "good.example", "+short", *ONCE)
+    clean = ask("dig", *transport, f"@{SERVER}", "good.example", "+short", *PATIENT)
     assert clean.stdout.strip() == "192.0.2.80"
-    refused = ask("dig", *transport, f"@{SERVER}", "www.bad.example", *ONCE)
+    refused = ask("dig", *transport, f"@{SERVER}", "www.bad.example", *PATIENT)
     assert "NXDOMAIN" in refused.stdout and "EDE: 15" in refused.stdout, refused.stdout
     counts = made.tables.inspector_counts()
     assert counts["refused-dns"] == counts["answered-dns"] == 1
@@ -107,7 +108,13 @@ def test_tls_with_a_refused_name_is_reset_at_both_ends(gateway: tuple[BareGatewa
     told = ask("openssl", "s_client", "-connect", f"{SERVER}:443", "-servername", "a.bad.example", text="")
     assert told.returncode != 0 and "errno=104" in told.stderr, told  # ECONNRESET
     assert made.tables.inspector_counts()["refused-tls"] == 2
-    found = inspector.take_refused(1000)
+    found: list[engine.RefusedName] = []
+
+    def are_told() -> bool:
+        found.extend(inspector.take_refused(100))
+        return len(found) >= 2
+
+    until(are_told, "it is not told of")
     assert [(each.name_protocol, each.name, each.answered) for each in found] == [
         ("tls", "bad.example", "reset"),
         ("tls", "a.bad.example", "reset"),
@@ -158,9 +165,9 @@ def test_packets_of_a_refused_flow_are_counted_as_such_and_answers_are_not_forwa
     gateway: tuple[BareGateway, engine.Inspector], ask: Ask
 ) -> None:
     made, _ = gateway
-    assert "NOERROR" in ask("dig", f"@{SERVER}", "warm.example", *ONCE).stdout
+    assert "NOERROR" in ask("dig", f"@{SERVER}", "warm.example", *PATIENT).stdout
     before = made.counted()
-    assert "NXDOMAIN" in ask("dig", f"@{SERVER}", "bad.example", *ONCE).stdout
+    assert "NXDOMAIN" in ask("dig", f"@{SERVER}", "bad.example", *PATIENT).stdout
     after = made.counted()
     assert after.get("refused-name", 0) - before.get("refused-name", 0) == 1
     assert after["forwarded"] == before["forwarded"]
