@@ -1,16 +1,18 @@
 """What the daemon believes to be enforced is what the ports run, also when a step on the way fails. No kernel here."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from clearway._engine import Capacity, DropReason, Lane, Verdict
+from clearway._engine import Capacity, Direction, DropReason, Lane, Verdict
 from clearway.errors import CapacityExceeded, ClearwayError
-from clearway.gateway import canary, canary_choice
+from clearway.gateway import canary, canary_choice, daemon
 from clearway.gateway import enforcer as enforcing
 from clearway.gateway.clock import Clock
 from clearway.gateway.enforced import Report, Watch
@@ -231,6 +233,31 @@ def test_canaries_say_nothing_of_programs_that_are_not_on_the_ports_yet(
     else:
         watch._send_canaries(report)
     assert enforcer.grown == 1 and not report.canaries_failed
+
+
+def test_a_person_is_told_what_the_programs_on_the_ports_say(
+    machine: Machine, enforcer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`explain --live` beside a list that outgrows the tables: the new programs know of none yet."""
+    answers = iter([(Verdict.FORWARD, DropReason.FORWARDED), (Verdict.DROP, DropReason.LISTED_SOURCE)])
+
+    def probe(*_: object) -> Outcome:
+        told = next(answers)
+        if told[0] is Verdict.FORWARD:
+            publish(enforcer, Base(9))
+        return Outcome(*told, Lane.INSPECTED, enforcer.tables.epoch, frozenset(), 0)
+
+    monkeypatch.setattr(machine, "probe", probe, raising=False)
+    asked: Any = object.__new__(daemon.Daemon)
+    asked._started = SimpleNamespace(enforcer=enforcer, loader=machine)
+    assert asyncio.run(asked.probe(Direction.INBOUND, b""))["tcx"].verdict is Verdict.DROP
+    machine.failing = "attach"
+    with pytest.raises(ClearwayError):
+        publish(enforcer, Base(99))
+    monkeypatch.setattr(daemon, "PROBE_S", 0.1)
+    with pytest.raises(ClearwayError) as raised:
+        asyncio.run(asked.probe(Direction.INBOUND, b""))
+    assert enforcer.waiting and raised.value.id == "gateway.E020"
 
 
 @pytest.mark.parametrize("mend", ["attach", "republish"])

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 LISTS_LOOK_S = 5.0
 SAVE_CLOCK_S = 10.0
+PROBE_S = 20.0
+PROBE_AGAIN_S = 0.05
 SWITCH_INTERVAL_S = 0.001
 """How long one thread may keep the interpreter from another: a grant hands over a few times on its way."""
 
@@ -183,8 +185,19 @@ class Daemon:
         return document
 
     async def probe(self, direction: _engine.Direction, frame: bytes) -> dict[str, Outcome]:
-        hooks = ("tcx", "xdp") if self._started.enforcer.loaded.xdp else ("tcx",)
-        return {hook: await asyncio.to_thread(self._started.loader.probe, hook, direction, frame) for hook in hooks}
+        """What the programs on the ports say of a frame, by hook. gateway.E020 where others wait for the ports, and the
+        loader process has none but those, for too long."""
+        enforcer, loader = self._started.enforcer, self._started.loader
+        deadline = time.monotonic() + PROBE_S
+        while time.monotonic() < deadline:
+            loaded = enforcer.loaded
+            if not enforcer.replacing:
+                hooks = ("tcx", "xdp") if loaded.xdp else ("tcx",)
+                told = {hook: await asyncio.to_thread(loader.probe, hook, direction, frame) for hook in hooks}
+                if not enforcer.replacing and enforcer.loaded is loaded:
+                    return told
+            await asyncio.sleep(PROBE_AGAIN_S)
+        raise ClearwayError.of("gateway.E020", seconds=f"{PROBE_S:g}")
 
     async def _in_lists(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._list_thread, function, *arguments)
