@@ -107,7 +107,7 @@ def _tagging(namespace: Namespace, pair: Pair, inside: End, outside: End) -> Ite
         while not ended.is_set():
             for source in select.select(sockets, [], [], 0.05)[0]:
                 target, is_tagged = {**towards, **back}[source]
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(OSError):  # none there, or no room on the wire (ENOBUFS): that frame is lost
                     frame = source.recv(FRAME_BYTES_MAX, socket.MSG_DONTWAIT)
                     target.send(frame[:12] + TAG + frame[12:] if is_tagged else frame)
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from gateway_between import Between
+from patience import send_whole
 from recording import RST, Packet, Recorder, packets, recorder
 
 from clearway.lab import frames
@@ -43,7 +44,7 @@ class RawWire:
     recorders: dict[str, Recorder] = field(default_factory=dict)
 
     def send(self, frame: bytes, end: str = "client") -> None:
-        self.sockets[end].send(frame)
+        send_whole(self.sockets[end], frame)
 
     def away(self, overflows: bool = False) -> int:
         """Packets that met no inspector, or no room, so far. `overflows`: those of a flow that were over its bound are

@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-from patience import HUNG_S
+from patience import HUNG_S, send_whole
 
 from clearway.lab.namespace import End
 from clearway.lab.packets import ETH_P_ALL, PACKET_IGNORE_OUTGOING, RECEIVE_BUFFER_BYTES, SO_RCVBUFFORCE, SOL_PACKET
@@ -80,7 +80,7 @@ class Injector:
 
     def send(self, *frames: bytes) -> None:
         for frame in frames:
-            self._socket.send(frame)
+            send_whole(self._socket, frame)
 
     def close(self) -> None:
         self._socket.close()
