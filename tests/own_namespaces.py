@@ -16,7 +16,8 @@ def sweep(prefix: str) -> None:
     for path in NETNS_DIRECTORY.glob(f"{prefix}-*") if NETNS_DIRECTORY.exists() else []:
         owner = path.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            Namespace(path.name).remove()
+            with contextlib.suppress(OSError):  # another test process removes it as well
+                Namespace(path.name).remove()
 
 
 @contextlib.contextmanager
