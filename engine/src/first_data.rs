@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// The server has accepted: the client may send.
 const READY: [u8; 1] = [1];
 const MESSAGE_BYTES_MAX: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 1024;
 
 /// Client: one flow after another. When each sent, in nanoseconds of the monotonic clock.

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,3 +224,20 @@ def test_where_no_process_can_be_made_it_is_tried_again(client: Any, monkeypatch
     keeper.hearing.join(PATIENCE_S)
     assert client._process is not keeper and len(refused) == 2
     begun(client)
+
+
+def test_an_inspector_is_ended_for_a_heart_that_stands_still_and_not_for_a_pause_of_the_machine(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(client)
+    client._begun.wait(PATIENCE_S)
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+    old = _engine.boot_clock_ns() - 2 * inspector_client.STUCK_NS
+    for beats in range(5):  # each was long ago at the first look after a pause, and another at the next
+        client.view = SimpleNamespace(heartbeat_ns=old + beats)
+        for _ in range(inspector_client.STUCK_LOOKS - 1):
+            client.look()
+        assert not killed
+    client.look()
+    assert killed == [client.pid]

@@ -31,7 +31,9 @@ ANSWER_S = 10.0
 CLOSE_S = 2.0
 START_AGAIN_S = 1.0
 STUCK_NS = 2_000_000_000
-"""A heart that has stood still for so long is ended and begun anew. The failure policy acted long before."""
+"""A heart that has stood still for so long, and at so many looks in a row, is ended and begun anew: after a pause of
+the whole machine the first look finds every heart old. The failure policy acted long before."""
+STUCK_LOOKS = 3
 LISTS_A_MESSAGE_MAX = 16
 """Lists told at once. A source has 2,048 characters at most, each of six bytes in JSON at most."""
 SINGLE_A_MESSAGE_MAX = 200
@@ -97,6 +99,8 @@ class InspectorClient:
         self.pid = 0
         """Of the inspector; the process that keeps it is `keeper`."""
         self.restarts = 0
+        self._last_beat, self._still = 0, 0
+        """When its heart beat last, and at how many looks in a row it was that."""
         self.untaken = ""
         """Why a new inspector could not take in what it was told, while that is so."""
         self._process: subprocess.Popen[bytes]
@@ -175,7 +179,9 @@ class InspectorClient:
         if self._ending or not self.pid or not self._begun.is_set():
             return
         beat = self.view.heartbeat_ns
-        if beat and _engine.boot_clock_ns() - beat > STUCK_NS:
+        self._still = self._still + 1 if beat == self._last_beat else 1
+        self._last_beat = beat
+        if beat and self._still >= STUCK_LOOKS and _engine.boot_clock_ns() - beat > STUCK_NS:
             log.error("the inspector (process %d) stands still, and is begun anew", self.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
