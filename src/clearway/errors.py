@@ -750,6 +750,12 @@ CATALOG: dict[str, ErrorKind] = {
         True,
     ),
     "gateway.E028": ErrorKind("{value!r} is no {what}", "Choose {choices}.", MISUSE),
+    "gateway.E029": ErrorKind(
+        "the programs that hold the newest lists wait for {port}, which is gone, and no others can be asked",
+        "Bring the port back; `clearway status` shows it. `clearway explain` without --live answers from the lists.",
+        MACHINE_CANNOT,
+        True,
+    ),
     "gateway.E024": ErrorKind(
         "the gateway may not be spoken to by this user: {path}", "Use sudo, or join the group clearway.", MACHINE_CANNOT
     ),

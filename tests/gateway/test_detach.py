@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import HUNG_S
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
@@ -70,13 +72,15 @@ def test_what_another_gateway_wrote_there_meanwhile_is_left_to_it(state: StateDi
 def test_another_detach_is_waited_for_and_not_told_to_end(tmp_path: Path) -> None:
     """It may be in the middle of putting the ports back."""
     path = tmp_path / "it.lock"
-    words = f"FileLock.take(Path({str(path)!r}), briefly=True); print('held', flush=True); time.sleep(0.5)"
-    imports = "import time; from pathlib import Path; from clearway.gateway.locks import FileLock"
-    another = subprocess.Popen([sys.executable, "-c", f"{imports}; held = {words}"], stdout=subprocess.PIPE, text=True)
-    assert another.stdout is not None and another.stdout.readline() == "held\n"
+    words = f"FileLock.take(Path({str(path)!r}), briefly=True); print('held', flush=True); sys.stdin.read()"
+    imports = "import sys; from pathlib import Path; from clearway.gateway.locks import FileLock"
+    command = [sys.executable, "-c", f"{imports}; held = {words}"]
+    another = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert another.stdin is not None and another.stdout is not None and another.stdout.readline() == "held\n"
     assert locks.holder(path) == another.pid
+    threading.Timer(0.5, another.stdin.close).start()
     assert detach._stop([path], NAME) is None
-    assert another.wait(120) == 0
+    assert another.wait(HUNG_S) == 0
 
 
 def test_nothing_is_undone_beside_another_gateway_that_starts_there(state: StateDirectory, taken_off: Any) -> None:
@@ -86,3 +90,10 @@ def test_nothing_is_undone_beside_another_gateway_that_starts_there(state: State
     assert raised.value.id == "gateway.E007"
     held[0].release()
     assert Runtime.load(state.runtime) == FIRST
+
+
+def test_a_disk_that_takes_no_writes_keeps_no_wire(state: StateDirectory, taken_off: Any, tmp_path: Path) -> None:
+    state.daemon_lock.unlink(missing_ok=True)
+    state.daemon_lock.symlink_to(tmp_path / "elsewhere")  # refused, as a disk is that became read-only
+    assert taken_off(lambda: None) == [FIRST]
+    assert detach._forget(tmp_path) and tmp_path.is_dir(), "what cannot be removed is told"

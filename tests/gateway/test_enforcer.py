@@ -1,6 +1,7 @@
 """What the daemon believes to be enforced is what the ports run, also when a step on the way fails. No kernel here."""
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -250,6 +251,8 @@ def test_a_person_is_told_what_the_programs_on_the_ports_say(
     monkeypatch.setattr(machine, "probe", probe, raising=False)
     asked: Any = object.__new__(daemon.Daemon)
     asked._started = SimpleNamespace(enforcer=enforcer, loader=machine)
+    ports = {"inside": SimpleNamespace(name="port0")}
+    asked._wire = SimpleNamespace(absent=set(), runtime=SimpleNamespace(ports=ports))
     assert asyncio.run(asked.probe(Direction.INBOUND, b""))["tcx"].verdict is Verdict.DROP
     machine.failing = "attach"
     with pytest.raises(ClearwayError):
@@ -258,6 +261,10 @@ def test_a_person_is_told_what_the_programs_on_the_ports_say(
     with pytest.raises(ClearwayError) as raised:
         asyncio.run(asked.probe(Direction.INBOUND, b""))
     assert enforcer.waiting and raised.value.id == "gateway.E020"
+    asked._wire.absent.add("inside")
+    with pytest.raises(ClearwayError, match="port0") as raised:
+        asyncio.run(asked.probe(Direction.INBOUND, b""))
+    assert raised.value.id == "gateway.E029"
 
 
 @pytest.mark.parametrize("mend", ["attach", "republish"])
@@ -320,6 +327,24 @@ def test_what_is_decided_once_larger_tables_are_in_place_is_no_foreign_entry(
     watch._check_overlay(report)
     assert enforcer.tables is not old and not mended
     assert (report.foreign, watch.mended["overlay"]) == (0, 0)
+
+
+def test_nobody_moves_to_larger_tables_while_the_overlay_is_mended(
+    machine: Machine, enforcer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old ones never hear of what is decided from then on, and would take it out of the maps that both write."""
+    old = enforcer.tables
+    with ThreadPoolExecutor(1) as another:
+
+        def mend(tables: Tables) -> None:
+            growing = another.submit(publish, enforcer, Base(9))
+            with contextlib.suppress(TimeoutError):  # it waits until this has ended
+                growing.result(0.2)
+            assert tables is enforcer.tables
+
+        monkeypatch.setattr(Tables, "mend_overlay", mend, raising=False)
+        enforcer.mend_overlay()
+    assert enforcer.tables is machine.on_ports is not old
 
 
 def test_what_has_expired_makes_room_in_a_full_table(machine: Machine, enforcer: Any) -> None:

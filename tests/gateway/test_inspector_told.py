@@ -1,6 +1,7 @@
 """An inspector that dies while it is told something: the one after it knows all of it, and nothing else. No kernel."""
 
 import errno
+import json
 import os
 import socket
 import threading
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import HUNG_S
 
 from clearway import _engine
 from clearway.gateway import inspector_client
@@ -23,7 +25,6 @@ from clearway.gateway.inspector_client import (
 )
 from clearway.gateway.inspector_process import MESSAGE_BYTES_MAX, _Inspector
 
-PATIENCE_S = 120.0
 LISTS: list[Told] = [(f"list {n}", "malware", 1, "by test", "") for n in range(LISTS_A_MESSAGE_MAX + 5)]
 ENTRY: SingleEntry = ("subtree", 1, 0, ("decision 1", "malware", 1, "by test", ""))
 SINGLE = {f"n{n}.example": [ENTRY] for n in range(SINGLE_A_MESSAGE_MAX + 5)}
@@ -111,7 +112,7 @@ def begun(client: Any) -> Keeper:
 def take_one(keeper: Keeper, answers: bool = True) -> None:
     """Its inspector takes in one message, as its thread does."""
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    keeper.theirs.settimeout(PATIENCE_S)
+    keeper.theirs.settimeout(HUNG_S)
     writer.send(keeper.theirs.recv(MESSAGE_BYTES_MAX))
     writer.shutdown(socket.SHUT_WR)
     one: Any = _Once(reader, keeper.theirs if answers else writer)
@@ -146,8 +147,8 @@ def told(client: Any, keeper: Keeper, taken_in: int, answers: bool) -> Engine:
         keeper.theirs.recv(1, socket.MSG_PEEK)  # the message that it dies before
     keeper.fork()
     keeper.listen()
-    telling.join(PATIENCE_S)
-    assert not telling.is_alive() and keeper.engine.begun.wait(PATIENCE_S)
+    telling.join(HUNG_S)
+    assert not telling.is_alive() and keeper.engine.begun.wait(HUNG_S)
     client.put_single({"last.example": [ENTRY]})  # its answer comes after all that went before
     return keeper.engine
 
@@ -163,6 +164,19 @@ def test_the_next_one_knows_all_of_it(client: Any, taken_in: int, answers: bool)
 def test_one_that_dies_before_it_takes_anything_in_leaves_it_to_the_next_one(client: Any) -> None:
     engine = told(client, begun(client), 0, True)
     assert (len(engine.lists), len(engine.single)) == (len(LISTS), len(SINGLE) + 1)
+
+
+def test_one_that_is_told_to_begin_in_place_of_its_predecessor_does_not(client: Any) -> None:
+    """It knows nothing yet, and would let everything pass."""
+    keeper: Keeper = client._process
+    keeper.fork()
+    while json.loads(keeper.theirs.recv(MESSAGE_BYTES_MAX, socket.MSG_PEEK))["do"] != "begin":
+        take_one(keeper)
+    keeper.fork()
+    take_one(keeper)
+    assert not keeper.engine.begun.is_set()
+    keeper.listen()
+    assert keeper.engine.begun.wait(HUNG_S), "it is told everything, and to begin"
 
 
 def test_what_is_decided_while_everything_is_told_does_not_break_it_off(client: Any) -> None:
@@ -181,8 +195,8 @@ def test_what_is_decided_while_everything_is_told_does_not_break_it_off(client: 
     client._single = Single(SINGLE)
     keeper.fork()
     keeper.listen()
-    assert keeper.engine.begun.wait(10), "it was never told to begin"
-    deciding.join(PATIENCE_S)
+    assert keeper.engine.begun.wait(HUNG_S), "it was never told to begin"
+    deciding.join(HUNG_S)
     assert keeper.engine.single == {*SINGLE, "new.example"}
 
 
@@ -194,35 +208,34 @@ def test_no_process_is_started_once_it_is_closed(client: Any) -> None:
     def wait(timeout: float | None = None) -> int:
         if timeout is None:  # by who hears of its end; who closes gives it some time
             dying.set()
-            assert closed.wait(PATIENCE_S)
+            assert closed.wait(HUNG_S)
         return 0
 
     setattr(keeper, "wait", wait)  # noqa: B010 - of this keeper alone
     keeper.theirs.close()
-    assert dying.wait(PATIENCE_S)
+    assert dying.wait(HUNG_S)
     client.close()
     closed.set()
-    keeper.hearing.join(PATIENCE_S)
+    keeper.hearing.join(HUNG_S)
     assert client._process is keeper
 
 
 def test_where_no_process_can_be_made_it_is_tried_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine may have killed the one before for its memory, and has none for another yet."""
-    refused: list[OSError] = []
+    full_of = [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), RuntimeError("can't start new thread")]
     start = client._start
 
     def full() -> None:
-        if len(refused) < 2:
-            refused.append(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
-            raise refused[-1]
+        if full_of:
+            raise full_of.pop()
         start()
 
     keeper = begun(client)
     monkeypatch.setattr(inspector_client, "START_AGAIN_S", 0.01)
     monkeypatch.setattr(client, "_start", full)
     keeper.theirs.close()
-    keeper.hearing.join(PATIENCE_S)
-    assert client._process is not keeper and len(refused) == 2
+    keeper.hearing.join(HUNG_S)
+    assert client._process is not keeper and not full_of
     begun(client)
 
 
@@ -230,7 +243,7 @@ def test_an_inspector_is_ended_for_a_heart_that_stands_still_and_not_for_a_pause
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(client)
-    client._begun.wait(PATIENCE_S)
+    client._begun.wait(HUNG_S)
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
     old = _engine.boot_clock_ns() - 2 * inspector_client.STUCK_NS

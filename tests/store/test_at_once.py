@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
+from patience import HUNG_S
 
+from clearway.boot_clock import boot_id
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
-from clearway.store import lists, shared_change, trouble, wanted
+from clearway.feeds import fetch
+from clearway.policy import parts
+from clearway.store import lists, prepare, quarantine, shared_change, trouble, unused, wanted
 from clearway.store.change import NewVersion
 from clearway.store.models import FetchTrouble, SharedVersionRow
 from clearway.store.requests import FeedAddRequest, FeedRemoveRequest, FeedUpdateRequest, StoredContent
 from clearway.store.shared_requests import CdnAddRequest, CdnRemoveRequest, CdnUpdateRequest, StoredRanges
-
-PATIENCE_S = 120
 
 
 @pytest.mark.parametrize("other", [True, False])
@@ -63,6 +68,78 @@ def test_what_was_asked_for_later_stands_whichever_comes_first(
     assert [each.content for each in wanted.lists(now)] == [late.content]
 
 
+def test_that_nothing_is_new_stands_against_what_was_asked_for_before(
+    state: StateDirectory, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes back what it gave for a moment, and the schedule's fetch still drips that."""
+    served = [b"185.0.2.0/24\n", b"185.0.2.0/24\n185.0.3.0/24\n", b""]
+
+    def serve(source: str, **_: object) -> fetch.Fetched:
+        data = served.pop(0)
+        return fetch.Fetched(data, source, '"v1"', unchanged=not data, sha256="0" * 64)
+
+    monkeypatch.setattr(fetch, "fetch", serve)
+    source = "https://lists.example/drop"
+    lists.add(state, FeedAddRequest(name="drop", source=source, reason="malware"), now, "alice")
+    first = [each.content for each in wanted.lists(now)]
+    early, _ = lists.prepare(state, source, None, now=now, name="drop")
+    assert lists.update(state, "drop", FeedUpdateRequest(), now, "alice").answer["unchanged"]
+    request = FeedUpdateRequest(stored=StoredContent(**asdict(early)))
+    assert lists.update(state, "drop", request, now, "schedule").answer["unchanged"]
+    assert [each.content for each in wanted.lists(now)] == first != [early.content]
+
+
+def test_what_was_asked_for_before_the_machine_started_stands_against_nothing(
+    state: StateDirectory, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock that tells who asked first begins at 0 again."""
+    source = tmp_path / "drop.txt"
+    source.write_text("185.0.2.0/24\n")
+    with monkeypatch.context() as before:
+        before.setattr(prepare, "_moment", lambda: ["the boot before", 1 << 62])
+        lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="malware"), now, "alice")
+    source.write_text("185.0.2.0/24\n185.0.3.0/24\n")
+    assert not lists.update(state, "drop", FeedUpdateRequest(), now, "alice").answer["unchanged"]
+
+
+@pytest.mark.parametrize("when", ["looking", "removing"])
+def test_what_is_found_again_while_unused_entries_are_removed_stays(
+    state: StateDirectory, now: datetime, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Somebody is about to write the row of it."""
+    path = state.feeds / ("0" * 64)
+    path.mkdir()
+    os.utime(path, (0, 0))
+    waiting, remove = quarantine.contents, shutil.rmtree
+    found: list[bool] = []
+
+    def find() -> None:
+        """As what stores a list does."""
+        with parts.settling(state.feeds):
+            found.append(path.exists())
+            if found[-1]:
+                parts.keep_fresh(path)
+
+    finding = threading.Thread(target=find)
+
+    def looked() -> set[str]:
+        if when == "looking":
+            find()
+        return waiting()
+
+    def removed(*words: Any, **options: Any) -> None:
+        finding.start()
+        finding.join(0.2)  # it finds the folder whole, if it does not wait
+        remove(*words, **options)
+
+    monkeypatch.setattr(quarantine, "contents", looked)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    unused.remove(state, now)
+    if when == "removing":
+        finding.join(HUNG_S)
+    assert found == [path.exists()]
+
+
 def test_ranges_are_not_given_to_another_source_that_has_the_name_by_then(
     state: StateDirectory, now: datetime, tmp_path: Path
 ) -> None:
@@ -97,7 +174,7 @@ def test_a_list_that_fails_for_several_at_once_fails_for_each_of_them(
     def fails(together: threading.Barrier) -> None:
         try:
             trouble.waiting(now)  # its connection
-            together.wait(PATIENCE_S)
+            together.wait(HUNG_S)
             trouble.failed("drop", error, now, None)
         finally:
             connections.close_all()
@@ -109,3 +186,34 @@ def test_a_list_that_fails_for_several_at_once_fails_for_each_of_them(
                 each.result()
         assert FetchTrouble.objects.get().failures == 4
         trouble.over("drop")
+
+
+def test_nothing_is_fetched_for_a_list_that_has_gone_meanwhile_nor_does_another_of_its_name_fail_by_it(
+    state: StateDirectory, now: datetime, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    for path in (first, second):
+        path.write_text("185.0.2.0/24\n")
+    lists.add(state, FeedAddRequest(name="drop", source=str(second), reason="malware"), now, "alice")
+    with pytest.raises(ClearwayError) as raised:
+        lists.prepare(state, str(first), None, now=now, name="drop")
+    assert raised.value.id == "store.E030"
+    trouble.failed("drop", raised.value, now, None)
+    assert not FetchTrouble.objects.exists()
+
+
+@pytest.mark.parametrize("asked", [None, "x", [], ["x", 1], [boot_id(), "x"], [boot_id(), 1 << 62], {"a": 1}])
+def test_what_a_caller_says_of_when_it_asked_keeps_no_later_version_out(
+    state: StateDirectory, now: datetime, tmp_path: Path, asked: Any
+) -> None:
+    source = tmp_path / "drop.txt"
+    source.write_text("185.0.2.0/24\n185.0.9.0/24\n")
+    lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="malware"), now, "alice")
+    source.write_text("185.0.2.0/24\n")
+    said, _ = lists.prepare(state, str(source), None, now=now, name="drop")
+    stored = StoredContent(**asdict(replace(said, judgement={**said.judgement, "asked": asked})))
+    lists.update(state, "drop", FeedUpdateRequest(stored=stored), now, "alice")
+    source.write_text("185.0.3.0/24\n185.0.9.0/24\n")
+    late, _ = lists.prepare(state, str(source), None, now=now, name="drop")
+    lists.update(state, "drop", FeedUpdateRequest(stored=StoredContent(**asdict(late))), now, "alice")
+    assert [each.content for each in wanted.lists(now)] == [late.content]

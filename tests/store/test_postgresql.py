@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +18,9 @@ from patience import HUNG_S
 from clearway import store
 from clearway.errors import ClearwayError
 from clearway.policy.model import Prefix
-from clearway.store import decide, history, wanted
+from clearway.store import decide, history, trouble, wanted
 from clearway.store.change import NewVersion
-from clearway.store.models import Decision
+from clearway.store.models import Decision, FetchTrouble
 from clearway.store.requests import BlockRequest, FeedAddRequest, GrantRequest, UnblockRequest
 
 pytestmark = [
@@ -130,3 +132,22 @@ def test_a_server_that_is_not_there_is_told_at_setup(tmp_path: Path, monkeypatch
     with pytest.raises(ClearwayError) as raised:
         store.setup(tmp_path / "state")
     assert raised.value.id == "store.E007"
+
+
+def test_a_list_that_fails_for_several_at_once_fails_for_each_of_them(now: datetime) -> None:
+    request = FeedAddRequest(name="drop", source="/lists/drop.txt", reason="malware")
+    decide.feed_add(request, "ip-plain", NewVersion("ab" * 32, {"v4": 1}, "/lists/drop.txt"), now, "alice")
+    together = threading.Barrier(4)
+
+    def fails(_: int) -> None:
+        try:
+            for _ in range(10):
+                trouble.waiting(now)  # its connection
+                together.wait(HUNG_S)
+                trouble.failed("drop", ClearwayError.of("feeds.E002", origin="drop", lines=0), now, None)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(fails, range(4)))
+    assert FetchTrouble.objects.get().failures == 40

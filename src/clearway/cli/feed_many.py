@@ -176,12 +176,9 @@ def _reading(directory: StateDirectory, jobs: Sequence[Job], stack: ExitStack) -
 def _read(directory: StateDirectory, job: Job) -> Answer:
     name = None if job.is_new else job.name
     try:
-        found = feed_sources.prepared(
+        return feed_sources.prepared(
             directory, job.source, job.format, lambda step, done, total: None, settings=job.settings, name=name
         )
-        if name is not None and found and found["stored"]["feed"] is None:  # removed before its turn came
-            raise ClearwayError.of("store.E030", name=name)
-        return found
     except ClearwayError as error:
         return error.as_json()
 

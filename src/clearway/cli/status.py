@@ -112,7 +112,7 @@ def _without_gateway(path: Path, as_json: bool) -> int:
 
 def _left_on_the_wire(path: Path) -> str | None:
     """Name of the gateway whose daemon ended without `clearway detach` since this machine was started."""
-    from clearway.gateway.clock import boot_id
+    from clearway.boot_clock import boot_id
     from clearway.gateway.runtime import Runtime
 
     runtime = Runtime.load(StateDirectory(path).runtime)

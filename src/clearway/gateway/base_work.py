@@ -85,8 +85,6 @@ class BaseWork:
             except ClearwayError as error:
                 await self._in_store(trouble.failed, name, error, self._clock.now(), next_try(error))
                 raise
-            if stored.feed is None:  # before its turn came the list was removed, and another may have its name
-                raise ClearwayError.of("store.E030", name=name)
             request = request.model_copy(update={"stored": stored})
         return await self.decided(
             lambda now: lists.update(self.state, name, request, now, actor, inside=self._inside),

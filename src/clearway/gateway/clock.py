@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clearway.boot_clock import boot_id, boot_ns
 from clearway.gateway import durable
 
 STEP_NS = 500_000_000
@@ -19,16 +20,6 @@ STEP_NS = 500_000_000
 
 EXPIRED_NS = 1
 """Boot-clock time that has passed on any machine; 0 would mean "none"."""
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def boot_id() -> str:
-    return _BOOT_ID.read_text().strip()
 
 
 class Clock:

@@ -185,12 +185,15 @@ class Daemon:
         return document
 
     async def probe(self, direction: _engine.Direction, frame: bytes) -> dict[str, Outcome]:
-        """What the programs on the ports say of a frame, by hook. gateway.E020 where others wait for the ports, and the
-        loader process has none but those, for too long."""
+        """What the programs on the ports say of a frame, by hook. While others wait for the ports the loader process
+        has none but those: gateway.E029 where a port is gone, E020 where it takes too long."""
         enforcer, loader = self._started.enforcer, self._started.loader
         deadline = time.monotonic() + PROBE_S
         while time.monotonic() < deadline:
             loaded = enforcer.loaded
+            if enforcer.waiting and self._wire.absent:
+                gone = ", ".join(self._wire.runtime.ports[side].name for side in sorted(self._wire.absent))
+                raise ClearwayError.of("gateway.E029", port=gone)
             if not enforcer.replacing:
                 hooks = ("tcx", "xdp") if loaded.xdp else ("tcx",)
                 told = {hook: await asyncio.to_thread(loader.probe, hook, direction, frame) for hook in hooks}

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clearway.boot_clock import boot_id
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError, KernelRefused
 from clearway.gateway import bpffs, durable, inspector_taps, kernel_probe, libc, locks, netlink, ports
-from clearway.gateway.clock import boot_id
 from clearway.gateway.locks import FileLock, LockHeld
 from clearway.gateway.options import check_name
 from clearway.gateway.runtime import Runtime
@@ -59,18 +59,31 @@ def detach(name: str, state: Path) -> Detached:
     with _alone(locks.name_lock(name), name), contextlib.ExitStack() as stack:
         directory, runtime = _record(name, state)  # again: the daemon wrote it until its end
         if runtime is not None:  # nor does another gateway write one there meanwhile
-            stack.enter_context(_alone(directory.daemon_lock, name))
+            # A start takes these locks in the other order, and gives up sooner than this does.
+            with contextlib.suppress(
+                OSError
+            ):  # a disk that takes no writes keeps no wire, nor does a gateway start there
+                stack.enter_context(_alone(directory.daemon_lock, name))
         done = _in_child(lambda: _undo(name, runtime))
+        notes = list(done["notes"])
         if runtime is not None:
-            directory.runtime.unlink(missing_ok=True)
+            notes += _forget(directory.runtime)
         locks.state_of_name(name).unlink(missing_ok=True)
-    notes = list(done["notes"])
     if runtime is None and done["links"]:
         notes.append(
             f"how the ports were set before is not known: no runtime.json of {name} in {state}. Promiscuous mode, GRO, "
             "VLAN offload and IPv6 stay as the gateway set them"
         )
     return Detached(stopped, tuple(done["links"]), done["restored"], tuple(notes))
+
+
+def _forget(record: Path) -> list[str]:
+    """Removes what the gateway left of itself; a note where it cannot be."""
+    try:
+        record.unlink(missing_ok=True)
+    except OSError as error:
+        return [f"{record} stays: {error.strerror}"]
+    return []
 
 
 def _record(name: str, state: Path) -> tuple[StateDirectory, Runtime | None]:

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from clearway.boot_clock import boot_ns
 from clearway.errors import ClearwayError
 from clearway.gateway.base_work import BaseWork
-from clearway.gateway.clock import Clock, boot_ns
+from clearway.gateway.clock import Clock
 from clearway.gateway.feed_schedule import FeedSchedule
 from clearway.store import lists, trouble, wanted
 from clearway.store.requests import FeedUpdateRequest

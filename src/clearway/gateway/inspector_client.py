@@ -255,8 +255,9 @@ class InspectorClient:
                 return True
             try:
                 self._start()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread could be made
                 log.error("the inspector cannot be started, and is tried again: %s", error)
+                self._channel.close()  # what such an attempt left ends with it
                 return False
         return True
 

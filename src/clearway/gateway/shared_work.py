@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
+from clearway.boot_clock import boot_ns
 from clearway.errors import ClearwayError
 from clearway.gateway.base_work import BaseWork
 from clearway.gateway.base_workers import BaseWorkers
-from clearway.gateway.clock import Clock, boot_ns
+from clearway.gateway.clock import Clock
 from clearway.gateway.enforcer import Enforcer
 from clearway.gateway.feed_schedule import FeedSchedule
 from clearway.policy.model import Prefix

@@ -13,10 +13,11 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from clearway.boot_clock import boot_id
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.gateway import detach, durable, kernel_probe, locks, ports, reach, rights, state_owner
-from clearway.gateway.clock import Clock, boot_id
+from clearway.gateway.clock import Clock
 from clearway.gateway.guard import Guard
 from clearway.gateway.guard import rows as guard_rows
 from clearway.gateway.kernel_probe import KernelAnswer

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from clearway.boot_clock import boot_ns
 from clearway.errors import ClearwayError
 from clearway.gateway import netlink, ports
-from clearway.gateway.clock import boot_ns
 from clearway.gateway.link_follow import Action, Follower, PortFacts, other
 from clearway.gateway.netlink import Link
 from clearway.gateway.runtime import Runtime

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
+from typing import Any
 
+from clearway.boot_clock import boot_id, boot_ns
 from clearway.config import StateDirectory, storing
 from clearway.errors import ClearwayError
 from clearway.feeds import fetch, files, guard_rules
@@ -28,7 +28,6 @@ from clearway.store.database import told
 from clearway.store.models import Feed, FeedVersion
 from clearway.store.requests import StoredContent
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Progress = Callable[[str, int, int | None], None]
 """Told (step, done, total): "fetch" in bytes (total None when unknown); "read", "store", "compile": 0 of 1, 1 of 1."""
 
@@ -52,10 +51,13 @@ def prepare(
     """Fetches `source`, has it judged, keeps its entries. The version, `quarantined` or not, and the format found.
 
     `name`: the list that it is of, None for a new one. A server is asked for news only where entries of that URL are
-    held, read by the same settings and judged by the same protected set. Raises feeds.E001 to E033, store.E002, E003.
+    held, read by the same settings and judged by the same protected set. Raises feeds.E001 to E033, store.E002, E003,
+    E030 (no list of that name has that source any more).
     """
     settings = settings or FeedSettings()
     feed = _list_of(name, source) if name is not None else None
+    if name is not None and feed is None:  # removed before its turn came, and another may have its name
+        raise ClearwayError.of("store.E030", name=name)
     known = _known(state, source, format, settings, name)
     protected_by = protect.in_one_word(now, inside)
     if known and (known.judgement.get("protected_by") != protected_by or _is_old_by_now(known, settings, now)):
@@ -117,14 +119,22 @@ def _again(known: FeedVersion, fetched: fetch.Fetched, asked: list[str | int], f
 
 
 def _moment() -> list[str | int]:
-    """Now, by a clock that is never set, and by which start of the machine it counts."""
-    return [_BOOT_ID.read_text().strip(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)]
+    """Now, for `asked` of a judgement: which start of the machine, and how long ago that was, in ns."""
+    return [boot_id(), boot_ns()]
+
+
+def _asked_ns(judgement: dict[str, Any]) -> int | None:
+    """When its source was asked, in this start of the machine. None: in another, by nobody, or never yet."""
+    match judgement.get("asked"):
+        case [str(boot), int(at_ns)] if boot == boot_id() and at_ns <= boot_ns():
+            return at_ns
+    return None
 
 
 def or_later(newest: FeedVersion | None, version: NewVersion) -> NewVersion:
     """What was asked for later, and is there already: a source that drips may have begun to before it changed."""
-    its, ours = (newest.judgement.get("asked") if newest else None), version.judgement.get("asked")
-    if newest is None or not its or not ours or its[0] != ours[0] or its[1] <= ours[1]:
+    its, ours = (_asked_ns(newest.judgement) if newest else None), _asked_ns(version.judgement)
+    if newest is None or its is None or ours is None or its <= ours:
         return version
     return NewVersion(
         newest.content,

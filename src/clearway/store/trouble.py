@@ -17,9 +17,11 @@ from clearway.store.models import Feed, FetchTrouble
 
 @told
 def failed(name: str, error: ClearwayError, now: datetime, next_at: datetime | None) -> None:
-    """One more fetch of a list failed. Nothing, where the list is gone meanwhile."""
+    """One more fetch of a list failed. Nothing, where the list is gone meanwhile, though another may have its name."""
+    if error.id == "store.E030":
+        return
     with transaction.atomic():  # a schedule and a command may fail at once: both count, and neither is refused
-        feed = Feed.objects.filter(name=name, removed_at__isnull=True).first()
+        feed = Feed.objects.select_for_update().filter(name=name, removed_at__isnull=True).first()
         if feed is None:
             return
         row = FetchTrouble.objects.filter(feed=feed).first() or FetchTrouble(feed=feed, since=now, failures=0)
