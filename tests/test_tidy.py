@@ -19,17 +19,19 @@ ROOMS: dict[str, set[str]] = {
     "__init__": set(),
     "_engine": set(),
     "errors": set(),
+    "boot_clock": set(),
     "config": {"errors"},
     "feeds": {"_engine", "errors", "config", "policy"},
     "policy": {"_engine", "errors", "feeds"},
-    "store": {"_engine", "errors", "config", "policy", "feeds"},
+    "store": {"_engine", "boot_clock", "errors", "config", "policy", "feeds"},
     "telemetry": {"_engine", "errors", "config", "policy", "store"},
-    "gateway": {"_engine", "errors", "config", "policy", "feeds", "store", "telemetry"},
+    "gateway": {"_engine", "boot_clock", "errors", "config", "policy", "feeds", "store", "telemetry"},
     "doctor": {"_engine", "errors", "config", "gateway"},
     "lab": {"_engine", "errors", "config", "policy", "feeds", "store", "gateway"},
     "bench": {"_engine", "errors", "config", "policy", "feeds", "store", "gateway", "lab"},
     "cli": {
-        *("_engine", "errors", "config", "policy", "feeds", "store", "telemetry", "gateway", "doctor", "lab", "bench"),
+        *("_engine", "boot_clock", "errors", "config", "policy", "feeds", "store", "telemetry", "gateway", "doctor"),
+        *("lab", "bench"),
     },
 }
 """Which rooms a room may import from: inward, to policy.model. The command line alone may know everybody."""
