@@ -110,6 +110,23 @@ def test_detach_from_outside_the_namespace_restores_the_ports_in_it(wire: Wire, 
             assert not ethtool.gro("inside")
 
 
+def test_detach_takes_the_wire_off_where_the_disk_has_become_read_only(wire: Wire, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0750", "state", state], check=True)
+    try:
+        with gateway(wire, state) as running:
+            running.start()
+            running.kill()
+            subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+            done = running.clearway("detach", "--name", running.name)
+            assert done["links"] == ["tcx-inside", "tcx-outside"] and done["restored"].keys() == {"inside", "outside"}
+            assert [note for note in done["notes"] if "runtime.json stays: Read-only file system" in note]
+            assert running.clearway("detach", "--name", running.name)["links"] == []
+    finally:
+        subprocess.run(["umount", state], check=True)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_detach_without_the_state_directory_restores_the_ports_or_says_that_it_cannot(
     wire: Wire, tmp_path: Path, known: bool
