@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calling import Call
@@ -96,6 +97,24 @@ def test_a_list_that_cannot_be_compiled_is_told_so_wherever_it_stands(
     told = cli("feed", "load", lists, "--json")
     errors = {each["feed"]: each["error"]["id"] for each in told.json["lists"] if each["feed"] != "page"}
     assert errors == dict.fromkeys(("one", "two", "again"), "store.E032")
+
+
+def test_one_list_that_the_compilation_leaves_out_is_told_so_and_no_other(
+    cli: Call, state: Path, lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clearway.store import lists as stored
+
+    compile_wanted = stored.compile_wanted
+
+    def damaged_before(*words: Any) -> Path:
+        (part,) = (each for each in (state / "feeds").glob("*/v4.bin") if each.stat().st_size)
+        part.write_bytes(bytes(part.stat().st_size))
+        return compile_wanted(*words)
+
+    monkeypatch.setattr(stored, "compile_wanted", damaged_before)
+    told = cli("feed", "load", lists, "--json")
+    errors = {each["feed"]: each["error"]["id"] for each in told.json["lists"] if "error" in each}
+    assert errors.pop("page") and errors == dict.fromkeys(("one", "again"), "store.E032")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The file system of pins is mounted once, however many gateways start at once. No kernel here."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from patience import HUNG_S
 
 from clearway.gateway import bpffs, libc
 
@@ -19,12 +21,16 @@ def test_two_gateways_that_start_at_once_mount_one(tmp_path: Path, monkeypatch: 
         seen = bpffs._BPF_MAGIC if mounts else 0
         if not hasattr(looked, "once"):
             looked.once = True
-            both.wait(120)
+            both.wait(HUNG_S)
         return seen
+
+    def mount(source: str, *_: object) -> None:
+        time.sleep(0.2)  # for the other to look once more, if it does not wait
+        mounts.append(source)
 
     monkeypatch.setattr(bpffs, "MOUNT_POINT", tmp_path)
     monkeypatch.setattr(libc, "filesystem_kind", kind)
-    monkeypatch.setattr(libc, "mount", lambda source, *_: mounts.append(source))
+    monkeypatch.setattr(libc, "mount", mount)
     with ThreadPoolExecutor(2) as gateways:
         made = [each.result() for each in [gateways.submit(bpffs.mount_if_absent) for _ in range(2)]]
     assert sorted(made) == [False, True] and mounts == ["bpf"]

@@ -95,11 +95,16 @@ def test_what_was_asked_for_before_the_machine_started_stands_against_nothing(
     """The clock that tells who asked first begins at 0 again."""
     source = tmp_path / "drop.txt"
     source.write_text("185.0.2.0/24\n")
-    with monkeypatch.context() as before:
-        before.setattr(prepare, "_moment", lambda: ["the boot before", 1 << 62])
-        lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="malware"), now, "alice")
+    boot, passed_ns = "first", 1000
+    monkeypatch.setattr(prepare, "boot_id", lambda: boot)
+    monkeypatch.setattr(prepare, "boot_ns", lambda: passed_ns)
+    lists.add(state, FeedAddRequest(name="drop", source=str(source), reason="malware"), now, "alice")
     source.write_text("185.0.2.0/24\n185.0.3.0/24\n")
-    assert not lists.update(state, "drop", FeedUpdateRequest(), now, "alice").answer["unchanged"]
+    boot, passed_ns = "second", 10
+    late, _ = lists.prepare(state, str(source), None, now=now, name="drop")
+    passed_ns = 2000
+    request = FeedUpdateRequest(stored=StoredContent(**asdict(late)))
+    assert not lists.update(state, "drop", request, now, "alice").answer["unchanged"]
 
 
 @pytest.mark.parametrize("when", ["looking", "removing"])
