@@ -1,7 +1,9 @@
 """How long tests wait for what takes no time on a machine at rest.
 
-A busy machine is no failure, and how fast something is stands in `clearway bench`. So nothing here is given less than
-HUNG_S to happen, and no test asserts how long it took: the bound is there for what hangs.
+A busy machine is no failure, and how fast something is stands in `clearway bench`. So what is to happen is given
+HUNG_S at least, and no test asserts that it took less: the bound is there for what hangs. Where two ways differ in
+nothing but their time, as with a client that is told to stop and one that gives up, one good attempt of several is
+enough.
 """
 
 import errno

@@ -166,7 +166,7 @@ def _on_a_terminal(environment: dict[str, str]) -> str:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", **environment}
     process = subprocess.Popen([sys.executable, "-m", "clearway.cli.app", "status"], stderr=theirs, env=environment)
-    process.wait(60)
+    process.wait(HUNG_S)
     os.close(theirs)
     text = os.read(ours, 10_000).decode()
     os.close(ours)

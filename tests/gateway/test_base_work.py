@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import HUNG_S
 
 from clearway.config import StateDirectory
 from clearway.errors import ClearwayError
@@ -157,7 +158,7 @@ def test_a_worker_whose_answer_has_no_end_is_ended_and_keeps_nobody_waiting(
         worker = base_workers.BaseWorker(tmp_path)
         try:
             with pytest.raises(ClearwayError) as raised:
-                await asyncio.wait_for(worker.ask("warm"), 60)
+                await asyncio.wait_for(worker.ask("warm"), HUNG_S)
             assert raised.value.id == "gateway.E017"
         finally:
             await worker.close()

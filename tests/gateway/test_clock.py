@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from patience import HUNG_S
 
 from clearway.gateway import durable
 from clearway.gateway.clock import EXPIRED_NS, Clock
@@ -148,7 +149,7 @@ def test_two_saves_at_once_leave_the_time_stored(tmp_path: Path, monkeypatch: py
 
     def slow(descriptor: int) -> None:
         sync(descriptor)
-        both.wait(120)
+        both.wait(HUNG_S)
 
     monkeypatch.setattr(os, "fsync", slow)
     path = tmp_path / "clock.json"

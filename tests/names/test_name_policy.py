@@ -147,17 +147,3 @@ def _by_people(said: dict[str, tuple[str, str]], name: str) -> tuple[str, str] |
         if suffix in said and said[suffix][1] != ("below" if at == 0 else "exact"):
             return said[suffix][0], suffix
     return None
-
-
-def test_a_decision_about_a_name_is_stored_in_far_less_than_the_time_it_may_take(fresh: Any) -> None:
-    import time
-
-    state = fresh()
-    _compiled(state, [[(False, f"host-{number}.example") for number in range(20_000)]])
-    _decided(state, [("block", "first.example", "subtree")])
-    took = []
-    for number in range(60):
-        began = time.perf_counter()
-        _decided(state, [("block", f"bad-{number}.example", "subtree")])
-        took.append(time.perf_counter() - began)
-    assert sorted(took)[len(took) // 2] < 1, "milliseconds; `clearway bench wire --only decisions` has the figure"

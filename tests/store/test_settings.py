@@ -73,7 +73,7 @@ def test_one_command_at_a_time_writes(tmp_path: Path) -> None:
         inside.set()
         time.sleep(0.1)
         order.append("first")
-    thread.join(5)
+    thread.join(HUNG_S)
     assert order == ["first", "second"]
 
 

@@ -20,9 +20,6 @@ from clearway.lab.topology import HOSTS, RUN_DIRECTORY, Lab
 
 pytestmark = [pytest.mark.namespaces]
 
-PATIENCE_S = 30.0
-"""Of clients that are to be answered."""
-
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
@@ -59,7 +56,7 @@ def test_every_host_reaches_every_server_over_the_bare_wire_in_both_families(lab
         for server in HOSTS:
             if "http" in server.serves and server is not client:
                 for mine, address in ((client.v4, server.v4), (client.v6, server.v6)):
-                    reply = clients.curl(lab.namespace(client.name), address, PATIENCE_S)
+                    reply = clients.curl(lab.namespace(client.name), address, HUNG_S)
                     assert reply.text == f"{server.name} answers {mine}"
 
 
@@ -69,9 +66,9 @@ def test_every_name_is_at_one_server_which_answers_for_it_in_the_clear_and_in_tl
     lab.join("bare")
     client, server = lab.namespace("home1"), lab.host(topology.NAMES_HOST)
     for ask in (asking.resolve, asking.by_own_query):
-        assert ask(client, lab.host("web2").v4, "any.example", PATIENCE_S).words == server.v4
+        assert ask(client, lab.host("web2").v4, "any.example", HUNG_S).words == server.v4
     for scheme in asking.PORTS:
-        told = asking.fetch(client, scheme, "any.example", server.v6, PATIENCE_S)
+        told = asking.fetch(client, scheme, "any.example", server.v6, HUNG_S)
         assert told.reached and told.words == f"{server.name} answers {lab.host('home1').v6}"
 
 
@@ -90,7 +87,7 @@ def test_an_answer_with_an_extended_error_is_read_with_its_words() -> None:
 def test_without_a_gateway_nothing_crosses(lab: Lab) -> None:
     lab.up(600)
     assert not clients.curl(lab.namespace("home1"), lab.host("web1").v4, 0.5).reached
-    assert clients.curl(lab.namespace("home2"), lab.host("home1").v4, PATIENCE_S).reached, "neighbours need none"
+    assert clients.curl(lab.namespace("home2"), lab.host("home1").v4, HUNG_S).reached, "neighbours need none"
 
 
 def test_a_lab_whose_keeper_was_killed_is_built_anew(lab: Lab) -> None:
@@ -101,7 +98,7 @@ def test_a_lab_whose_keeper_was_killed_is_built_anew(lab: Lab) -> None:
     until(lambda: not topology.keeper_lives(record), "it outlives SIGKILL")
     assert lab.up(600)
     lab.join("bare")
-    assert clients.curl(lab.namespace("home1"), lab.host("web1").v4, PATIENCE_S).reached
+    assert clients.curl(lab.namespace("home1"), lab.host("web1").v4, HUNG_S).reached
 
 
 def test_half_a_lab_is_built_anew(lab: Lab) -> None:
@@ -190,7 +187,7 @@ def test_lists_are_served_to_the_gateway_alone_and_told_unchanged_by_their_etag(
 
     def curl(place: str, *words: str) -> subprocess.CompletedProcess[str]:
         command = lab.namespace(place).command(
-            ["curl", "-sS", "--max-time", str(PATIENCE_S if place == "gateway" else 3), *words, url]
+            ["curl", "-sS", "--max-time", str(HUNG_S if place == "gateway" else 3), *words, url]
         )
         return subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=False)
 

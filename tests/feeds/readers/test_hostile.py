@@ -83,7 +83,7 @@ def test_what_cannot_be_unpacked_says_why(data: bytes) -> None:
     error = refused(data)
     assert error.id == "feeds.E008"
     assert error.message.partition(": ")[2]
-    assert time.monotonic() - begun < SECONDS_MAX / 10
+    assert time.monotonic() - begun < SECONDS_MAX
 
 
 @pytest.mark.parametrize(
