@@ -59,10 +59,9 @@ def detach(name: str, state: Path) -> Detached:
     with _alone(locks.name_lock(name), name), contextlib.ExitStack() as stack:
         directory, runtime = _record(name, state)  # again: the daemon wrote it until its end
         if runtime is not None:  # nor does another gateway write one there meanwhile
-            # A start takes these locks in the other order, and gives up sooner than this does.
-            with contextlib.suppress(
-                OSError
-            ):  # a disk that takes no writes keeps no wire, nor does a gateway start there
+            # A start takes these two locks in the other order, and gives up sooner than this does. A disk that takes no
+            # writes keeps no wire, nor can a gateway start there.
+            with contextlib.suppress(OSError):
                 stack.enter_context(_alone(directory.daemon_lock, name))
         done = _in_child(lambda: _undo(name, runtime))
         notes = list(done["notes"])
