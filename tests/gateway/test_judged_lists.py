@@ -190,8 +190,9 @@ def test_the_report_counts_hits_by_list(lists: Lists) -> None:
 
 
 def test_a_batch_takes_each_list_by_itself_whole_or_not_at_all_in_one_compilation(lists: Lists) -> None:
-    lists.add("updated", "45.80.1.1\n")
-    lists.add("emptied", "45.80.2.1\n")
+    for number, name in enumerate(("updated", "emptied"), 1):
+        there = {"name": name, "source": "here", "reason": "scanner", **lists.read(name, f"45.80.{number}.1\n")}
+        lists.running.ask("POST", "/v1/feeds", there)
     fresh = {
         "fresh": lists.read("fresh", "45.80.3.1\n45.80.3.2\n"),
         "page": lists.read("page", "<html>not found</html>\n"),
